@@ -1,0 +1,112 @@
+"""Every error that crosses a module, named by what a caller can do about it."""
+
+
+class MagisterError(Exception):
+    """Something Magister can say in one line."""
+
+    def __init__(self, message: str | None = None) -> None:
+        """Take `message`, or else the class's docstring, as the line to show."""
+        super().__init__(message or " ".join((self.__doc__ or type(self).__name__).split()))
+
+
+class Unusable(MagisterError):
+    """The operator must change something before the program can run: exit code 2."""
+
+
+class BadSettings(Unusable):
+    """The settings cannot be used."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        """Keep every problem, one line each, so that all can be mended in one go."""
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class DatabaseUnusable(Unusable):
+    """The database cannot be used."""
+
+
+class PortTaken(Unusable):
+    """The port is in use by another program."""
+
+
+class Stale(MagisterError):
+    """The row was no longer as the caller had seen it; look again."""
+
+
+class LeaseLost(MagisterError):
+    """Another loop holds the lease; send nothing."""
+
+
+class Stopping(MagisterError):
+    """The service was asked to stop; nothing further is sent."""
+
+
+class UnknownInstance(MagisterError):
+    """No instance of ours answers to that id."""
+
+
+class InstanceEnded(MagisterError):
+    """That instance is on its way out or gone."""
+
+
+class WrongKey(MagisterError):
+    """The key in the URL is missing or is not this instance's."""
+
+
+class VastError(MagisterError):
+    """Vast did not do what was asked."""
+
+
+class Transient(VastError):
+    """Vast could not answer a call that may safely be made again."""
+
+
+class NotSent(Transient):
+    """The request never left, so nothing took effect."""
+
+
+class RateLimited(VastError):
+    """Vast answered 429: the call was not carried out and may be made again later."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        """Keep the seconds until the route opens again; None = nothing was said."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Ambiguous(VastError):
+    """A create may or may not have taken effect; only listings can tell."""
+
+
+class BadKey(VastError):
+    """Vast does not know the API key: set vast_api_key to a valid one."""
+
+
+class Refused(VastError):
+    """Vast refused in its own words; nothing took effect."""
+
+
+class OfferGone(Refused):
+    """The offer is no longer available; take another."""
+
+
+class NoCredit(Refused):
+    """The Vast account lacks credit; add some at console.vast.ai."""
+
+
+class StartedStopped(VastError):
+    """Vast made the box but did not start it, so its disk bills."""
+
+    def __init__(self, contract_id: int) -> None:
+        """Keep the contract that has to be destroyed."""
+        super().__init__(f"Vast made contract {contract_id} without starting it")
+        self.contract_id = contract_id
+
+
+class IncompleteListing(Transient):
+    """The listing of instances was not complete, so it proves nothing."""
+
+
+class IllegalMove(MagisterError):
+    """The table of moves has no such move."""
