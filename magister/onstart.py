@@ -1,0 +1,73 @@
+"""Pure: the text that starts the worker in a rented box, and the address it reports to."""
+
+import hashlib
+import hmac
+import re
+
+from pydantic import SecretStr
+
+from magister.settings import Settings
+from magister.settings_contemplant import EXPORTS
+from magister.settings_types import LARGEST_ID
+
+LIMIT = 4048
+"""The most characters Vast takes for onstart."""
+
+MAC_CHARACTERS = 32
+"""The hex characters of a mac that are used: 128 bits are beyond guessing, and the text has to be short."""
+
+TEMPLATE = f"""su contemplant -c '
+export HOME=/home/contemplant
+export TMUX_TMPDIR=/home/contemplant/.tmux
+{EXPORTS}
+/usr/local/bin/contemplant-entrypoint.sh'"""
+
+
+def render(settings: Settings, drop_url: str) -> str:
+    """Return the onstart text for a box that reports to `drop_url`.
+
+    What takes the place of {exports} holds no single quote, so it may stand in a template either bare
+    or within single quotes, never within double quotes.
+    """
+    variables = {
+        "MAGISTER_DROP_ENDPOINT": drop_url,
+        "HIEROPHANT_WS_ADDRESS": settings.hierophant_ws_address,
+        **settings.contemplant.exports(),
+    }
+    lines = "\n".join(f"export {name}={_quoted(value)}" for name, value in variables.items())
+    return (settings.contemplant.onstart_template or TEMPLATE).replace(EXPORTS, lines)
+
+
+def drop_url(settings: Settings, offer_id: int, mac: str | None) -> str:
+    """Return the address at which the box of an offer is verified and dropped; None = it carries no mac."""
+    url = f"{settings.this_magister_addr}/drop/{offer_id}"
+    return url if mac is None else f"{url}?key={mac}"
+
+
+def mac(token: SecretStr, key: str) -> str:
+    """Return the first 32 hex characters of the HMAC-SHA256 under `token` of "drop:" and the row's key."""
+    message = f"drop:{key}".encode()
+    return hmac.new(token.get_secret_value().encode(), message, hashlib.sha256).hexdigest()[:MAC_CHARACTERS]
+
+
+def longest(settings: Settings) -> int:
+    """Return the length in characters of the longest onstart these settings can give."""
+    signature = None if settings.api_token is None else "0" * MAC_CHARACTERS
+    return len(render(settings, drop_url(settings, LARGEST_ID, signature)))
+
+
+def problems(settings: Settings) -> tuple[str, ...]:
+    """Return one line for each reason why Vast would refuse the onstart; empty = none."""
+    length = longest(settings)
+    if length <= LIMIT:
+        return ()
+    return (
+        f"onstart would be {length} characters long, {length - LIMIT} more than the {LIMIT} Vast takes:"
+        " shorten contemplant.ssh_authorized_keys or contemplant.onstart_template",
+    )
+
+
+def _quoted(value: str) -> str:
+    """Quote for a shell in double quotes, without any single quote, so that it can stand within those."""
+    escaped = re.sub(r'(["$`\\])', r"\\\1", value)
+    return '"' + escaped.replace("'", r'$(printf "\047")') + '"'
