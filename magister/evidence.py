@@ -1,0 +1,87 @@
+"""Pure: what a complete listing, or a look by id, changes in what is known of one row."""
+
+from datetime import datetime, timedelta
+
+from magister.facts import Fleet, Held, Learned, Sighting
+from magister.states import State
+
+PROVISIONING = frozenset({"created", "loading"})
+"""Statuses in which Vast says in so many words that the container is still being made."""
+
+RUNNING = "running"
+
+
+def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:
+    """Return what is learned of `row` from a sighting in an answer that was begun at `begun_at`."""
+    learned = Learned(
+        contract_id=sighting.contract_id,
+        unanswered=0,
+        absences=0,
+        absent_since=None,
+        looked_gone_at=None,
+        last_seen_at=begun_at,
+        actual_status=sighting.actual_status,
+        intended_status=sighting.intended_status,
+        cur_state=sighting.cur_state,
+        status_msg=sighting.status_msg,
+        sick_since=None if sighting.actual_status == RUNNING else row.sick_since or begun_at,
+    )
+    if row.first_seen_at is None:
+        learned["first_seen_at"] = begun_at
+        learned["judge_from"] = max(begun_at, row.called_at or begun_at)
+    created_at = row.created_at or sighting.start_date or row.sent_at or begun_at
+    if row.created_at is None:
+        learned["created_at"] = created_at
+    learned["verify_by"] = _verify_by(row, sighting, created_at, begun_at, fleet)
+    if row.state is State.DESTROYED and (row.destroyed_at is None or begun_at >= row.destroyed_at):
+        learned["due_at"] = begun_at
+    _learn_description(learned, row, sighting)
+    return learned
+
+
+def missing(row: Held, begun_at: datetime) -> Learned:
+    """Return what is learned of `row` from its absence in a complete listing begun at `begun_at`."""
+    if row.judge_from is None or begun_at < row.judge_from or row.state is State.DESTROYED:
+        return Learned()
+    if row.absences == 0 or row.absent_since is None:
+        return Learned(absences=1, absent_since=begun_at)
+    if begun_at <= row.absent_since:
+        return Learned()
+    return Learned(absences=row.absences + 1)
+
+
+def _verify_by(
+    row: Held, sighting: Sighting, created_at: datetime, begun_at: datetime, fleet: Fleet
+) -> datetime:
+    """Let the verification clock stand while the box is being made, within the provisioning grace.
+
+    Between two listings the benefit of the doubt goes to the box: the clock stood if either showed it
+    provisioning.
+    """
+    verify_by = row.verify_by or created_at + fleet.verify_within
+    stood = {row.actual_status, sighting.actual_status} & PROVISIONING
+    if not stood or row.state not in {State.REQUESTED, State.CREATED}:
+        return verify_by
+    since = max(row.last_seen_at or created_at, created_at)
+    limit = created_at + fleet.verify_within + fleet.provisioning_grace
+    return min(verify_by + max(begun_at - since, timedelta()), max(limit, verify_by))
+
+
+def _learn_description(learned: Learned, row: Held, sighting: Sighting) -> None:
+    """Take over what Vast says of the machine and the price, but never a null over a fact."""
+    if sighting.price is not None:
+        learned["price"] = sighting.price
+    if sighting.machine_id is not None:
+        learned["machine_id"] = sighting.machine_id
+    if sighting.host_id is not None:
+        learned["host_id"] = sighting.host_id
+    if sighting.gpu_name is not None:
+        learned["gpu_name"] = sighting.gpu_name
+    if sighting.num_gpus is not None:
+        learned["num_gpus"] = sighting.num_gpus
+    if sighting.geolocation is not None:
+        learned["geolocation"] = sighting.geolocation
+    if sighting.start_date is not None:
+        learned["start_date"] = sighting.start_date
+    if sighting.end_date is not None:
+        learned["end_date"] = sighting.end_date

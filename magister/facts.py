@@ -1,0 +1,353 @@
+"""The frozen values that pass between observing, planning, doing and showing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypedDict
+
+from magister.states import LIVE, WANTED, Reason, State
+
+MICROS_PER_USD = 1_000_000
+"""Money is whole micro-dollars, so that sums are exact."""
+
+
+class Route(StrEnum):
+    """Name the Vast routes that are limited apart from one another."""
+
+    CREATE = "create"
+    DESTROY = "destroy"
+    LIST = "list"
+    SHOW = "show"
+    SEARCH = "search"
+    ACCOUNT = "account"
+    TEMPLATE = "template"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Describe one offer of the market, as far as choosing needs it."""
+
+    id: int
+    machine_id: int
+    host_id: int
+    price: int  # micro-dollars per hour, for the GPUs and the disk that was priced
+    gpu_name: str
+    num_gpus: int
+    gpu_ram: float | None = None  # MB
+    disk_space: float | None = None  # GB
+    reliability: float | None = None
+    cuda_max_good: float | None = None
+    duration: float | None = None  # seconds left
+    geolocation: str | None = None
+    verification: str | None = None
+    rentable: bool | None = None
+    resource_type: str | None = None
+    details: str = field(default="{}", repr=False)  # all Vast said of it, as JSON text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Describe one box of the account as Vast showed it; None = Vast said null or nothing."""
+
+    contract_id: int
+    label: str | None = None
+    onstart: str | None = field(default=None, repr=False)
+    actual_status: str | None = None
+    intended_status: str | None = None
+    cur_state: str | None = None
+    status_msg: str | None = None
+    machine_id: int | None = None
+    host_id: int | None = None
+    gpu_name: str | None = None
+    num_gpus: int | None = None
+    geolocation: str | None = None
+    price: int | None = None  # micro-dollars per hour while running
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Hold a complete listing of the account: every page read, every row counted."""
+
+    begun_at: datetime
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Hold what the account can spend, in micro-dollars; None = Vast did not say."""
+
+    credit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Say what to rent on an offer: the body of a create, less the offer."""
+
+    template_hash: str
+    label: str
+    disk: float  # GB
+    onstart: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Hold one row of `instances` as it was read.
+
+    `judge_from` is when evidence of absence starts to count: a listing begun before it says nothing
+    of this row. None = nothing was sent yet, or the answer to a send is still awaited.
+    """
+
+    id: int
+    key: str
+    offer_id: int
+    state: State
+    reason: Reason
+    requested_at: datetime
+    moved_at: datetime
+    due_at: datetime | None = None
+    contract_id: int | None = None
+    machine_id: int | None = None
+    host_id: int | None = None
+    price: int | None = None  # micro-dollars per hour
+    mac_required: bool = False
+    sends: int = 0
+    unanswered: int = 0
+    sent_at: datetime | None = None
+    doubted_at: datetime | None = None
+    created_at: datetime | None = None
+    verified_at: datetime | None = None
+    verify_by: datetime | None = None
+    destroyed_at: datetime | None = None
+    called_at: datetime | None = None  # the last destroy call
+    destroys: int = 0
+    destroy_acked: bool = False
+    judge_from: datetime | None = None
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    absences: int = 0
+    absent_since: datetime | None = None
+    looked_gone_at: datetime | None = None
+    sick_since: datetime | None = None
+    actual_status: str | None = None
+    intended_status: str | None = None
+    cur_state: str | None = None
+    status_msg: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Say whether it may still cost money."""
+        return self.state in LIVE
+
+    @property
+    def wanted(self) -> bool:
+        """Say whether it counts towards the target."""
+        return self.state in WANTED
+
+    @property
+    def in_flight(self) -> bool:
+        """Say whether the answer to a create is still awaited."""
+        return self.unanswered > 0 and self.doubted_at is None and self.contract_id is None
+
+
+class Learned(TypedDict, total=False):
+    """Name the columns that may be written when a fact is learned, in any state."""
+
+    actual_status: str | None
+    absences: int
+    absent_since: datetime | None
+    called_at: datetime | None
+    contract_id: int | None
+    created_at: datetime | None
+    cur_state: str | None
+    destroy_acked: bool
+    destroys: int
+    doubted_at: datetime | None
+    due_at: datetime | None
+    end_date: datetime | None
+    first_seen_at: datetime | None
+    geolocation: str | None
+    gpu_name: str | None
+    host_id: int | None
+    intended_status: str | None
+    judge_from: datetime | None
+    last_seen_at: datetime | None
+    looked_gone_at: datetime | None
+    machine_id: int | None
+    num_gpus: int | None
+    price: int | None
+    sick_since: datetime | None
+    start_date: datetime | None
+    status_msg: str | None
+    trouble: str | None
+    unanswered: int
+    verify_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Hold a listed box that no row knows; a twin bears the key of a row that has another contract."""
+
+    sighting: Sighting
+    twin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Hold what one machine did for us lately: its last failure and how many since it last verified."""
+
+    machine_id: int
+    failures: int
+    last_failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Say what the operator wants, in the terms the planner decides by."""
+
+    target: int
+    drop_prefix: str  # the drop URL up to the offer id
+    label_tag: str
+    surge: int = 0
+    max_per_machine: int = 1
+    bad_hosts: frozenset[int] = frozenset()
+    bad_machines: frozenset[int] = frozenset()
+    good_hosts: frozenset[int] = frozenset()
+    good_machines: frozenset[int] = frozenset()
+    max_price: int | None = None  # micro-dollars per hour, GPUs and disk
+    min_reliability: float | None = None
+    min_gpu_ram: float | None = None  # MB
+    min_disk_space: float | None = None  # GB
+    min_cuda: float | None = None
+    min_duration: float | None = None  # seconds
+    gpu_names: frozenset[str] = frozenset()
+    num_gpus: int | None = None
+    listing_every: timedelta = timedelta(seconds=30)
+    recheck_after: timedelta = timedelta(seconds=5)
+    verify_within: timedelta = timedelta(seconds=180)
+    provisioning_grace: timedelta = timedelta(seconds=600)
+    create_grace: timedelta = timedelta(seconds=300)
+    offline_grace: timedelta = timedelta(seconds=600)
+    search_every: timedelta = timedelta(seconds=60)
+    account_every: timedelta = timedelta(seconds=300)
+    destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Hold what the loop knows beside the rows.
+
+    `listed_at` is when the last complete listing began that was begun since the start or since the
+    clock jumped; None = there is none yet, so no deadline fires and nothing is rented.
+    """
+
+    listed_at: datetime | None = None
+    list_failing: bool = False  # the last attempt at a listing proved nothing
+    strangers: tuple[Stranger, ...] = ()
+    listing_wanted_at: datetime | None = None  # somebody asked for a listing then
+    list_not_before: datetime | None = None  # after a failed listing
+    offers: tuple[Offer, ...] = ()
+    searched_at: datetime | None = None
+    recent_offers: frozenset[int] = frozenset()  # live, or ended too short a time ago
+    records: Mapping[int, Record] = field(default_factory=dict)
+    rent_not_before: datetime | None = None
+    account_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adoptable:
+    """Describe a box of ours without a row, read from its label and its drop URL."""
+
+    sighting: Sighting
+    offer_id: int
+    key: str | None  # None = a box of the older tool, which gets a new key
+    mac_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rent:
+    """Write the intent to rent an offer, then ask Vast for it."""
+
+    offer: Offer
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask Vast for the offer of a row whose intent stands and whose send was not carried out."""
+
+    row: Held
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """Ask Vast to destroy the contract of a row."""
+
+    row: Held
+    contract_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask Vast for one contract by its id, to prove it gone or find it after all."""
+
+    row: Held
+    contract_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Move a row through the one door."""
+
+    row: Held
+    to: State
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Make a row for a box of ours that has none."""
+
+    box: Adoptable
+    state: State
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Ask the market for offers on `machines` different machines."""
+
+    machines: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Ask Vast for a complete listing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAccount:
+    """Ask Vast for the credit of the account."""
+
+    why: str
+
+
+Action = Rent | Send | Destroy | Look | Move | Adopt | Search | List | CheckAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Hold the actions to take now and when to plan again if nothing else happens; None = no such time."""
+
+    actions: tuple[Action, ...]
+    next_at: datetime | None

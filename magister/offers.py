@@ -1,0 +1,66 @@
+"""Pure: which offers fit what the operator wants, and in what order they are tried."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from magister.facts import Fleet, Held, Offer, Record
+
+
+def unfit(offer: Offer, fleet: Fleet) -> str | None:
+    """Say why `offer` may not be rented, or None if it may; the server's own filters are not trusted."""
+    checks = (
+        (offer.resource_type not in {None, "gpu"}, f"it is {offer.resource_type}, not a gpu"),
+        (offer.verification != "verified", f"it is {offer.verification}, not verified"),
+        (offer.rentable is False, "it is not rentable"),
+        (offer.num_gpus < 1, "it has no GPU"),
+        (offer.machine_id in fleet.bad_machines, f"machine {offer.machine_id} is in bad_machines"),
+        (offer.host_id in fleet.bad_hosts, f"host {offer.host_id} is in bad_hosts"),
+        (fleet.max_price is not None and offer.price > fleet.max_price, "it costs more than cost_per_hour"),
+        (fleet.num_gpus is not None and offer.num_gpus != fleet.num_gpus, f"it has {offer.num_gpus} GPUs"),
+        (bool(fleet.gpu_names) and offer.gpu_name not in fleet.gpu_names, f"it is a {offer.gpu_name}"),
+        (_below(offer.gpu_ram, fleet.min_gpu_ram), "it has too little gpu_ram"),
+        (_below(offer.disk_space, fleet.min_disk_space), "it has too little disk_space"),
+        (_below(offer.reliability, fleet.min_reliability), "its reliability is too low"),
+        (_below(offer.cuda_max_good, fleet.min_cuda), "its CUDA version is too low"),
+        (_below(offer.duration, fleet.min_duration), "it is offered for too short a time"),
+    )
+    return next((why for bad, why in checks if bad), None)
+
+
+def _below(value: float | None, floor: float | None) -> bool:
+    """Compare with a floor; a value that Vast left out was already filtered by Vast."""
+    return floor is not None and value is not None and value < floor
+
+
+def candidates(
+    offers: Iterable[Offer],
+    *,
+    held: Iterable[Held],
+    recent_offers: frozenset[int],
+    records: Mapping[int, Record],
+    fleet: Fleet,
+) -> tuple[Offer, ...]:
+    """Return the offers that may be rented, best first, one for each machine.
+
+    First machines that did not fail lately, then those that hold fewer than `max_per_machine` of our
+    instances, then the good ones, then the cheapest; among failed ones, the longest ago first.
+    """
+    crowd = Counter(row.machine_id for row in held if row.live)
+
+    def rank(offer: Offer) -> tuple[object, ...]:
+        record = records.get(offer.machine_id)
+        liked = offer.machine_id in fleet.good_machines or offer.host_id in fleet.good_hosts
+        return (
+            record.failures if record else 0,
+            record.last_failed_at.timestamp() if record else 0.0,
+            max(crowd[offer.machine_id] - fleet.max_per_machine + 1, 0),
+            not liked,
+            offer.price,
+            offer.id,
+        )
+
+    best: dict[int, Offer] = {}
+    fit = [offer for offer in offers if offer.id not in recent_offers and unfit(offer, fleet) is None]
+    for offer in sorted(fit, key=rank):
+        best.setdefault(offer.machine_id, offer)
+    return tuple(best.values())

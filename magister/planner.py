@@ -1,0 +1,286 @@
+"""Pure: from what is held, seen and wanted at a moment to the actions to take, each with its why."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from magister.adoption import STOPPED, adopt, adoptable
+from magister.evidence import PROVISIONING, RUNNING
+from magister.facts import (
+    Action,
+    Adopt,
+    CheckAccount,
+    Destroy,
+    Fleet,
+    Held,
+    List,
+    Look,
+    Move,
+    Plan,
+    Rent,
+    Search,
+    Send,
+    View,
+)
+from magister.offers import candidates
+from magister.states import Reason, State
+
+
+def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    """Decide what to do at `now`, and when to decide again if nothing else happens before."""
+    sighted = view.listed_at is not None and not view.list_failing
+    actions: list[Action] = []
+    for row in held:
+        action = _for_row(row, fleet, view, now, sighted=sighted)
+        if action is not None:
+            actions.append(action)
+    if sighted:
+        adoptions = tuple(_adoptions(fleet, view, now))
+        actions += adoptions
+        acted = {action.row.id for action in actions if isinstance(action, Move | Look | Destroy)}
+        rest = tuple(row for row in held if row.id not in acted)
+        given_up = tuple(_surplus(fleet, rest))
+        actions += given_up
+        if not adoptions and not given_up:
+            actions += _fill(fleet, held, rest, view, now)
+    actions += _observations(fleet, held, view, now)
+    return Plan(tuple(actions), _next_at(fleet, held, view, now))
+
+
+def _for_row(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool) -> Action | None:
+    """Decide what one row needs, whatever the others need."""
+    match row.state:
+        case State.REQUESTED:
+            return _requested(row) if sighted else None
+        case State.CREATED:
+            return _created(row, now) or _absent(row) or _sick(row, fleet, now) if sighted else None
+        case State.VERIFIED:
+            return _absent(row) or _sick(row, fleet, now) if sighted else None
+        case State.DROPPING:
+            return _dropping(row, now, sighted=sighted)
+        case State.DESTROYED:
+            why = f"a listing shows contract {row.contract_id} again"
+            return Move(row, State.DROPPING, Reason.REAPPEARED, why)
+
+
+def _requested(row: Held) -> Action | None:
+    """Let listings settle a create whose answer is not known; sending is for the fill to decide."""
+    if row.contract_id is not None:
+        return Move(
+            row, State.CREATED, Reason.FOUND, f"a listing shows its key on contract {row.contract_id}"
+        )
+    if row.unanswered and row.absences >= 2:
+        why = f"{row.absences} complete listings after the grace do not show its key"
+        return Move(row, State.DESTROYED, Reason.NEVER_TOOK_EFFECT, why)
+    return None
+
+
+def _created(row: Held, now: datetime) -> Action | None:
+    """Give up on a worker that did not call in time, unless Vast says the box is still being made."""
+    if row.verify_by is None or now < row.verify_by:
+        return None
+    if row.actual_status in PROVISIONING and not _stood_too_long(row):
+        return None
+    waited = int((now - (row.created_at or row.moved_at)).total_seconds())
+    why = f"its worker did not call /verify within {waited} s; Vast says {row.actual_status or 'nothing'}"
+    return Move(row, State.DROPPING, Reason.UNVERIFIED, why)
+
+
+def _stood_too_long(row: Held) -> bool:
+    """Say whether `verify_by` no longer moves although the last listing showed the box provisioning."""
+    return row.last_seen_at is not None and row.verify_by is not None and row.verify_by < row.last_seen_at
+
+
+def _absent(row: Held) -> Action | None:
+    """Look by id at a box that two listings lack, and believe it gone once the look says so too."""
+    if row.absences < 2:
+        return None
+    if row.contract_id is None:
+        return Move(row, State.DESTROYED, Reason.VANISHED, "complete listings do not show its key")
+    if row.looked_gone_at is None:
+        return Look(row, row.contract_id, f"{row.absences} complete listings lack contract {row.contract_id}")
+    why = f"contract {row.contract_id} is gone although nobody here asked: {row.absences} listings and a look"
+    return Move(row, State.DESTROYED, Reason.VANISHED, why)
+
+
+def _sick(row: Held, fleet: Fleet, now: datetime) -> Action | None:
+    """Drop a box that stopped at once, and a verified one that is not running after the grace."""
+    scheduled = row.cur_state == row.intended_status == "stopped"
+    if row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING}):
+        return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
+    if row.state is not State.VERIFIED or row.sick_since is None:
+        return None
+    since = max(row.sick_since, row.verified_at or row.sick_since)
+    if now < since + fleet.offline_grace:
+        return None
+    why = f"Vast has said {row.actual_status or 'nothing'} for {int((now - since).total_seconds())} s"
+    return Move(row, State.DROPPING, Reason.OFFLINE, why)
+
+
+def _dropping(row: Held, now: datetime, *, sighted: bool) -> Action | None:
+    """Ask for the destroy until it is acknowledged, then prove it; start over if the box is still seen."""
+    contract = row.contract_id
+    if contract is None:
+        return _dropping_unnamed(row) if sighted else None
+    if row.absences >= 2 and sighted:
+        if row.looked_gone_at is None:
+            return Look(row, contract, f"{row.absences} complete listings lack contract {contract}")
+        why = f"{row.absences} complete listings and a look by id lack contract {contract}"
+        return Move(row, State.DESTROYED, Reason.PROVED_GONE, why)
+    still_there = row.called_at is None or (row.last_seen_at is not None and row.last_seen_at > row.called_at)
+    if row.destroy_acked and not still_there:
+        return None
+    if row.due_at is not None and now < row.due_at:
+        return None
+    return Destroy(row, contract, f"it is to go: {row.reason}")
+
+
+def _dropping_unnamed(row: Held) -> Action | None:
+    """End a row whose contract never became known: at once if never sent, else by listings."""
+    if row.sends == 0:
+        return Move(row, State.DESTROYED, Reason.NEVER_SENT, "Vast was never asked for it")
+    if row.absences >= 2:
+        why = f"{row.absences} complete listings after the grace do not show its key"
+        return Move(row, State.DESTROYED, Reason.NEVER_TOOK_EFFECT, why)
+    return None
+
+
+def _adoptions(fleet: Fleet, view: View, now: datetime) -> Iterator[Adopt]:
+    for stranger in view.strangers:
+        box = adoptable(stranger, fleet)
+        if box is not None:
+            yield adopt(box, twin=stranger.twin, fleet=fleet, now=now)
+
+
+def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
+    """Give up what exceeds the target: the newest unverified first, then the dearest verified."""
+    wanted = [row for row in rows if row.wanted]
+    excess = len(wanted) - fleet.target
+    if excess <= 0:
+        return
+    unverified = sorted(
+        (r for r in wanted if r.state is not State.VERIFIED), key=lambda r: r.id, reverse=True
+    )
+    verified = sorted(
+        (r for r in wanted if r.state is State.VERIFIED), key=lambda r: (r.price or 0, r.id), reverse=True
+    )
+    why = f"{len(wanted)} instances for a target of {fleet.target}"
+    for row in (unverified + verified)[:excess]:
+        unsent = row.state is State.REQUESTED and row.sends == 0
+        yield Move(row, State.DESTROYED if unsent else State.DROPPING, Reason.SURPLUS, why)
+
+
+def shortage(fleet: Fleet, held: Iterable[Held]) -> int:
+    """Count the instances to rent: short of the target, and not beyond target and surge in all."""
+    rows = [row for row in held if row.live]
+    return max(min(fleet.target - sum(row.wanted for row in rows), fleet.target + fleet.surge - len(rows)), 0)
+
+
+def _fill(
+    fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], view: View, now: datetime
+) -> Iterator[Action]:
+    """Send what stands unsent, then rent what is short from the best offers."""
+    if view.rent_not_before is not None and now < view.rent_not_before:
+        return
+    wanted = sum(row.wanted for row in rest)
+    why = f"{wanted} of {fleet.target} instances"
+    for row in rest:
+        unsent = row.state is State.REQUESTED and row.unanswered == 0 and row.contract_id is None
+        if unsent and (row.due_at is None or row.due_at <= now):
+            yield Send(row, f"its intent stands unsent: {why}")
+    short = shortage(fleet, held)
+    if short == 0:
+        return
+    fresh = view.searched_at is not None and now < view.searched_at + fleet.search_every
+    offers = candidates(
+        view.offers if fresh else (),
+        held=held,
+        recent_offers=view.recent_offers,
+        records=view.records,
+        fleet=fleet,
+    )
+    for offer in offers[:short]:
+        yield Rent(offer, f"{why}; machine {offer.machine_id} at {offer.price / 1e6:.4f} USD/h")
+    if not fresh:
+        yield Search(len({row.machine_id for row in held if row.live}) + short, why)
+
+
+def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Iterator[Action]:
+    due, why = _listing_due(fleet, held, view, now)
+    if due <= now and (view.list_not_before is None or now >= view.list_not_before):
+        yield List(why)
+    if view.account_at is None or now >= view.account_at + fleet.account_every:
+        yield CheckAccount("the credit decides whether anything can be rented")
+
+
+def _listing_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> tuple[datetime, str]:
+    """Say when the next listing is due and why: the poll, a question of somebody's, or a suspicion."""
+    last = view.listed_at
+    if last is None:
+        return now, "no complete listing yet"
+    due, why = last + fleet.listing_every, "the poll"
+    if view.listing_wanted_at is not None and view.listing_wanted_at > last:
+        due, why = min(due, now), "it was asked for"
+    for row in held:
+        moment = _proof_due(row, last, fleet)
+        if moment is not None and moment < due:
+            due, why = moment, f"instance {row.id} waits for proof"
+    return due, why
+
+
+def _proof_due(row: Held, last: datetime, fleet: Fleet) -> datetime | None:
+    """Say when a listing would settle a row; None = the poll is soon enough.
+
+    A new box is looked for until a listing shows it: one that none has shown may be judged gone only
+    after the long grace, and until then a drop would keep its slot.
+    """
+    if row.absences == 1 and row.absent_since is not None:
+        return row.absent_since + fleet.recheck_after
+    if row.absences:
+        return None
+    if row.state is State.DROPPING and row.destroy_acked and row.called_at is not None:
+        return _soon_after(row.called_at, last, fleet)
+    if row.contract_id is not None and row.first_seen_at is None and row.created_at is not None:
+        return _soon_after(row.created_at, last, fleet)
+    if row.doubted_at is not None and row.contract_id is None:
+        if last < row.doubted_at:
+            return row.doubted_at
+        return row.judge_from if row.judge_from is not None and last < row.judge_from else None
+    return None
+
+
+def _soon_after(moment: datetime, last: datetime, fleet: Fleet) -> datetime | None:
+    """Say when to list after `moment`: at once, then every recheck for a dozen times, then at the poll."""
+    if last < moment:
+        return moment
+    return last + fleet.recheck_after if last < moment + 12 * fleet.recheck_after else None
+
+
+def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> datetime | None:
+    """Return the earliest moment after `now` at which time alone changes the plan."""
+    moments = [_listing_due(fleet, held, view, now)[0]]
+    if view.list_not_before is not None:
+        moments[0] = max(moments[0], view.list_not_before)
+    if view.account_at is not None:
+        moments.append(view.account_at + fleet.account_every)
+    if shortage(fleet, held):
+        moments += [m for m in (view.rent_not_before,) if m is not None]
+        moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []
+    for row in held:
+        moments += [m for m in _deadlines(row, fleet) if m is not None]
+    return min((moment for moment in moments if moment > now), default=None)
+
+
+def _deadlines(row: Held, fleet: Fleet) -> tuple[datetime | None, ...]:
+    sick = row.sick_since + fleet.offline_grace if row.sick_since else None
+    if sick is not None and row.verified_at is not None:
+        sick = max(sick, row.verified_at + fleet.offline_grace)
+    return (
+        row.due_at,
+        row.verify_by if row.state is State.CREATED else None,
+        sick if row.state is State.VERIFIED else None,
+    )
+
+
+def listing_retry(failures: int, *, backoff: timedelta) -> timedelta:
+    """Return how long to wait after `failures` listings in a row that proved nothing."""
+    return min(backoff * max(failures, 1), 6 * backoff)

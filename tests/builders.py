@@ -1,0 +1,141 @@
+"""Build the values that tests are about; each takes only what its test cares for."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from sqlalchemy.orm import Session
+
+from magister import ledger, rows
+from magister.facts import Fleet, Held, Learned, Offer, Sighting, View
+from magister.states import Reason, State
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ADDRESS = "http://127.0.0.1:8555"
+_numbers = count(1)
+
+
+def ago(*, seconds: float = 0, minutes: float = 0, hours: float = 0) -> datetime:
+    """Return a moment before NOW."""
+    return NOW - timedelta(seconds=seconds, minutes=minutes, hours=hours)
+
+
+def a_fleet(**wanted: object) -> Fleet:
+    """Return what an operator wants, with the published defaults and a target of 3."""
+    return replace(
+        Fleet(target=3, drop_prefix=f"{ADDRESS}/drop/", label_tag="magister"),
+        **wanted,  # type: ignore[arg-type] # names and types are Fleet's; replace checks the names
+    )
+
+
+def an_offer(**facts: object) -> Offer:
+    """Return a good offer on a machine of its own."""
+    number = next(_numbers)
+    plain = Offer(
+        id=5000 + number,
+        machine_id=100 + number,
+        host_id=10 + number,
+        price=500_000,
+        gpu_name="RTX 4090",
+        num_gpus=1,
+        verification="verified",
+        rentable=True,
+        resource_type="gpu",
+    )
+    return replace(plain, **facts)  # type: ignore[arg-type] # names and types are Offer's
+
+
+def a_sighting(contract_id: int, **facts: object) -> Sighting:
+    """Return a running box."""
+    plain = Sighting(contract_id=contract_id, actual_status="running", intended_status="running")
+    return replace(plain, **facts)  # type: ignore[arg-type] # names and types are Sighting's
+
+
+def held(state: State = State.VERIFIED, **facts: object) -> Held:
+    """Return a row as the planner sees it: settled, seen and healthy unless said otherwise."""
+    number = next(_numbers)
+    known = state is not State.REQUESTED
+    plain = Held(
+        id=number,
+        key=f"{number:032x}",
+        offer_id=5000 + number,
+        state=state,
+        reason=Reason.RENTED if known else Reason.SHORT,
+        requested_at=ago(hours=1),
+        moved_at=ago(hours=1),
+        contract_id=9000 + number if known else None,
+        machine_id=100 + number,
+        host_id=10 + number,
+        price=500_000,
+        sends=1 if known else 0,
+        sent_at=ago(hours=1) if known else None,
+        created_at=ago(hours=1) if known else None,
+        verified_at=ago(minutes=55) if state is State.VERIFIED else None,
+        verify_by=ago(minutes=57) if state is State.VERIFIED else None,
+        judge_from=ago(minutes=59) if known else None,
+        first_seen_at=ago(minutes=59) if known else None,
+        last_seen_at=ago(seconds=1) if known else None,
+        actual_status="running" if known else None,
+    )
+    return replace(plain, **facts)  # type: ignore[arg-type] # names and types are Held's
+
+
+def a_view(**facts: object) -> View:
+    """Return what the loop knows just after a complete listing, with the account checked."""
+    plain = View(listed_at=ago(seconds=1), account_at=ago(seconds=1))
+    return replace(plain, **facts)  # type: ignore[arg-type] # names and types are View's
+
+
+PATHS: dict[State, tuple[tuple[State, Reason], ...]] = {
+    State.REQUESTED: (),
+    State.CREATED: ((State.CREATED, Reason.RENTED),),
+    State.VERIFIED: ((State.CREATED, Reason.RENTED), (State.VERIFIED, Reason.CALLED)),
+    State.DROPPING: ((State.CREATED, Reason.RENTED), (State.DROPPING, Reason.COORDINATOR)),
+    State.DESTROYED: (
+        (State.CREATED, Reason.RENTED),
+        (State.DROPPING, Reason.COORDINATOR),
+        (State.DESTROYED, Reason.PROVED_GONE),
+    ),
+}
+
+
+def a_row(
+    session: Session,
+    *,
+    state: State = State.VERIFIED,
+    offer: Offer | None = None,
+    contract_id: int | None = None,
+    mac_required: bool = False,
+    at: datetime = NOW,
+    sent: bool = True,
+    learned: Learned | None = None,
+) -> Held:
+    """Write a row that came to `state` by the usual moves, all at `at`, and return it.
+
+    `sent` = its create was sent and is unanswered, for a requested one.
+    """
+    row = ledger.open_row(
+        session, offer or an_offer(), mac_required=mac_required, actor="test", why="a test", at=at
+    )
+    if sent or state is not State.REQUESTED:
+        row = ledger.claim_send(session, row, fence=1, at=at)
+    if state is not State.REQUESTED:
+        facts = Learned(
+            contract_id=contract_id or 9000 + row.id,
+            unanswered=0,
+            judge_from=at,
+            first_seen_at=at,
+            last_seen_at=at,
+            actual_status="running",
+        )
+        ledger.learn(session, row, **facts)
+    for to, reason in PATHS[state]:
+        ledger.move(session, _fresh(session, row), to, reason, actor="test", why="a test", at=at)
+    ledger.learn(session, row, **(learned or Learned()))
+    return _fresh(session, row)
+
+
+def _fresh(session: Session, row: Held) -> Held:
+    found = rows.one(session, row.id)
+    assert found is not None
+    return found

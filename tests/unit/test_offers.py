@@ -1,0 +1,96 @@
+"""Which offers fit, and which is tried first."""
+
+import pytest
+
+from magister.facts import Fleet, Held, Offer, Record
+from magister.offers import candidates, unfit
+from magister.states import State
+from tests.builders import a_fleet, ago, an_offer, held
+
+
+def ranked(
+    *offers: Offer,
+    rows: tuple[Held, ...] = (),
+    recent: frozenset[int] = frozenset(),
+    records: tuple[Record, ...] = (),
+    fleet: Fleet | None = None,
+) -> list[Offer]:
+    found = candidates(
+        offers,
+        held=rows,
+        recent_offers=recent,
+        records={record.machine_id: record for record in records},
+        fleet=fleet or a_fleet(),
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize(
+    ("offer", "fleet", "why"),
+    [
+        (an_offer(resource_type="storage"), a_fleet(), "not a gpu"),
+        (an_offer(num_gpus=0), a_fleet(), "no GPU"),
+        (an_offer(verification="deverified"), a_fleet(), "deverified"),
+        (an_offer(verification=None), a_fleet(), "not verified"),
+        (an_offer(rentable=False), a_fleet(), "not rentable"),
+        (an_offer(machine_id=7), a_fleet(bad_machines=frozenset({7})), "bad_machines"),
+        (an_offer(host_id=8), a_fleet(bad_hosts=frozenset({8})), "bad_hosts"),
+        (an_offer(price=600_001), a_fleet(max_price=600_000), "cost_per_hour"),
+        (an_offer(num_gpus=4), a_fleet(num_gpus=1), "4 GPUs"),
+        (an_offer(gpu_name="RTX 3090"), a_fleet(gpu_names=frozenset({"RTX 4090"})), "RTX 3090"),
+        (an_offer(gpu_ram=16_000.0), a_fleet(min_gpu_ram=24_000), "gpu_ram"),
+        (an_offer(disk_space=10.0), a_fleet(min_disk_space=16), "disk_space"),
+        (an_offer(reliability=0.9), a_fleet(min_reliability=0.95), "reliability"),
+        (an_offer(cuda_max_good=12.1), a_fleet(min_cuda=12.8), "CUDA"),
+        (an_offer(duration=3600.0), a_fleet(min_duration=7200), "too short"),
+    ],
+)
+def test_what_vast_should_have_filtered_is_checked_again(offer: Offer, fleet: Fleet, why: str) -> None:
+    assert why in (unfit(offer, fleet) or "")
+    assert ranked(offer, fleet=fleet) == []
+
+
+def test_an_offer_at_the_limits_fits() -> None:
+    offer = an_offer(price=600_000, gpu_ram=24_000.0, disk_space=16.0, reliability=0.95)
+    fleet = a_fleet(max_price=600_000, min_gpu_ram=24_000, min_disk_space=16, min_reliability=0.95)
+    assert unfit(offer, fleet) is None
+
+
+def test_the_cheapest_comes_first_and_each_machine_once() -> None:
+    dear, cheap = an_offer(price=900), an_offer(price=100)
+    same = an_offer(price=150, machine_id=cheap.machine_id)
+    assert ranked(dear, same, cheap) == [cheap, dear]
+
+
+def test_good_machines_and_hosts_come_before_cheaper_ones() -> None:
+    cheap, good_host, good_machine = (an_offer(price=price) for price in (100, 800, 900))
+    fleet = a_fleet(
+        good_hosts=frozenset({good_host.host_id}), good_machines=frozenset({good_machine.machine_id})
+    )
+    assert ranked(cheap, good_machine, good_host, fleet=fleet) == [good_host, good_machine, cheap]
+
+
+def test_a_machine_that_holds_one_of_ours_comes_after_the_empty_ones() -> None:
+    taken, free = an_offer(price=100), an_offer(price=900)
+    assert ranked(taken, free, rows=(held(machine_id=taken.machine_id),)) == [free, taken]
+
+
+def test_a_machine_that_only_held_one_does_not() -> None:
+    once, free = an_offer(price=100), an_offer(price=900)
+    gone = held(State.DESTROYED, machine_id=once.machine_id)
+    assert ranked(once, free, rows=(gone,)) == [once, free]
+
+
+def test_failed_machines_come_last_the_longest_ago_first() -> None:
+    lately, before, crowded = an_offer(price=1), an_offer(price=2), an_offer(price=999)
+    records = (
+        Record(lately.machine_id, 1, ago(minutes=1)),
+        Record(before.machine_id, 1, ago(hours=3)),
+    )
+    rows = (held(machine_id=crowded.machine_id),)
+    assert ranked(lately, before, crowded, rows=rows, records=records) == [crowded, before, lately]
+
+
+def test_a_recent_offer_is_never_rented_again() -> None:
+    offer = an_offer()
+    assert ranked(offer, recent=frozenset({offer.id})) == []
