@@ -1,0 +1,192 @@
+"""Which loop acts: a row that expires, and a kernel lock that proves at once that its holder is dead."""
+
+import fcntl
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, func, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from magister.database import Sessions, sqlite_file
+from magister.errors import LeaseLost
+from magister.models import Lease, Utc
+
+LOOP_LOCK = 0x4D61_676C
+"""The PostgreSQL advisory lock that the acting loop holds: the letters "Magl"."""
+
+
+class KernelLock(Protocol):
+    """A lock that its holder's death releases, whatever the holder did not get to do."""
+
+    def take(self) -> bool:
+        """Take the lock, or say that another holds it; taking it again is harmless."""
+
+    def release(self) -> None:
+        """Give the lock back."""
+
+
+class FileLock:
+    """Lock a file beside the SQLite database; process ids would lie between containers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take the lock, or say that another holds it."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give the lock back by closing the file, which stays where it is."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class AdvisoryLock:
+    """Lock a number for as long as one PostgreSQL connection lives."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def take(self) -> bool:
+        """Take the lock, or say that another holds it."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                query = text("SELECT pg_try_advisory_lock(:lock)").bindparams(lock=LOOP_LOCK)
+                if self._connection.scalar(query):
+                    return True
+                self.release()
+                return False
+            self._connection.scalar(text("SELECT 1"))
+        except DBAPIError:
+            self.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Give the lock back by closing its connection."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+class NoLock:
+    """Stand in where no kernel lock is to be had: a database in memory. The row alone decides."""
+
+    def take(self) -> bool:
+        """Say that nothing is proved."""
+        return False
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+def kernel_lock(sessions: Sessions) -> KernelLock:
+    """Return the lock that fits the database."""
+    if sessions.engine.dialect.name == "postgresql":
+        return AdvisoryLock(sessions.engine)
+    path = sqlite_file(sessions.engine.url.render_as_string(hide_password=False))
+    return NoLock() if path is None else FileLock(path.with_name(path.name + ".loop"))
+
+
+class LeaseHolder:
+    """Take, renew and check the lease on behalf of one loop.
+
+    `fence` is the number under which this holder acts; None = it does not hold the lease.
+    """
+
+    def __init__(
+        self, sessions: Sessions, lock: KernelLock, *, holder: str, lasts: timedelta, renew: timedelta
+    ) -> None:
+        self._sessions = sessions
+        self._lock = lock
+        self._holder = holder
+        self._lasts = lasts
+        self._renew = renew
+        self._renewed_at: datetime | None = None
+        self.fence: int | None = None
+
+    def hold(self, now: datetime) -> bool:
+        """Hold the lease after this call, or say that another loop does; returns at once either way."""
+        if self.fence is not None:
+            fresh = self._renewed_at is not None and timedelta() <= now - self._renewed_at < self._renew
+            if fresh or self._renewed(now):
+                return True
+            self.fence = None
+            self._lock.release()
+        return self._taken(now)
+
+    def require(self, session: Session, now: datetime) -> int:
+        """Return the fence if the lease is still this holder's within `session`, else raise LeaseLost.
+
+        On PostgreSQL the row stays locked against a successor until the transaction ends.
+        """
+        query = select(Lease).where(Lease.id == 1).with_for_update(read=True)
+        row = session.scalars(query).one()
+        if self.fence is None or row.fence != self.fence or row.expires_at <= self._time(session, now):
+            raise LeaseLost
+        return row.fence
+
+    def release(self, now: datetime) -> None:
+        """Let a successor take the lease without waiting."""
+        if self.fence is not None:
+            with self._sessions.write() as session:
+                mine = update(Lease).where(Lease.id == 1, Lease.fence == self.fence)
+                session.execute(mine.values(expires_at=self._time(session, now)))
+        self.fence = None
+        self._lock.release()
+
+    def _renewed(self, now: datetime) -> bool:
+        locked = self._lock.take()
+        with self._sessions.write() as session:
+            until = self._time(session, now) + self._lasts
+            mine = update(Lease).where(Lease.id == 1, Lease.fence == self.fence)
+            renewed = mine.values(expires_at=until, locked=locked).returning(Lease.fence)
+            kept = session.scalar(renewed) is not None
+        self._renewed_at = now
+        return kept
+
+    def _taken(self, now: datetime) -> bool:
+        """Take a lease that has expired, or whose holder had the kernel lock and has it no more.
+
+        A holder that never got the lock, because a frozen one kept it, is not proved dead by a free lock.
+        """
+        locked = self._lock.take()
+        with self._sessions.write() as session:
+            row = session.scalars(select(Lease).where(Lease.id == 1).with_for_update()).one()
+            moment = self._time(session, now)
+            holder_is_dead = locked and row.locked
+            free = holder_is_dead or row.expires_at <= moment
+            if free:
+                row.holder, row.fence, row.locked = self._holder, row.fence + 1, locked
+                row.expires_at = moment + self._lasts
+                fence = row.fence
+        if not free:
+            self._lock.release()
+            return False
+        self.fence, self._renewed_at = fence, now
+        return True
+
+    @staticmethod
+    def _time(session: Session, now: datetime) -> datetime:
+        """Return the database's clock on PostgreSQL, where several machines share the lease."""
+        if session.get_bind().dialect.name != "postgresql":
+            return now
+        moment: datetime = session.scalars(select(func.clock_timestamp(type_=Utc()))).one()
+        return moment

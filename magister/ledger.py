@@ -1,0 +1,266 @@
+"""The sole writer of instances: open a row, move it through the one door, learn facts about it."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Unpack
+
+from sqlalchemy import Update, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from magister import evidence, rows
+from magister.errors import IllegalMove, Stale
+from magister.facts import Adopt, Fleet, Held, Learned, Listing, Offer, Sighting, Stranger
+from magister.models import Instance, Transition
+from magister.states import LOOP, Reason, State, legal
+
+TEXT_LIMIT = 4000
+"""Characters kept of any text that came from outside."""
+
+
+def open_row(
+    session: Session, offer: Offer, *, mac_required: bool, actor: str, why: str, at: datetime
+) -> Held:
+    """Write the intent to rent `offer` under a fresh random key."""
+    row = Instance(
+        key=secrets.token_hex(16),
+        state=State.REQUESTED,
+        reason=Reason.SHORT,
+        moved_at=at,
+        requested_at=at,
+        due_at=at,
+        offer_id=offer.id,
+        mac_required=mac_required,
+        machine_id=offer.machine_id,
+        host_id=offer.host_id,
+        gpu_name=offer.gpu_name,
+        num_gpus=offer.num_gpus,
+        geolocation=offer.geolocation,
+        price=offer.price,
+        offer=offer.details,
+    )
+    return _born(session, row, actor=actor, why=why)
+
+
+def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:
+    """Make a row for a box of ours that has none; None = its contract has a row by now."""
+    box = action.box.sighting
+    known = select(Instance.id).where(Instance.contract_id == box.contract_id)
+    if session.scalar(known) is not None:
+        return None
+    born = box.start_date or at
+    row = Instance(
+        key=action.box.key or secrets.token_hex(16),
+        state=action.state,
+        reason=action.reason,
+        moved_at=at,
+        requested_at=born,
+        created_at=born,
+        verified_at=at if action.state is State.VERIFIED else None,
+        dropped_at=at if action.state is State.DROPPING else None,
+        verify_by=_adopted_deadline(action, born, at, fleet),
+        due_at=at if action.state is State.DROPPING else None,
+        offer_id=action.box.offer_id,
+        mac_required=action.box.mac_required,
+        contract_id=box.contract_id,
+        machine_id=box.machine_id,
+        host_id=box.host_id,
+        gpu_name=box.gpu_name,
+        num_gpus=box.num_gpus,
+        geolocation=box.geolocation,
+        price=box.price,
+        judge_from=at,
+        first_seen_at=at,
+        last_seen_at=at,
+        actual_status=box.actual_status,
+        intended_status=box.intended_status,
+        cur_state=box.cur_state,
+        status_msg=clipped(box.status_msg),
+        start_date=box.start_date,
+        end_date=box.end_date,
+    )
+    return _born(session, row, actor=LOOP, why=action.why)
+
+
+def _adopted_deadline(action: Adopt, born: datetime, at: datetime, fleet: Fleet) -> datetime:
+    """Give a box that is still being made the whole time from now on, and any other what is left of it."""
+    making = action.box.sighting.actual_status in evidence.PROVISIONING
+    return (at if making else born) + fleet.verify_within
+
+
+def _born(session: Session, row: Instance, *, actor: str, why: str) -> Held:
+    session.add(row)
+    session.flush()
+    _record(session, row.id, None, row.state, row.reason, actor=actor, why=why, at=row.moved_at)
+    return rows.as_held(row)
+
+
+def move(
+    session: Session,
+    row: Held,
+    to: State,
+    reason: Reason,
+    *,
+    actor: str,
+    why: str,
+    at: datetime,
+    **learned: Unpack[Learned],
+) -> None:
+    """Move `row` from the state it was seen in, and write the move into its history.
+
+    Raises Stale if the row has moved since it was read, IllegalMove if the table has no such move.
+    """
+    if not legal(row.state, to):
+        raise IllegalMove(f"an instance cannot go from {row.state} to {to}")
+    values: dict[str, object] = {**_on_entering(row, to, at), **learned}
+    values |= {"state": to, "reason": reason, "moved_at": at}
+    guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
+    if session.scalar(_stated(guarded, values)) is None:
+        raise Stale(f"instance {row.id} is no longer {row.state}")
+    _record(session, row.id, row.state, to, reason, actor=actor, why=why, at=at)
+
+
+def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
+    """Return the columns that a move into `to` sets by itself."""
+    match to:
+        case State.CREATED:
+            return {"created_at": row.created_at or at, "due_at": None}
+        case State.VERIFIED:
+            return {"verified_at": at, "due_at": None}
+        case State.DROPPING:
+            again = {"absences": 0, "absent_since": None, "looked_gone_at": None, "destroy_acked": False}
+            back = again if row.state is State.DESTROYED else {}
+            return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
+        case State.DESTROYED:
+            return {"destroyed_at": at, "due_at": None}
+        case State.REQUESTED:
+            return {}
+
+
+def learn(session: Session, row: Held, **learned: Unpack[Learned]) -> None:
+    """Write facts about `row`, in whatever state it is by now."""
+    if learned:
+        session.execute(_stated(update(Instance).where(Instance.id == row.id), dict(learned)))
+
+
+def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held:
+    """Claim the one send of `row` for the holder of `fence`, before anything is sent.
+
+    Raises Stale if the row moved or was claimed since it was read.
+    """
+    claim = update(Instance).where(
+        Instance.id == row.id,
+        Instance.state == State.REQUESTED,
+        Instance.sends == row.sends,
+        Instance.unanswered == 0,
+        Instance.contract_id.is_(None),
+    )
+    values: dict[str, object] = {
+        "sends": row.sends + 1,
+        "unanswered": 1,
+        "sent_at": at,
+        "sent_fence": fence,
+        "doubted_at": None,
+        "judge_from": None,
+        "absences": 0,
+        "absent_since": None,
+        "due_at": None,
+    }
+    if session.scalar(_stated(claim, values)) is None:
+        raise Stale(f"instance {row.id} is no longer waiting to be sent")
+    claimed = rows.one(session, row.id)
+    if claimed is None:
+        raise Stale(f"instance {row.id} is gone")
+    return claimed
+
+
+def doubt_unanswered(session: Session, *, fence: int, at: datetime, fleet: Fleet) -> int:
+    """Give up waiting for answers that an earlier holder of the lease was to hear; return how many.
+
+    When its call would have timed out is unknown, so the grace is counted from now.
+    """
+    values: dict[str, object] = {"doubted_at": at, "judge_from": at + fleet.create_grace}
+    lost = update(Instance).where(
+        Instance.unanswered > 0,
+        Instance.doubted_at.is_(None),
+        Instance.contract_id.is_(None),
+        Instance.sent_fence < fence,
+    )
+    return len(session.scalars(_stated(lost, values)).all())
+
+
+def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
+    """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
+    mine = {row.id: row for row in rows.held(session, lock=True)}
+    keys = {_key(box, fleet): box for box in listing.sightings}
+    contracts = [box.contract_id for box in listing.sightings]
+    known = rows.known_boxes(session, contracts, [key for key in keys if key])
+    by_contract = {row.contract_id: row for row in known if row.contract_id is not None}
+    by_key = {row.key: row for row in known}
+    seen: set[int] = set()
+    strangers: list[Stranger] = []
+    for box in listing.sightings:
+        row = by_contract.get(box.contract_id) or by_key.get(_key(box, fleet))
+        if row is None or row.id in seen or row.contract_id not in {None, box.contract_id}:
+            strangers.append(Stranger(box, twin=row is not None))
+            continue
+        seen.add(row.id)
+        note_sighting(session, row, box, listing.begun_at, fleet=fleet)
+    for row in mine.values():
+        if row.id not in seen:
+            learn(session, row, **evidence.missing(row, listing.begun_at))
+    return tuple(strangers)
+
+
+def note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
+    """Write what an answer begun at `begun_at` shows of one row."""
+    learned = evidence.seen(row, box, begun_at, fleet)
+    learned["status_msg"] = clipped(box.status_msg)
+    learn(session, row, **learned)
+
+
+def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datetime, *, fleet: Fleet) -> None:
+    """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
+    if box is not None:
+        note_sighting(session, row, box, begun_at, fleet=fleet)
+    else:
+        learn(session, row, looked_gone_at=begun_at)
+
+
+def clipped(text: str | None) -> str | None:
+    """Return at most TEXT_LIMIT characters of `text`, without NULs, which PostgreSQL refuses."""
+    return None if text is None else text.replace("\x00", "")[:TEXT_LIMIT]
+
+
+def _key(box: Sighting, fleet: Fleet) -> str:
+    tag, _, key = (box.label or "").partition(":")
+    return key if tag == fleet.label_tag else ""
+
+
+def _stated(statement: Update, values: Mapping[str, object]) -> ReturningUpdate[int]:
+    return statement.values(**values).returning(Instance.id)
+
+
+def _record(
+    session: Session,
+    instance_id: int,
+    old: State | None,
+    new: State,
+    reason: Reason,
+    *,
+    actor: str,
+    why: str,
+    at: datetime,
+) -> None:
+    entry = Transition(
+        instance_id=instance_id,
+        at=at,
+        from_state=old,
+        to_state=new,
+        reason=reason,
+        actor=actor,
+        detail=clipped(why) or "",
+    )
+    session.add(entry)
+    session.flush()

@@ -1,0 +1,77 @@
+"""The one row about the pool as a whole: what the loop last knew, and what it was asked."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Update, select, update
+from sqlalchemy.orm import Session
+
+from magister.models import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Say in a line what is wrong with the pool and what would cure it."""
+
+    what: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """Hold the row of `pool` as it was read; a moment that is None has not been yet."""
+
+    target: int
+    heartbeat_at: datetime | None
+    listed_at: datetime | None
+    listing_wanted_at: datetime | None
+    rent_not_before: datetime | None
+    rent_refusals: int
+    credit: int | None  # micro-dollars
+    conditions: tuple[Condition, ...]
+
+
+def read(session: Session) -> PoolState:
+    """Return the pool's row."""
+    row = session.scalars(select(Pool).where(Pool.id == 1)).one()
+    return PoolState(
+        target=row.target,
+        heartbeat_at=row.heartbeat_at,
+        listed_at=row.listed_at,
+        listing_wanted_at=row.listing_wanted_at,
+        rent_not_before=row.rent_not_before,
+        rent_refusals=row.rent_refusals,
+        credit=row.credit,
+        conditions=tuple(Condition(**entry) for entry in json.loads(row.conditions)),
+    )
+
+
+def beat(session: Session, now: datetime, *, target: int, conditions: tuple[Condition, ...]) -> None:
+    """Write that the loop is alive, what it aims at and what stands in its way."""
+    shown = json.dumps([asdict(condition) for condition in conditions], ensure_ascii=False)
+    session.execute(_pool().values(heartbeat_at=now, target=target, conditions=shown))
+
+
+def ask_for_listing(session: Session, now: datetime) -> None:
+    """Ask the loop for a listing at once."""
+    session.execute(_pool().values(listing_wanted_at=now))
+
+
+def note_listed(session: Session, begun_at: datetime) -> None:
+    """Write when the last complete listing began."""
+    session.execute(_pool().values(listed_at=begun_at))
+
+
+def note_credit(session: Session, credit: int | None) -> None:
+    """Write what the account can spend, in micro-dollars."""
+    session.execute(_pool().values(credit=credit))
+
+
+def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> None:
+    """Rent nothing before `until`; None = rent again."""
+    session.execute(_pool().values(rent_not_before=until, rent_refusals=refusals))
+
+
+def _pool() -> Update:
+    return update(Pool).where(Pool.id == 1)

@@ -1,0 +1,51 @@
+"""Run the migrations on the connection that was passed in, or on DATABASE_URL for developers."""
+
+import os
+
+from alembic import context
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from magister.database import open_database
+from magister.models import VIEWS, Table
+
+
+def drop_views(connection: Connection) -> None:
+    """Drop the views for people, which would stand in the way of a changed table."""
+    for name in VIEWS:
+        connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
+
+
+def make_views(connection: Connection) -> None:
+    """Make the views anew; they belong to the newest revision and exist at no other."""
+    for name, query in VIEWS.items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+
+
+def run(connection: Connection) -> None:
+    """Migrate within the transaction that `connection` is in."""
+    context.configure(
+        connection=connection,
+        target_metadata=Table.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        transactional_ddl=True,
+    )
+    drop_views(connection)
+    context.run_migrations()
+    head = ScriptDirectory.from_config(context.config).get_current_head()
+    if context.get_context().get_current_revision() == head:
+        make_views(connection)
+
+
+def run_for_a_developer() -> None:
+    """Migrate the database named by DATABASE_URL, as `alembic upgrade` and `alembic check` do."""
+    sessions = open_database(os.environ.get("DATABASE_URL", "sqlite:///magister.db"), busy_timeout=30)
+    with sessions.engine.begin() as connection:
+        run(connection)
+
+
+passed = context.config.attributes.get("connection")
+if passed is None:
+    run_for_a_developer()
+else:
+    run(passed)

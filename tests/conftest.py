@@ -1,0 +1,102 @@
+"""Fixtures for all tests: a clean environment, and a migrated empty database on each engine."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy import text
+
+from magister.database import Sessions, open_database
+from magister.schema import migrate
+from tests import postgres
+
+KEPT = {
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "CI",
+    "COVERAGE_PROCESS_START",
+}
+
+hypothesis_settings.register_profile(
+    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+hypothesis_settings.register_profile("soak", deadline=None, max_examples=2000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the operator's own settings from every test."""
+    for name in set(os.environ) - KEPT:
+        if not name.startswith(("PYTEST", "HYPOTHESIS", "MAGISTER_TEST", "COV")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one migrated SQLite file, which the tests copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    sessions = open_database(f"sqlite:///{path}", busy_timeout=5)
+    migrate(sessions)
+    with sessions.engine.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    sessions.engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Yield the URL of an empty PostgreSQL database, or skip where no server is installed."""
+    with postgres.server() as url:
+        if url is None:
+            pytest.skip("no PostgreSQL server on this machine; .ci/run installs one")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_url: str) -> Iterator[Sessions]:
+    """Migrate a PostgreSQL database once; `sessions` empties it before each test."""
+    sessions = open_database(postgres_url, busy_timeout=10)
+    migrate(sessions)
+    yield sessions
+    sessions.engine.dispose()
+
+
+@pytest.fixture
+def sqlite_sessions(sqlite_template: Path, tmp_path: Path) -> Iterator[Sessions]:
+    """Open a fresh copy of the migrated SQLite file."""
+    path = tmp_path / "magister.db"
+    shutil.copy(sqlite_template, path)
+    sessions = open_database(f"sqlite:///{path}", busy_timeout=5)
+    yield sessions
+    sessions.engine.dispose()
+
+
+@pytest.fixture
+def postgres_sessions(migrated_postgres: Sessions) -> Sessions:
+    """Empty the PostgreSQL database."""
+    with migrated_postgres.engine.begin() as connection:
+        connection.execute(text("TRUNCATE transitions, instances RESTART IDENTITY CASCADE"))
+        connection.execute(
+            text("UPDATE lease SET holder = '', fence = 0, locked = false, expires_at = '1970-01-01'")
+        )
+        connection.execute(text("DELETE FROM pool"))
+        connection.execute(text("INSERT INTO pool (id) VALUES (1)"))
+    return migrated_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def sessions(request: pytest.FixtureRequest) -> Sessions:
+    """Give an empty, migrated database: each test that asks runs on both engines."""
+    found = request.getfixturevalue(f"{request.param}_sessions")
+    assert isinstance(found, Sessions)
+    return found
