@@ -1,0 +1,105 @@
+"""Pure: what is wrong with the pool, each in a line, with what would cure it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from magister.errors import BadKey, NoCredit, VastError
+from magister.facts import Fleet, Held, Route
+from magister.pool import Condition
+from magister.states import State
+
+DESTROY_ALARM = timedelta(minutes=10)
+"""A box that is not proved gone after so long needs a person's look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Hold since when every call on a route has failed, and how the last one did."""
+
+    since: datetime
+    error: VastError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptoms:
+    """Hold what the loop noticed beside the rows."""
+
+    failing: Mapping[Route, Failing]
+    renting: Failing | None  # refusals that the next offer would meet as well
+    rent_not_before: datetime | None
+    credit: int | None  # micro-dollars; None = unknown
+    matching: int | None  # offers that may be rented, at the last search; None = none was made lately
+
+
+def conditions(
+    fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms, now: datetime
+) -> tuple[Condition, ...]:
+    """Return what is wrong, the gravest first; empty = all is well."""
+    return (
+        *_key(symptoms),
+        *_reach(symptoms),
+        *_credit(symptoms),
+        *_refusals(symptoms, now),
+        *_market(fleet, held, symptoms),
+        *_stuck(held, now),
+    )
+
+
+def _key(symptoms: Symptoms) -> Iterator[Condition]:
+    errors = [failing.error for failing in symptoms.failing.values()]
+    errors += [symptoms.renting.error] if symptoms.renting else []
+    if any(isinstance(error, BadKey) for error in errors):
+        yield Condition(
+            "Vast does not accept the API key", "set vast_api_key to a key of your account and restart"
+        )
+
+
+def _reach(symptoms: Symptoms) -> Iterator[Condition]:
+    failing = symptoms.failing.get(Route.LIST)
+    if failing is not None and not isinstance(failing.error, BadKey):
+        yield Condition(
+            f"no complete listing from Vast since {failing.since:%H:%M:%S} UTC: {failing.error}",
+            "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",
+        )
+
+
+def _credit(symptoms: Symptoms) -> Iterator[Condition]:
+    refused = symptoms.renting is not None and isinstance(symptoms.renting.error, NoCredit)
+    if refused or (symptoms.credit is not None and symptoms.credit <= 0):
+        left = "" if symptoms.credit is None else f" ({symptoms.credit / 1e6:.2f} USD)"
+        yield Condition(
+            f"the Vast account has no credit to rent with{left}",
+            "add credit at console.vast.ai; renting goes on by itself",
+        )
+
+
+def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+    renting, until = symptoms.renting, symptoms.rent_not_before
+    if renting is None or isinstance(renting.error, NoCredit | BadKey):
+        return
+    if until is not None and now < until:
+        yield Condition(
+            f"Vast refuses to rent: {renting.error}",
+            f"check template_hash and [vast_query] with `magister check`; next try at {until:%H:%M:%S} UTC",
+        )
+
+
+def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterator[Condition]:
+    have = sum(row.wanted for row in held)
+    if symptoms.matching is None or have + symptoms.matching >= fleet.target:
+        return
+    yield Condition(
+        f"{have} of {fleet.target} instances, and {symptoms.matching or 'no'} offers that could be rented",
+        "raise vast_query.cost_per_hour or loosen [vast_query]; the market is searched again every minute",
+    )
+
+
+def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
+    for row in held:
+        if row.state is State.DROPPING and now - row.moved_at > DESTROY_ALARM:
+            yield Condition(
+                f"instance {row.id} (contract {row.contract_id or 'unknown'}) has been on its way out since "
+                f"{row.moved_at:%H:%M} UTC and may still cost money",
+                "it is tried for ever; look at it in the console of Vast",
+            )

@@ -1,0 +1,137 @@
+"""What the loop observes, remembers between steps, and may lose at a restart without harm."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from magister.conditions import Failing, Symptoms
+from magister.errors import OfferGone, Refused
+from magister.executor import Outcome
+from magister.facts import (
+    Action,
+    Adopt,
+    CheckAccount,
+    Destroy,
+    Fleet,
+    Held,
+    List,
+    Look,
+    Move,
+    Offer,
+    Rent,
+    Route,
+    Search,
+    Send,
+    Stranger,
+    View,
+)
+from magister.offers import candidates
+from magister.planner import listing_retry, shortage
+from magister.pool import PoolState
+
+
+@dataclass(slots=True)
+class Memory:
+    """Hold the last listing and search, and since when calls have been failing."""
+
+    listed_at: datetime | None = None
+    list_failures: int = 0
+    list_not_before: datetime | None = None
+    strangers: tuple[Stranger, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    searched_at: datetime | None = None
+    account_at: datetime | None = None
+    renting: Failing | None = None
+    failing: dict[Route, Failing] = field(default_factory=dict)
+
+    def take(self, outcome: Outcome, *, backoff: timedelta) -> None:
+        """Take in what came of one call; `backoff` is the first wait after a listing that failed."""
+        self._take_health(outcome)
+        match outcome.action:
+            case List() if outcome.listing is not None:
+                self.listed_at, self.strangers = outcome.listing.begun_at, outcome.strangers
+                self.list_failures, self.list_not_before = 0, None
+            case List():
+                self.list_failures += 1
+                self.list_not_before = outcome.at + listing_retry(self.list_failures, backoff=backoff)
+            case Search():
+                self.offers, self.searched_at = outcome.offers, outcome.at
+            case CheckAccount():
+                self.account_at = outcome.at
+            case Send() | Destroy() | Look():
+                pass
+
+    def view(self, state: PoolState) -> View:
+        """Return what the planner may know of this, together with the pool's row."""
+        return View(
+            listed_at=self.listed_at,
+            list_failing=self.list_failures > 0,
+            strangers=self.strangers,
+            listing_wanted_at=state.listing_wanted_at,
+            list_not_before=self.list_not_before,
+            offers=self.offers,
+            searched_at=self.searched_at,
+            rent_not_before=state.rent_not_before,
+            account_at=self.account_at,
+        )
+
+    def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, *, credit: int | None) -> Symptoms:
+        """Return what may be wrong; `view` is the one the last plan was made from."""
+        matching = None
+        if shortage(fleet, held) and view.searched_at is not None:
+            found = candidates(
+                view.offers,
+                held=held,
+                recent_offers=view.recent_offers,
+                records=view.records,
+                fleet=fleet,
+            )
+            matching = len(found)
+        return Symptoms(
+            failing=dict(self.failing),
+            renting=self.renting,
+            rent_not_before=view.rent_not_before,
+            credit=credit,
+            matching=matching,
+        )
+
+    def _take_health(self, outcome: Outcome) -> None:
+        """Keep since when a route has been failing, and the refusal that the next offer would meet too."""
+        route, error = route_of(outcome.action), outcome.error
+        if isinstance(outcome.action, Send) and not isinstance(error, OfferGone):
+            self.renting = None if error is None else Failing(outcome.at, error)
+        if error is None or (isinstance(error, Refused) and route is not Route.LIST):
+            self.failing.pop(route, None)
+            return
+        since = self.failing[route].since if route in self.failing else outcome.at
+        self.failing[route] = Failing(since, error)
+
+
+_ROUTES: dict[type[Action], Route] = {
+    Rent: Route.CREATE,
+    Send: Route.CREATE,
+    Destroy: Route.DESTROY,
+    Look: Route.SHOW,
+    Search: Route.SEARCH,
+    List: Route.LIST,
+    CheckAccount: Route.ACCOUNT,
+}
+
+
+def route_of(action: Action) -> Route:
+    """Return the route that an action's call takes; raises KeyError for one that makes no call."""
+    return _ROUTES[type(action)]
+
+
+def fields_of(action: Action) -> dict[str, object]:
+    """Return what a log line names of an action."""
+    match action:
+        case Move():
+            return {"instance": action.row.id, "to": str(action.to), "reason": str(action.reason)}
+        case Send() | Destroy() | Look():
+            return {"instance": action.row.id, "contract": action.row.contract_id}
+        case Rent():
+            return {"offer": action.offer.id, "machine": action.offer.machine_id}
+        case Adopt():
+            return {"contract": action.box.sighting.contract_id, "to": str(action.state)}
+        case _:
+            return {}

@@ -1,0 +1,207 @@
+"""Rent one offer: the intent, the claim of its one send, the send, and every answer it may get."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from magister import ledger, pool, rows
+from magister.database import Sessions
+from magister.errors import (
+    BadKey,
+    NoCredit,
+    NotSent,
+    OfferGone,
+    RateLimited,
+    Refused,
+    StartedStopped,
+    Stopping,
+    VastError,
+)
+from magister.facts import Fleet, Held, Learned, Order, Rent, Send
+from magister.lease import LeaseHolder
+from magister.states import LOOP, Reason, State
+from magister.vast.protocol import Vast
+
+RETRY_NOT_SENT = timedelta(seconds=5)
+"""How soon a create is sent again that provably never left."""
+
+HOLD_CAP = timedelta(seconds=300)
+"""The longest time for which refusals keep the loop from renting."""
+
+
+class Renter:
+    """Send creates exactly once each, and never lose what came of one."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        vast: Vast,
+        lease: LeaseHolder,
+        fleet: Fleet,
+        order: Callable[[Held], Order],
+        mac_required: bool,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._sessions = sessions
+        self._vast = vast
+        self._lease = lease
+        self._fleet = fleet
+        self._order = order
+        self._mac_required = mac_required
+        self._clock = clock
+        self._flying: set[int] = set()
+
+    def intend(self, action: Rent, now: datetime) -> Send:
+        """Write the intent to rent, and return the send that it calls for."""
+        with self._sessions.write() as session:
+            self._lease.require(session, now)
+            row = ledger.open_row(
+                session,
+                action.offer,
+                mac_required=self._mac_required,
+                actor=LOOP,
+                why=action.why,
+                at=now,
+            )
+        return Send(row, action.why)
+
+    def abandoned(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
+        """Return the rows that wait for an answer nobody here is waiting for any more."""
+        return tuple(row for row in held if row.in_flight and row.id not in self._flying)
+
+    def doubt(self, row: Held, now: datetime) -> None:
+        """Leave a send whose answer was lost to the listings."""
+        with self._sessions.write() as session:
+            fresh = rows.one(session, row.id)
+            if fresh is not None and fresh.in_flight and fresh.sends == row.sends:
+                self._write_doubt(session, fresh, now)
+
+    def send(self, row: Held) -> None:
+        """Ask Vast once for the offer of `row` and write what came of it; raises what Vast raised."""
+        self._flying.add(row.id)
+        try:
+            row = self._claim(row)
+            contract = self._vast.create(row.offer_id, self._order(row))
+            self._write_rented(row, contract)
+        except Stopping:
+            self._write_not_sent(row, self._clock())
+            raise
+        except VastError as error:
+            self._write_unrented(row, error)
+            raise
+        finally:
+            self._flying.discard(row.id)
+
+    def _claim(self, row: Held) -> Held:
+        now = self._clock()
+        with self._sessions.write() as session:
+            fence = self._lease.require(session, now)
+            return ledger.claim_send(session, row, fence=fence, at=now)
+
+    def _write_rented(self, row: Held, contract: int) -> None:
+        """Take Vast's answer into the row, whatever has become of the row meanwhile."""
+        now = self._clock()
+        with self._sessions.write() as session:
+            pool.hold_renting(session, until=None, refusals=0)
+            fresh = self._learn_contract(session, row, contract, now)
+            if fresh is not None and fresh.state is State.REQUESTED:
+                why = f"Vast answered with contract {contract}"
+                ledger.move(session, fresh, State.CREATED, Reason.RENTED, actor=LOOP, why=why, at=now)
+
+    def _learn_contract(self, session: Session, row: Held, contract: int, now: datetime) -> Held | None:
+        """Learn the contract of a send; None = a listing found another box under the key already."""
+        fresh = rows.one(session, row.id)
+        if fresh is None or fresh.contract_id not in {None, contract}:
+            pool.ask_for_listing(session, now)
+            return None
+        learned = Learned(contract_id=contract, unanswered=0, trouble=None)
+        if fresh.contract_id is None:
+            learned["judge_from"] = now + self._fleet.create_grace
+            learned["created_at"] = now
+            learned["verify_by"] = now + self._fleet.verify_within
+        if fresh.state in {State.DROPPING, State.DESTROYED}:
+            learned["due_at"] = now
+        ledger.learn(session, fresh, **learned)
+        return rows.one(session, row.id)
+
+    def _write_unrented(self, row: Held, error: VastError) -> None:
+        now = self._clock()
+        match error:
+            case StartedStopped():
+                self._write_stopped(row, error, now)
+            case NotSent():
+                self._write_not_sent(row, now + RETRY_NOT_SENT)
+            case RateLimited():
+                self._write_not_sent(row, now)
+            case Refused() | BadKey():
+                self._write_refused(row, error, now)
+            case _:  # ambiguous, or anything else that does not say what happened
+                with self._sessions.write() as session:
+                    self._write_doubt(session, row, now, trouble=str(error))
+
+    def _write_stopped(self, row: Held, error: StartedStopped, now: datetime) -> None:
+        with self._sessions.write() as session:
+            fresh = self._learn_contract(session, row, error.contract_id, now)
+            if fresh is not None and fresh.state in {State.REQUESTED, State.VERIFIED}:
+                ledger.move(
+                    session,
+                    fresh,
+                    State.DROPPING,
+                    Reason.STARTED_STOPPED,
+                    actor=LOOP,
+                    why=str(error),
+                    at=now,
+                )
+
+    def _write_not_sent(self, row: Held, due_at: datetime) -> None:
+        """Free the claim of a send that was not carried out; should it have been, listings still tell."""
+        now = self._clock()
+        with self._sessions.write() as session:
+            judge_from = now + self._fleet.create_grace
+            ledger.learn(session, row, unanswered=0, due_at=due_at, judge_from=judge_from)
+
+    def _write_refused(self, row: Held, error: VastError, now: datetime) -> None:
+        """End a row that Vast refused, unless an earlier send or the worker says that a box may exist."""
+        with self._sessions.write() as session:
+            self._hold_renting(session, error, now)
+            fresh = rows.one(session, row.id)
+            if fresh is None:
+                return
+            first = fresh.sends == 1 and fresh.verified_at is None and fresh.contract_id is None
+            if fresh.state is not State.REQUESTED or not first:
+                self._write_doubt(session, fresh, now, trouble=str(error))
+                return
+            ledger.learn(session, fresh, unanswered=0, trouble=str(error))
+            ledger.move(session, fresh, State.DESTROYED, _refusal(error), actor=LOOP, why=str(error), at=now)
+
+    def _hold_renting(self, session: Session, error: VastError, now: datetime) -> None:
+        """Wait longer with each refusal that the next offer would meet as well."""
+        if isinstance(error, OfferGone):
+            return
+        refusals = pool.read(session).rent_refusals + 1
+        first = timedelta(seconds=60 if isinstance(error, NoCredit | BadKey) else 5)
+        hold = min(first * 2 ** min(refusals - 1, 10), HOLD_CAP)
+        pool.hold_renting(session, until=now + hold, refusals=refusals)
+
+    def _write_doubt(self, session: Session, row: Held, now: datetime, *, trouble: str | None = None) -> None:
+        ledger.learn(
+            session,
+            row,
+            doubted_at=now,
+            judge_from=now + self._fleet.create_grace,
+            trouble=ledger.clipped(trouble or "the answer to the create was lost"),
+        )
+
+
+def _refusal(error: VastError) -> Reason:
+    match error:
+        case OfferGone():
+            return Reason.OFFER_GONE
+        case NoCredit():
+            return Reason.NO_CREDIT
+        case BadKey():
+            return Reason.BAD_KEY
+        case _:
+            return Reason.REFUSED

@@ -1,0 +1,250 @@
+"""The loop: hold the lease, observe, plan, dispatch, wait; `step` is all a test needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from magister import pool, rows
+from magister.conditions import conditions
+from magister.database import Sessions
+from magister.errors import LeaseLost, Stale, Stopping
+from magister.executor import Executor, Outcome
+from magister.facts import (
+    Action,
+    Adopt,
+    CheckAccount,
+    Destroy,
+    Fleet,
+    Held,
+    List,
+    Look,
+    Move,
+    Rent,
+    Route,
+    Search,
+    Send,
+    View,
+)
+from magister.lanes import Lanes
+from magister.lease import LeaseHolder
+from magister.ledger import doubt_unanswered
+from magister.memory import Memory, fields_of, route_of
+from magister.planner import plan, shortage
+
+log = structlog.get_logger("magister.worker")
+
+ROUNDS = 16
+"""Plans in one step at most: each but the last followed a move that changed the rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """Say how the loop keeps time; all in seconds but `backoff`."""
+
+    tick: float = 0.5
+    clock_jump: float = 5.0
+    heartbeat: float = 5.0
+    backoff: timedelta = timedelta(seconds=10)
+    failure_memory: timedelta = timedelta(days=1)
+    offer_reuse: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Read the time: `wall` is aware and in UTC, `monotonic` is in seconds and never set back."""
+
+    wall: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell what one step did: whether this loop acts, and what it began or could not begin yet."""
+
+    acting: bool
+    begun: tuple[Action, ...] = ()
+    deferred: tuple[Action, ...] = ()
+    next_at: datetime | None = None
+
+
+class Worker:
+    """Keep the pool: one step after another, as long as this loop holds the lease."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        executor: Executor,
+        lease: LeaseHolder,
+        lanes: Lanes,
+        wait_secs: Callable[[Route], float],
+        fleet: Fleet,
+        clock: Clock,
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._executor = executor
+        self._lease = lease
+        self._lanes = lanes
+        self._wait_secs = wait_secs
+        self._fleet = fleet
+        self._clock = clock
+        self._rhythm = rhythm or Rhythm()
+        self._memory = Memory()
+        self._era = 0  # grows when what was observed before must not be believed any more
+        self._outcomes: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
+        self._fence: int | None = None
+        self._last: tuple[datetime, float] | None = None
+        self._pool: pool.PoolState | None = None
+        self._beaten_at: datetime | None = None
+        self._shown: tuple[pool.Condition, ...] | None = None
+
+    def step(self, now: datetime) -> Report:
+        """Do what is to be done at `now`; never waits for Vast or for a route to open."""
+        if not self._lease.hold(now):
+            self._stand_by()
+            return Report(acting=False)
+        self._enter(now)
+        begun: list[Action] = []
+        for _ in range(ROUNDS):
+            self._drain()
+            held, view = self._observe(now)
+            self._doubt_abandoned(held, now)
+            planned = plan(self._fleet, held, view, now)
+            started, deferred, again = self._dispatch(planned.actions, now)
+            begun += started
+            if not again:
+                break
+        self._beat(held, view, now)
+        return Report(acting=True, begun=tuple(begun), deferred=tuple(deferred), next_at=planned.next_at)
+
+    def _enter(self, now: datetime) -> None:
+        """Start afresh under a new fence, and believe nothing from before a jump of the clock."""
+        mono = self._clock.monotonic()
+        if self._fence != self._lease.fence and self._lease.fence is not None:
+            self._fence = self._lease.fence
+            with self._sessions.write() as session:
+                lost = doubt_unanswered(session, fence=self._fence, at=now, fleet=self._fleet)
+            log.info("loop.acting", fence=self._fence, unanswered=lost)
+            self._forget()
+        elif self._last is not None:
+            wall_passed = (now - self._last[0]).total_seconds()
+            if abs(wall_passed - (mono - self._last[1])) > self._rhythm.clock_jump:
+                log.warning("clock.jumped", seconds=round(wall_passed - (mono - self._last[1]), 1))
+                self._forget()
+        self._last = (now, mono)
+
+    def _forget(self) -> None:
+        self._memory = Memory()
+        self._era += 1
+
+    def _stand_by(self) -> None:
+        if self._fence is not None:
+            log.warning("loop.lease_lost", fence=self._fence)
+            self._fence = None
+            self._forget()
+
+    def _observe(self, now: datetime) -> tuple[tuple[Held, ...], View]:
+        """Read the rows, and of the rest only what is needed when instances are short."""
+        with self._sessions.read() as session:
+            held = rows.held(session)
+            self._pool = pool.read(session)
+            view = self._memory.view(self._pool)
+            if shortage(self._fleet, held):
+                view = replace(
+                    view,
+                    recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
+                    records=rows.records(session, now, self._rhythm.failure_memory),
+                )
+        return held, view
+
+    def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> None:
+        for row in self._executor.renter.abandoned(held):
+            log.warning("create.answer_lost", instance=row.id)
+            self._executor.renter.doubt(row, now)
+
+    def _dispatch(
+        self, actions: tuple[Action, ...], now: datetime
+    ) -> tuple[list[Action], list[Action], bool]:
+        """Begin what can begin; return that, what has to wait, and whether to plan again at once."""
+        begun: list[Action] = []
+        deferred: list[Action] = []
+        before = self._outcomes.qsize()
+        again = False
+        for action in actions:
+            try:
+                if self._begin(action, now):
+                    begun.append(action)
+                    again = again or isinstance(action, Move | Adopt)
+                    log.info(f"plan.{type(action).__name__.lower()}", why=action.why, **fields_of(action))
+                else:
+                    deferred.append(action)
+            except Stale:
+                again = True
+            except LeaseLost:
+                log.warning("loop.lease_lost", fence=self._fence)
+                return begun, [], False
+        if any(isinstance(action, Adopt) for action in begun):
+            self._memory.strangers = ()
+        return begun, deferred, again or self._outcomes.qsize() > before
+
+    def _begin(self, action: Action, now: datetime) -> bool:
+        """Carry out what needs the database only; start a call if its route is free."""
+        if isinstance(action, Move | Adopt):
+            self._executor.settle(action, now)
+            return True
+        route = route_of(action)
+        if self._lanes.busy(route) or self._wait_secs(route) > 0:
+            return False
+        call = self._executor.renter.intend(action, now) if isinstance(action, Rent) else action
+        era = self._era
+        self._lanes.start(route, lambda: self._carry_out(call, era))
+        return True
+
+    def _carry_out(self, call: Send | Destroy | Look | Search | List | CheckAccount, era: int) -> None:
+        """Make a call in its lane; whatever it raises is recorded and harms nobody else."""
+        try:
+            self._outcomes.put((era, self._executor.call(call)))
+        except (Stale, LeaseLost, Stopping) as error:
+            log.info("call.not_made", why=str(error), **fields_of(call))
+        except DBAPIError as error:
+            log.warning("call.database_trouble", error=str(error.orig), **fields_of(call))
+        except Exception as error:
+            log.exception("call.failed", **fields_of(call))
+            if isinstance(call, Send | Destroy | Look):
+                self._executor.hold_back(call.row, error, self._clock.wall())
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                era, outcome = self._outcomes.get_nowait()
+            except Empty:
+                return
+            if era == self._era:
+                self._memory.take(outcome, backoff=self._rhythm.backoff)
+                if outcome.error is not None:
+                    fields = fields_of(outcome.action)
+                    log.warning(
+                        "vast.error", route=route_of(outcome.action), error=str(outcome.error), **fields
+                    )
+
+    def _beat(self, held: tuple[Held, ...], view: View, now: datetime) -> None:
+        """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
+        symptoms = self._memory.symptoms(
+            self._fleet, held, view, credit=self._pool.credit if self._pool else None
+        )
+        current = conditions(self._fleet, held, symptoms, now)
+        beaten = self._beaten_at
+        fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)
+        if fresh and current == self._shown:
+            return
+        for condition in current:
+            if condition not in (self._shown or ()):
+                log.warning("pool.condition", what=condition.what, cure=condition.cure)
+        with self._sessions.write() as session:
+            pool.beat(session, now, target=self._fleet.target, conditions=current)
+        self._beaten_at, self._shown = now, current

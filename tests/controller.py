@@ -1,0 +1,137 @@
+"""The whole controller over a scriptable Vast: real database, inline lanes, a clock that the test moves."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from magister import ledger, rows
+from magister.database import Sessions
+from magister.executor import Executor
+from magister.facts import Fleet, Held, Order
+from magister.lanes import InlineLanes
+from magister.lease import KernelLock, LeaseHolder
+from magister.models import Instance, Transition
+from magister.renting import Renter
+from magister.states import Reason, State
+from magister.worker import Clock, Report, Worker
+from tests.builders import ADDRESS, a_fleet
+from tests.fakes import FakeClock, FakeVast
+
+
+class FreeLock:
+    """A kernel lock that is free whenever it is asked for: its last holder is always dead."""
+
+    def take(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@dataclass
+class Controller:
+    """Run a pool step by step; `restart` makes a new process on the same database."""
+
+    sessions: Sessions
+    clock: FakeClock = field(default_factory=FakeClock)
+    fleet: Fleet = field(default_factory=a_fleet)
+    lock: KernelLock = field(default_factory=FreeLock)
+
+    def __post_init__(self) -> None:
+        self.vast = FakeVast(clock=self.clock)
+        self.restart()
+
+    def restart(self, **wanted: object) -> None:
+        """Die without a word and begin a new process: nothing is remembered but what SQL holds."""
+        self.fleet = replace(self.fleet, **wanted)  # type: ignore[arg-type] # names are Fleet's
+        self.lease = LeaseHolder(
+            self.sessions,
+            self.lock,
+            holder=uuid4().hex,
+            lasts=timedelta(seconds=30),
+            renew=timedelta(seconds=10),
+        )
+        renter = Renter(
+            sessions=self.sessions,
+            vast=self.vast,
+            lease=self.lease,
+            fleet=self.fleet,
+            order=self.order,
+            mac_required=False,
+            clock=self.clock.wall,
+        )
+        executor = Executor(
+            sessions=self.sessions,
+            vast=self.vast,
+            lease=self.lease,
+            fleet=self.fleet,
+            renter=renter,
+            clock=self.clock.wall,
+        )
+        self.worker = Worker(
+            sessions=self.sessions,
+            executor=executor,
+            lease=self.lease,
+            lanes=InlineLanes(),
+            wait_secs=self.vast.wait_secs,
+            fleet=self.fleet,
+            clock=Clock(self.clock.wall, self.clock.monotonic),
+        )
+
+    def order(self, row: Held) -> Order:
+        """Return the order of one row, as the composition does."""
+        onstart = f"export MAGISTER_DROP_ENDPOINT={ADDRESS}/drop/{row.offer_id}"
+        return Order(template_hash="hash", label=f"magister:{row.key}", disk=16, onstart=onstart)
+
+    def step(self, seconds: float = 0) -> Report:
+        """Move the clock, then step once."""
+        return self.worker.step(self.clock.advance(seconds))
+
+    def run(self, seconds: float, every: float = 5) -> None:
+        """Step again and again for a while."""
+        for _ in range(int(seconds / every)):
+            self.step(every)
+
+    def verify_all(self) -> None:
+        """Let the worker in every box that waits for it call /verify."""
+        for row in self.rows(State.CREATED, State.REQUESTED):
+            self.verify(row)
+
+    def verify(self, row: Held) -> None:
+        """Let the worker of one row call /verify."""
+        self._move(row, State.VERIFIED, Reason.CALLED, "the worker called /verify")
+
+    def filled(self) -> "Controller":
+        """Fill the pool, verify every worker, and let a listing show every box."""
+        self.step()
+        self.verify_all()
+        self.step(5)
+        assert len(self.rows(State.VERIFIED)) == self.fleet.target
+        return self
+
+    def drop(self, row: Held, why: str = "a test") -> None:
+        """Send the coordinator's DELETE for one row."""
+        self._move(row, State.DROPPING, Reason.COORDINATOR, why)
+
+    def rows(self, *states: State) -> list[Held]:
+        """Return the rows in these states, or all, oldest first."""
+        with self.sessions.read() as session:
+            found = session.scalars(select(Instance).order_by(Instance.id))
+            return [rows.as_held(row) for row in found if not states or row.state in states]
+
+    def row(self, instance_id: int) -> Held:
+        """Return one row as it is now."""
+        return next(row for row in self.rows() if row.id == instance_id)
+
+    def story(self, instance_id: int) -> list[tuple[State, Reason]]:
+        """Return the moves of one instance, oldest first."""
+        with self.sessions.read() as session:
+            query = select(Transition).where(Transition.instance_id == instance_id).order_by(Transition.id)
+            return [(move.to_state, move.reason) for move in session.scalars(query)]
+
+    def _move(self, row: Held, to: State, reason: Reason, why: str) -> None:
+        current = self.row(row.id)
+        with self.sessions.write() as session:
+            ledger.move(session, current, to, reason, actor="test", why=why, at=self.clock.now)

@@ -1,0 +1,141 @@
+"""A scriptable Vast for unit tests: it keeps boxes in a dictionary and does what the test says next."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+
+Fault = BaseException | Callable[[], BaseException]
+
+
+@dataclass
+class FakeClock:
+    """A clock that only the test moves."""
+
+    now: datetime = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    mono: float = 1000.0
+
+    def wall(self) -> datetime:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def advance(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        self.mono += seconds
+        return self.now
+
+
+@dataclass
+class FakeVast:
+    """Answer as Vast would, or as scripted: `before` fails a call undone, `after` does it and then fails."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    offers: list[Offer] = field(default_factory=list)
+    boxes: dict[int, Sighting] = field(default_factory=dict)
+    hidden: set[int] = field(default_factory=set)  # boxes that listings do not show yet
+    credit: int | None = 50_000_000
+    status: str | None = "running"
+    calls: list[tuple[str, object]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    created: list[int] = field(default_factory=list)
+    closed: dict[Route, float] = field(default_factory=dict)
+    _before: dict[str, deque[Fault]] = field(default_factory=dict)
+    _after: dict[str, deque[Fault]] = field(default_factory=dict)
+    _next_contract: int = 70_000
+
+    def before(self, call: str, *faults: Fault) -> None:
+        """Fail the next calls of this name without doing them."""
+        self._before.setdefault(call, deque()).extend(faults)
+
+    def after(self, call: str, *faults: Fault) -> None:
+        """Do the next calls of this name, then fail them."""
+        self._after.setdefault(call, deque()).extend(faults)
+
+    def lose(self, contract_id: int) -> None:
+        """Delete a box in the web console."""
+        del self.boxes[contract_id]
+
+    def change(self, contract_id: int, **facts: object) -> None:
+        """Change what Vast says of a box."""
+        box = self.boxes[contract_id]
+        self.boxes[contract_id] = replace(box, **facts)  # type: ignore[arg-type] # names are Sighting's
+
+    def named(self, call: str) -> list[object]:
+        """Return the arguments of the calls of one name."""
+        return [argument for name, argument in self.calls if name == call]
+
+    def listing(self, now: datetime) -> Listing:
+        self._note("listing", now)
+        self._fail(self._before, "listing")
+        shown = tuple(box for number, box in sorted(self.boxes.items()) if number not in self.hidden)
+        return Listing(now, shown)
+
+    def search(self, machines: int) -> tuple[Offer, ...]:
+        self._note("search", machines)
+        self._fail(self._before, "search")
+        taken = {box.machine_id for box in self.boxes.values()}
+        return tuple(offer for offer in self.offers if offer.machine_id not in taken)
+
+    def create(self, offer_id: int, order: Order) -> int:
+        self._note("create", offer_id)
+        self.orders.append(order)
+        self._fail(self._before, "create")
+        self._next_contract += 1
+        offer = next((o for o in self.offers if o.id == offer_id), None)
+        self.boxes[self._next_contract] = Sighting(
+            contract_id=self._next_contract,
+            label=order.label,
+            onstart=order.onstart,
+            actual_status=self.status,
+            intended_status="running",
+            machine_id=offer.machine_id if offer else None,
+            price=offer.price if offer else None,
+            start_date=self.clock.now,
+        )
+        self.created.append(self._next_contract)
+        self._fail(self._after, "create")
+        return self._next_contract
+
+    def destroy(self, contract_id: int) -> None:
+        self._note("destroy", contract_id)
+        self._fail(self._before, "destroy")
+        self.boxes.pop(contract_id, None)
+        self._fail(self._after, "destroy")
+
+    def show(self, contract_id: int) -> Sighting | None:
+        self._note("show", contract_id)
+        self._fail(self._before, "show")
+        return self.boxes.get(contract_id)
+
+    def account(self) -> Account:
+        self._note("account", None)
+        self._fail(self._before, "account")
+        return Account(self.credit)
+
+    def template_exists(self, template_hash: str) -> bool | None:
+        self._note("template", template_hash)
+        return True
+
+    def wait_secs(self, route: Route) -> float:
+        return self.closed.get(route, 0.0)
+
+    def live_labels(self) -> list[str | None]:
+        """Return the label of each box, sorted: doubles stand out."""
+        return sorted((box.label for box in self.boxes.values()), key=str)
+
+    def stock(self, offers: Iterable[Offer]) -> None:
+        """Put offers on the market."""
+        self.offers.extend(offers)
+
+    def _note(self, call: str, argument: object) -> None:
+        self.calls.append((call, argument))
+
+    def _fail(self, script: dict[str, deque[Fault]], call: str) -> None:
+        faults = script.get(call)
+        if faults:
+            fault = faults.popleft()
+            raise fault if isinstance(fault, BaseException) else fault()
