@@ -1,0 +1,125 @@
+"""One answer of Vast, read once: its status, its headers, its JSON object and its words."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+
+from magister.vast.values import mapping
+
+WORDS = 200
+"""Characters of Vast's words that are kept for people."""
+
+_KEPT = 4000  # characters of them that are kept to classify by
+_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Hold one answer of Vast.
+
+    `fields` is the JSON object of the body; None = there was none, or it could not be read.
+    """
+
+    status: int
+    at: datetime  # when it came
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # names in lower case
+    fields: Mapping[str, object] | None = field(default=None, repr=False)
+    said: str = field(default="", repr=False)  # Vast's words in lower case, to classify by
+    words: str = ""  # the same in one short line, to show
+
+    @property
+    def code(self) -> str:
+        """Return Vast's error word; "" = there is none."""
+        error = (self.fields or {}).get("error")
+        return error if isinstance(error, str) else ""
+
+    @property
+    def good(self) -> bool:
+        """Say whether the status is one of success."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def denied(self) -> bool:
+        """Say whether the body says that it failed, whatever the status."""
+        fields = self.fields or {}
+        success = fields.get("success")
+        if success in (False, "false", "False"):
+            return True
+        return success is None and bool(self.code)
+
+    @property
+    def worded(self) -> bool:
+        """Say whether the body is an error in Vast's own form, not that of a proxy in between."""
+        fields = self.fields or {}
+        return bool(self.code or (isinstance(fields.get("msg"), str) and fields.get("msg")))
+
+    def __str__(self) -> str:
+        """Say the answer in one line."""
+        return f"Vast said {self.status}: {self.words or 'nothing'}"
+
+
+def read(
+    status: int, headers: Mapping[str, str], raw: bytes, *, at: datetime, secret: str = "", trouble: str = ""
+) -> Answer:
+    """Make an answer of what came.
+
+    `secret` is masked in the words; `trouble` = why the body could not be read, "" = it could.
+    """
+    names = {name.lower(): value for name, value in headers.items()}
+    fields = None if trouble else mapping(_parsed(raw))
+    said = trouble or (_told(fields) if fields is not None else _plain(raw))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        said = f"redirected to {names.get('location', 'nowhere')}"
+    # What is left of broken JSON may hold the key that Vast gave to a box, so it is not shown.
+    broken = fields is None and said.lstrip().startswith(("{", "[", '"'))
+    return Answer(
+        status=status,
+        at=at,
+        headers=names,
+        fields=fields,
+        said=" ".join(said[:_KEPT].lower().split()),
+        words="broken JSON" if broken else one_line(said, secret),
+    )
+
+
+def one_line(said: str, secret: str = "") -> str:
+    """Make words fit to show: one short line, no control characters, the secret masked."""
+    flat = "".join(char if char.isprintable() else " " for char in said[:_KEPT])
+    if secret:
+        flat = flat.replace(secret, "***")
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= WORDS else f"{flat[: WORDS - 1]}…"
+
+
+def _parsed(raw: bytes) -> object:
+    """Parse JSON with NaN and the infinities as null; None = it is not JSON."""
+    try:
+        parsed: object = json.loads(raw, parse_constant=_null, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def _null(_: str) -> None:
+    return None
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+def _told(fields: Mapping[str, object]) -> str:
+    """Join what an error body says: `error` and `msg`, or the `detail` of a 429."""
+    told = [fields.get(name) for name in ("error", "msg", "detail")]
+    parts = [part for part in told if isinstance(part, str) and part]
+    return ": ".join(part for part in parts if not any(part in other and part != other for other in parts))
+
+
+def _plain(raw: bytes) -> str:
+    """Take a body that is not an object as text, less the markup of HTML pages."""
+    return _TAGS.sub(" ", raw[:_KEPT].decode("utf-8", "replace"))

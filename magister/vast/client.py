@@ -1,0 +1,192 @@
+"""Vast.ai over HTTP: every call paced and classified, reads and destroys repeated, a create sent once."""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from magister.errors import IncompleteListing, RateLimited, Refused, Transient
+from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+from magister.vast import classify, market, values, wire
+from magister.vast.access import Access
+from magister.vast.answer import Answer
+from magister.vast.listing import Page, complete, page
+from magister.vast.pacer import Pacer
+from magister.vast.transport import ASKS, Call, Line
+
+LISTED = 25
+"""Instances a page; Vast's own maximum, and 5 when it is not said."""
+
+log = logging.getLogger("magister.vast")
+
+
+class HttpVast:
+    """Ask Vast.ai over HTTP; safe to use from several threads.
+
+    A listing can come out incomplete if a create is carried out between its pages: callers keep them apart.
+    """
+
+    def __init__(self, access: Access, pacer: Pacer, *, nap: Callable[[float], None]) -> None:
+        """Take where Vast is, the pace, and `nap`, which waits for seconds or raises Stopping."""
+        self._access = access
+        self._pacer = pacer
+        self._nap = nap
+        self._line = Line(access)
+
+    def listing(self, now: datetime) -> Listing:
+        """List every box of the account, completely, as begun at `now` (aware).
+
+        Raises IncompleteListing after three readings whose pages did not add up.
+        """
+        return Listing(now, complete(self._listed))
+
+    def search(self, machines: int) -> tuple[Offer, ...]:
+        """Search the market, cheapest first, for offers on `machines` different machines, or all of it."""
+        return market.offers(self._offered, machines)
+
+    def create(self, offer_id: int, order: Order) -> int:
+        """Rent an offer with one single request and return the contract.
+
+        Raises NotSent, RateLimited, BadKey, Refused, OfferGone or NoCredit when nothing took effect,
+        StartedStopped when a stopped box exists, Ambiguous when only listings can tell.
+        """
+        body = {
+            "template_hash_id": order.template_hash,
+            "label": order.label,
+            "disk": order.disk,
+            "onstart": order.onstart,
+            "target_state": "running",
+            "cancel_unavail": True,
+        }
+        call = Call(route=Route.CREATE, method="PUT", path=f"{ASKS}{offer_id}/", body=body)
+        return classify.contract(self._send(call))
+
+    def destroy(self, contract_id: int) -> None:
+        """Ask for the end of a contract; one that Vast does not know counts as ended."""
+        self._ask(
+            Call(route=Route.DESTROY, method="DELETE", path=_instance(contract_id), body={}),
+            fine=classify.destroyed,
+        )
+
+    def show(self, contract_id: int) -> Sighting | None:
+        """Look at one contract.
+
+        None = Vast said in so many words that there is none: `instances` null or empty, or
+        `no_such_instance`.
+        """
+        call = Call(route=Route.SHOW, method="GET", path=_instance(contract_id))
+        answer = self._ask(call, fine=classify.absent)
+        return None if classify.absent(answer) else _shown(answer, contract_id)
+
+    def account(self) -> Account:
+        """Ask what the account can spend: its `credit`, since `balance` may be 0 while there is credit."""
+        answer = self._ask(Call(route=Route.ACCOUNT, method="GET", path="/api/v0/users/current/"))
+        return Account(values.micros((answer.fields or {}).get("credit")))
+
+    def template_exists(self, template_hash: str) -> bool | None:
+        """Say whether Vast knows a template; None = its answer does not tell."""
+        wanted = json.dumps({"hash_id": {"eq": template_hash}})
+        call = Call(
+            route=Route.TEMPLATE, method="GET", path="/api/v0/template/", params={"select_filters": wanted}
+        )
+        return _known(self._ask(call, fine=classify.no_templates), template_hash)
+
+    def wait_secs(self, route: Route) -> float:
+        """Say how many seconds until a route is free; 0 = now."""
+        return self._pacer.wait_secs(route)
+
+    def close(self) -> None:
+        """Close the connections that are kept open; a later call opens new ones."""
+        self._line.close()
+
+    def _listed(self, token: str | None) -> Page:
+        params = {"limit": str(LISTED), "order_by": json.dumps([{"col": "id", "dir": "asc"}])}
+        if token is not None:
+            params["after_token"] = token
+        try:
+            answer = self._ask(Call(route=Route.LIST, method="GET", path="/api/v1/instances/", params=params))
+        except Refused as refusal:
+            raise IncompleteListing(str(refusal)) from None
+        return page(answer, first=token is None)
+
+    def _offered(self, from_price: float | None) -> market.Page:
+        access = self._access
+        body = market.query(
+            access.filters, storage=access.allocated_storage, limit=access.limit, from_price=from_price
+        )
+        call = Call(route=Route.SEARCH, method="POST", path="/api/v0/bundles/", body=body)
+        return market.page(self._ask(call), access.limit)
+
+    def _ask(self, call: Call, *, fine: Callable[[Answer], bool] | None = None) -> Answer:
+        """Make a call that may be made again, a few times if need be; `fine` knows refusals that are none."""
+        access = self._access
+        wait = wait_exponential_jitter(
+            multiplier=access.retry_wait, max=access.retry_wait_cap, jitter=access.retry_wait
+        )
+        retrying = Retrying(
+            stop=stop_after_attempt(access.attempts),
+            wait=wait,
+            retry=retry_if_exception_type(Transient),
+            sleep=self._nap,
+            reraise=True,
+        )
+        return retrying(self._once, call, fine)
+
+    def _once(self, call: Call, fine: Callable[[Answer], bool] | None) -> Answer:
+        answer = self._send(call)
+        problem = classify.problem(answer)
+        if problem is not None and not (fine and fine(answer)):
+            raise problem
+        return answer
+
+    def _send(self, call: Call) -> Answer:
+        """Send once, at the pace of the route; a route that stays closed for long is not waited for."""
+        wait = self._pacer.wait_secs(call.route)
+        if wait > self._access.patience:
+            raise RateLimited(f"Vast closed {call.route} for another {wait:.0f} s", retry_after=wait)
+        self._pacer.enter(call.route)
+        try:
+            answer = self._line.send(call)
+        finally:
+            self._pacer.left(call.route)
+        log.debug("%s %s: %d", call.method, call.path, answer.status)
+        if closed := classify.limited(answer):
+            self._pacer.limited(call.route, closed.retry_after)
+            raise closed
+        self._pacer.cleared(call.route)
+        return answer
+
+
+def _instance(contract_id: int) -> str:
+    return f"/api/v0/instances/{contract_id}/"
+
+
+def _shown(answer: Answer, contract_id: int) -> Sighting | None:
+    """Read the one instance, also out of a list as older servers send it."""
+    fields = answer.fields or {}
+    if "instances" not in fields:
+        raise Transient("Vast's answer has no instance in it")
+    found = fields["instances"]
+    rows = values.sequence(found)
+    if found is None or (rows is not None and not rows):
+        return None
+    for row in (found,) if rows is None else rows:
+        sighting, odd = wire.sighting(row)
+        if sighting is not None and sighting.contract_id == contract_id:
+            if odd:
+                log.debug("unusable values of %d, taken as unknown: %s", contract_id, ", ".join(sorted(odd)))
+            return sighting
+    raise Transient(f"Vast's answer is not about contract {contract_id}")
+
+
+def _known(answer: Answer, template_hash: str) -> bool | None:
+    """Look for the template among those sent, for Vast does not apply every filter."""
+    if classify.no_templates(answer):
+        return False
+    rows = values.sequence((answer.fields or {}).get("templates"))
+    if rows is None:
+        return None
+    hashes = [(values.mapping(row) or {}).get("hash_id") for row in rows]
+    return template_hash in hashes or (None if hashes else False)

@@ -1,0 +1,41 @@
+"""What the rest of Magister may ask of Vast.ai, whoever answers."""
+
+from datetime import datetime
+from typing import Protocol
+
+from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+
+
+class Vast(Protocol):
+    """Ask Vast.ai; every method but `wait_secs` raises a `VastError`, or `Stopping` while it waits."""
+
+    def listing(self, now: datetime) -> Listing:
+        """List every box of the account, completely, as begun at `now` (aware).
+
+        Raises IncompleteListing when the pages did not add up, and never returns a part.
+        """
+
+    def search(self, machines: int) -> tuple[Offer, ...]:
+        """Search the market, cheapest first, for offers on `machines` different machines, or all of it."""
+
+    def create(self, offer_id: int, order: Order) -> int:
+        """Rent an offer with one single request and return the contract.
+
+        Raises NotSent, RateLimited, BadKey, Refused, OfferGone or NoCredit when nothing took effect,
+        StartedStopped when a stopped box exists, Ambiguous when only listings can tell.
+        """
+
+    def destroy(self, contract_id: int) -> None:
+        """Ask for the end of a contract; one that Vast does not know counts as ended."""
+
+    def show(self, contract_id: int) -> Sighting | None:
+        """Look at one contract; None = Vast said in so many words that there is none."""
+
+    def account(self) -> Account:
+        """Ask what the account can spend."""
+
+    def template_exists(self, template_hash: str) -> bool | None:
+        """Say whether Vast knows a template; None = its answer does not tell."""
+
+    def wait_secs(self, route: Route) -> float:
+        """Say how many seconds until a route is free; 0 = now."""

@@ -1,0 +1,125 @@
+"""Vast's rows as tolerant models, and the facts made of them.
+
+A field of an odd type becomes None; only an id that cannot be read makes a row unusable.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from magister.facts import Offer, Sighting
+from magister.vast import values
+
+Identity = Annotated[int | None, BeforeValidator(values.identity)]
+Whole = Annotated[int | None, BeforeValidator(values.whole)]
+Number = Annotated[float | None, BeforeValidator(values.number)]
+Price = Annotated[int | None, BeforeValidator(values.price)]
+Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
+Text = Annotated[str | None, BeforeValidator(values.text)]
+Flag = Annotated[bool | None, BeforeValidator(values.flag)]
+
+
+class InstanceRow(BaseModel):
+    """Read one instance, of a listing or by itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: Identity = None
+    label: Text = None
+    onstart: Text = None
+    actual_status: Text = None
+    intended_status: Text = None
+    cur_state: Text = None
+    status_msg: Text = None
+    machine_id: Identity = None
+    host_id: Whole = None
+    gpu_name: Text = None
+    num_gpus: Whole = None
+    geolocation: Text = None
+    dph_total: Price = None
+    start_date: Moment = None
+    end_date: Moment = None
+
+    def sighting(self) -> Sighting | None:
+        """Return the instance as a fact; None = its id cannot be read."""
+        if self.id is None:
+            return None
+        return Sighting(
+            contract_id=self.id,
+            price=self.dph_total,
+            **self.model_dump(exclude={"id", "dph_total"}),
+        )
+
+    def odd(self, raw: Mapping[str, object]) -> frozenset[str]:
+        """Name the fields that Vast filled with something unusable."""
+        blank = (name for name in type(self).model_fields if getattr(self, name) is None)
+        return frozenset(name for name in blank if raw.get(name) is not None)
+
+
+class OfferRow(BaseModel):
+    """Read one offer of the market; raises ValidationError without what choosing cannot do without."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: Annotated[int, BeforeValidator(values.identity)]
+    machine_id: Annotated[int, BeforeValidator(values.identity)]
+    host_id: Annotated[int, BeforeValidator(values.whole)]
+    dph_total: Annotated[int, BeforeValidator(values.price)]
+    gpu_name: Annotated[str, BeforeValidator(values.text), Field(min_length=1)]
+    num_gpus: Annotated[int, BeforeValidator(values.whole)]
+    gpu_ram: Number = None
+    disk_space: Number = None
+    reliability: Number = None
+    reliability2: Number = None
+    cuda_max_good: Number = None
+    duration: Number = None
+    geolocation: Text = None
+    verification: Text = None
+    rentable: Flag = None
+    resource_type: Text = None
+
+    def offer(self, details: str) -> Offer:
+        """Return the offer as a fact with `details` beside it."""
+        reliability = self.reliability if self.reliability2 is None else self.reliability2
+        return Offer(
+            price=self.dph_total,
+            reliability=reliability,
+            details=details,
+            **self.model_dump(exclude={"dph_total", "reliability", "reliability2"}),
+        )
+
+
+def sighting(raw: object) -> tuple[Sighting | None, frozenset[str]]:
+    """Read an instance, and name the fields that Vast filled with something unusable.
+
+    None = it is not an object, or its id cannot be read.
+    """
+    fields = values.mapping(raw)
+    if fields is None:
+        return None, frozenset()
+    row = InstanceRow.model_validate(fields)
+    return row.sighting(), row.odd(fields)
+
+
+def offer(raw: object) -> Offer | str:
+    """Read an offer, or name the first field without which it cannot be chosen."""
+    fields = values.mapping(raw)
+    if fields is None:
+        return "not an object"
+    number = values.identity(fields.get("id")) or values.identity(fields.get("ask_contract_id"))
+    try:
+        row = OfferRow.model_validate({**fields, "id": number})
+    except ValidationError as error:
+        return str(error.errors()[0]["loc"][0])
+    return row.offer(_details(fields))
+
+
+def _details(fields: Mapping[str, object]) -> str:
+    """Write all that Vast said of an offer as compact JSON; NaN and the infinities were parsed as null."""
+    try:
+        return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        return "{}"

@@ -1,0 +1,177 @@
+"""Vast's rows become facts, field by field; one odd field never costs the row, one bad id does."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from magister.facts import Offer, Sighting
+from magister.vast import wire
+
+INSTANCE: dict[str, object] = {
+    "id": 312,
+    "label": "magister:ab12",
+    "onstart": "su contemplant",
+    "actual_status": "running",
+    "intended_status": "running",
+    "cur_state": "running",
+    "next_state": "running",
+    "status_msg": "success, running\nimage/ssh",
+    "machine_id": 12,
+    "host_id": 7,
+    "gpu_name": "RTX 4090",
+    "num_gpus": 1,
+    "geolocation": ", US",
+    "dph_total": 0.8021,
+    "start_date": 1668804745.1223178,
+    "end_date": "1735689600",
+    "jupyter_token": "secret",
+}
+OFFER: dict[str, object] = {
+    "id": 5,
+    "ask_contract_id": 5,
+    "machine_id": 12,
+    "host_id": 7,
+    "dph_total": "0.31",
+    "gpu_name": "RTX 4090",
+    "num_gpus": 1,
+    "gpu_ram": 24564,
+    "disk_space": 812.5,
+    "reliability": 0.9,
+    "reliability2": 0.99,
+    "cuda_max_good": "12.8",
+    "duration": 1e6,
+    "geolocation": "Oslo, NO",
+    "verification": "verified",
+    "rentable": 1,
+    "resource_type": "gpu",
+    "external": None,
+}
+
+
+def test_an_instance_becomes_a_sighting() -> None:
+    seen, odd = wire.sighting(INSTANCE)
+    assert seen == Sighting(
+        contract_id=312,
+        label="magister:ab12",
+        onstart="su contemplant",
+        actual_status="running",
+        intended_status="running",
+        cur_state="running",
+        status_msg="success, running\nimage/ssh",
+        machine_id=12,
+        host_id=7,
+        gpu_name="RTX 4090",
+        num_gpus=1,
+        geolocation=", US",
+        price=802_100,
+        start_date=datetime(2022, 11, 18, 20, 52, 25, 122318, UTC),
+        end_date=datetime(2025, 1, 1, tzinfo=UTC),
+    )
+    assert odd == frozenset()
+
+
+def test_an_instance_fresh_from_its_create_is_mostly_null() -> None:
+    assert wire.sighting({"id": "312", "label": None, "actual_status": None}) == (
+        Sighting(contract_id=312),
+        frozenset(),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in wire.InstanceRow.model_fields if name != "id"])
+def test_a_field_of_an_odd_type_is_unknown_and_named(name: str) -> None:
+    seen, odd = wire.sighting({**INSTANCE, name: ["odd"]})
+    assert seen is not None
+    assert seen.contract_id == 312
+    assert odd == {name}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(None, id="null"),
+        pytest.param(312, id="a number"),
+        pytest.param([INSTANCE], id="a list"),
+        pytest.param({}, id="no id"),
+        pytest.param({"id": True}, id="a bool for an id"),
+        pytest.param({"id": "C.312"}, id="a word for an id"),
+    ],
+)
+def test_a_row_without_a_usable_id_is_no_sighting(row: object) -> None:
+    assert wire.sighting(row)[0] is None
+
+
+def test_an_offer_keeps_all_that_vast_said_of_it() -> None:
+    offer = wire.offer(OFFER)
+    assert isinstance(offer, Offer)
+    assert json.loads(offer.details) == OFFER
+    assert offer == Offer(
+        id=5,
+        machine_id=12,
+        host_id=7,
+        price=310_000,
+        gpu_name="RTX 4090",
+        num_gpus=1,
+        gpu_ram=24564.0,
+        disk_space=812.5,
+        reliability=0.99,
+        cuda_max_good=12.8,
+        duration=1e6,
+        geolocation="Oslo, NO",
+        verification="verified",
+        rentable=True,
+        resource_type="gpu",
+        details=offer.details,
+    )
+
+
+@pytest.mark.parametrize("name", ["machine_id", "host_id", "dph_total", "gpu_name", "num_gpus"])
+@pytest.mark.parametrize("value", [None, [], {}, "", True])
+def test_an_offer_without_what_choosing_needs_is_named_by_what_it_lacks(name: str, value: object) -> None:
+    assert wire.offer({**OFFER, name: value}) == name
+    assert wire.offer({key: OFFER[key] for key in OFFER if key != name}) == name
+
+
+def test_an_offer_without_an_id_goes_by_its_ask_contract_id() -> None:
+    offer = wire.offer({**OFFER, "id": None, "ask_contract_id": "9"})
+    assert isinstance(offer, Offer)
+    assert offer.id == 9
+    assert wire.offer({**OFFER, "id": None, "ask_contract_id": False}) == "id"
+
+
+def test_an_offer_without_reliability2_goes_by_reliability() -> None:
+    offer = wire.offer({**OFFER, "reliability2": None})
+    assert isinstance(offer, Offer)
+    assert offer.reliability == 0.9
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpu_ram",
+        "disk_space",
+        "cuda_max_good",
+        "duration",
+        "geolocation",
+        "verification",
+        "rentable",
+        "resource_type",
+    ],
+)
+def test_an_odd_optional_field_of_an_offer_is_unknown(name: str) -> None:
+    offer = wire.offer({**OFFER, name: {"odd": 1}})
+    assert isinstance(offer, Offer)
+    assert getattr(offer, name) is None
+
+
+def test_what_is_no_object_is_no_offer() -> None:
+    assert wire.offer([OFFER]) == "not an object"
+
+
+def test_an_offer_nested_too_deeply_for_json_is_kept_without_its_details() -> None:
+    deep: list[object] = []
+    for _ in range(20_000):
+        deep = [deep]
+    offer = wire.offer({**OFFER, "search": deep})
+    assert isinstance(offer, Offer)
+    assert offer.details == "{}"
