@@ -1,0 +1,145 @@
+"""What the routes about instances do."""
+
+import random
+from collections.abc import Mapping
+
+from magister.simulator.calls import Call
+from magister.simulator.contracts import Contract
+from magister.simulator.faults import LISTING
+from magister.simulator.instance_view import instance_view
+from magister.simulator.listing import listing, page_from
+from magister.simulator.query import number
+from magister.simulator.refusals import Refused, invalid_args
+from magister.simulator.replies import Reply, reply
+from magister.simulator.simulation import Simulation
+
+LONGEST_LABEL = 1024
+DEPRECATED = Refused(
+    410, "deprecated_endpoint", "This endpoint is deprecated. Use /api/v1/instances/ instead."
+)
+
+
+def list_instances(sim: Simulation, call: Call) -> Reply:
+    """Give a page of the account's instances."""
+    fault = sim.faults.strike(LISTING, call.route, sim.market.now)
+    answer = listing(sim.market, page_from(call.parameters), sim.calendar)
+    return reply(answer if fault is None else _spoiled(answer, fault.name))
+
+
+def _spoiled(answer: dict[str, object], fault: str) -> object:
+    rows = answer["instances"]
+    total = answer["total_instances"]
+    if not isinstance(rows, list) or not isinstance(total, int):
+        raise TypeError("a listing has rows and a total")
+    match fault:
+        case "short_page":
+            return answer | {"instances": rows[:-1], "instances_found": max(0, len(rows) - 1)}
+        case "wrong_total":
+            return answer | {"total_instances": total + 1}
+        case "duplicate_ids":
+            return answer | {"instances": rows[:1] + rows, "instances_found": len(rows[:1] + rows)}
+        case "null_instances":
+            return answer | {"instances": None}
+        case "no_instances":
+            nothing = {"instances": [], "instances_found": 0, "total_instances": 0}
+            return answer | nothing | {"label_counts": {}, "next_token": None}
+        case "deprecated_200":
+            return DEPRECATED.body()
+        case _:
+            words = "Something went wrong on the server"
+            return {"success": False, "error": "server_error", "msg": words}
+
+
+def list_v0(sim: Simulation, call: Call) -> Reply:
+    """Refuse the listing Vast has switched off."""
+    raise DEPRECATED
+
+
+def count(sim: Simulation, call: Call) -> Reply:
+    """Count the account's instances."""
+    return reply({"count": len(sim.market.listed())})
+
+
+def show(sim: Simulation, call: Call) -> Reply:
+    """Give one instance, or null under 200 when there is none."""
+    contract = sim.market.shown(call.number())
+    if contract is None or sim.faults.strike(("show_null",), call.route, sim.market.now):
+        return reply({"instances": None})
+    view = instance_view(sim.market, contract, sim.calendar)
+    del view["volume_info"]
+    return reply({"instances": view})
+
+
+def destroy(sim: Simulation, call: Call) -> Reply:
+    """Destroy an instance."""
+    contract_id, now = call.number(), sim.market.now
+    sim.market.owned(contract_id)
+    refused = sim.faults.strike(("destroy_refused",), call.route, now)
+    if refused:
+        words = f"Could not destroy instance {contract_id}, try again later."
+        return reply({"success": False, "error": "server_error", "msg": words}, refused.code)
+    lag = sim.faults.strike(("lag_destroy",), call.route, now)
+    back = sim.faults.strike(("resurrect",), call.route, now)
+    sim.market.destroy(
+        contract_id, lingers=lag.secs if lag else 0.0, returns_after=back.secs if back else None
+    )
+    return reply({"success": True, "msg": "Instance destroyed successfully"})
+
+
+def update(sim: Simulation, call: Call) -> Reply:
+    """Relabel, stop or start an instance."""
+    contract_id = call.number()
+    sim.market.owned(contract_id)
+    body: Mapping[str, object] = call.body if isinstance(call.body, dict) else {}
+    label, state = body.get("label"), body.get("state")
+    if isinstance(label, str):
+        if len(label) > LONGEST_LABEL:
+            raise invalid_args("label_too_long")
+        sim.market.relabel(contract_id, label)
+    if state == "stopped":
+        sim.market.stop(contract_id)
+    elif state == "running":
+        if not sim.market.start(contract_id):
+            words = "Required resources are currently unavailable, state change queued."
+            return reply({"success": False, "error": "resources_unavailable", "msg": words})
+    elif state is not None:
+        return reply({"success": False, "msg": "Invalid target state"}, 400)
+    return reply({"success": True})
+
+
+def request_logs(sim: Simulation, call: Call) -> Reply:
+    """Have a log uploaded; it is at the URL a little later."""
+    contract_id = call.number()
+    contract = sim.market.contracts.get(contract_id)
+    if contract is None or not contract.live:
+        raise Refused(404, "invalid_id", "Invalid instance id.")
+    body: Mapping[str, object] = call.body if isinstance(call.body, dict) else {}
+    name = f"{random.Random(f'{contract_id} {len(sim.logs)}').getrandbits(128):032x}"  # noqa: S311 - a file name
+    sim.logs[name] = (sim.market.now + sim.market.plan.log_delay_secs, _log_text(sim, contract, body))
+    url = f"{sim_url(call)}instance_logs/{name}.log"
+    return reply({"success": True, "result_url": url, "msg": "Log request sent"})
+
+
+def sim_url(call: Call) -> str:
+    """Give the URL of the server with one slash at its end."""
+    return call.server.rstrip("/") + "/"
+
+
+def _log_text(sim: Simulation, contract: Contract, body: Mapping[str, object]) -> str:
+    if body.get("daemon_logs") == "true":
+        lines = [f"daemon: container C.{contract.id} is {sim.market.actual_status(contract)}"]
+    else:
+        lines = list(contract.log)
+    wanted = body.get("filter")
+    if isinstance(wanted, str) and wanted:
+        lines = [line for line in lines if wanted in line]
+    tail = number(body.get("tail"))
+    return "\n".join(lines if tail is None else lines[-int(tail) :] if tail >= 1 else []) + "\n"
+
+
+def log_text(sim: Simulation, call: Call) -> Reply:
+    """Give an uploaded log; 404 until it is there. Needs no key."""
+    ready, text = sim.logs.get(call.ident.removesuffix(".log"), (float("inf"), ""))
+    if sim.market.now < ready:
+        return Reply(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
+    return Reply(200, text.encode(), "text/plain")

@@ -1,0 +1,87 @@
+"""All parts of a running simulation, and the lock that keeps them whole."""
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from magister.simulator.clock import Calendar
+from magister.simulator.contracts import Contract, Worker
+from magister.simulator.faults import Faults
+from magister.simulator.hierophant import Hierophant
+from magister.simulator.journal import Journal
+from magister.simulator.market import Market
+from magister.simulator.pen import Pen
+from magister.simulator.rates import Rates
+
+DEFAULT_KEY = "simulated-key"
+TRIM_SECS = 300.0
+RUNNABLE = (Worker.STARTING, Worker.VERIFIED)
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulation:
+    """Hold the market and what stands around it; `clock` gives simulated seconds.
+
+    Touch the parts only under `lock`.
+    """
+
+    market: Market
+    clock: Callable[[], float]
+    api_key: str = DEFAULT_KEY
+    any_key: bool = False
+    calendar: Calendar = field(default_factory=Calendar)
+    rates: Rates = field(default_factory=Rates)
+    faults: Faults = field(default_factory=Faults)
+    journal: Journal = field(default_factory=Journal)
+    hierophant: Hierophant = field(default_factory=Hierophant)
+    pen: Pen = field(default_factory=Pen)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    logs: dict[str, tuple[float, str]] = field(default_factory=dict)
+    drops: list[dict[str, object]] = field(default_factory=list)
+    deliver_drop: Callable[[int, str, str], None] | None = None
+    stop: Callable[[], None] | None = None
+    next_trim: float = 0.0
+
+    def advance(self) -> float:
+        """Bring the market up to the clock's moment and give it; hold the lock."""
+        now = self.clock()
+        self.market.tick(now)
+        if now >= self.next_trim:
+            self.next_trim = now + TRIM_SECS
+            self.hierophant.trim({box.id for box in self.market.live() if box.worker in RUNNABLE})
+        return now
+
+    def due_workers(self) -> list[Contract]:
+        """Give the boxes whose worker is to be started now and mark them; hold the lock."""
+        now = self.advance()
+        due = [
+            box
+            for box in self.market.live()
+            if box.worker is Worker.WAITING and box.worker_due is not None and box.worker_due <= now
+        ]
+        for box in due:
+            box.worker = Worker.STARTING
+            box.worker_due = None
+            self.market.changes += 1
+        return due
+
+    def choose(self, contract_id: int | None) -> Contract:
+        """Give the box an incident befalls.
+
+        The one named, or one drawn among those running with a verified worker. Raises LookupError when there
+        is none.
+        """
+        if contract_id is not None:
+            if contract_id not in self.market.contracts:
+                raise LookupError(f"no instance {contract_id} was ever rented")
+            return self.market.contracts[contract_id]
+        candidates = [
+            box
+            for box in self.market.live()
+            if box.worker is Worker.VERIFIED and self.market.actual_status(box) == "running"
+        ]
+        if not candidates:
+            raise LookupError("no running box with a verified worker")
+        rng: random.Random = self.market.rng
+        return rng.choice(candidates)
