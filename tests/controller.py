@@ -96,8 +96,10 @@ class Controller:
 
     def verify_all(self) -> None:
         """Let the worker in every box that waits for it call /verify."""
+        labels = set(self.vast.live_labels())
         for row in self.rows(State.CREATED, State.REQUESTED):
-            self.verify(row)
+            if f"magister:{row.key}" in labels:
+                self.verify(row)
 
     def verify(self, row: Held) -> None:
         """Let the worker of one row call /verify."""

@@ -36,9 +36,11 @@ class FakeVast:
     clock: FakeClock = field(default_factory=FakeClock)
     offers: list[Offer] = field(default_factory=list)
     boxes: dict[int, Sighting] = field(default_factory=dict)
-    hidden: set[int] = field(default_factory=set)  # boxes that listings do not show yet
+    hidden: set[int] = field(default_factory=set)  # boxes that listings do not show
+    lag: float = 0.0  # seconds for which listings do not show a new box
     credit: int | None = 50_000_000
     status: str | None = "running"
+    boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
     calls: list[tuple[str, object]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     created: list[int] = field(default_factory=list)
@@ -54,6 +56,11 @@ class FakeVast:
     def after(self, call: str, *faults: Fault) -> None:
         """Do the next calls of this name, then fail them."""
         self._after.setdefault(call, deque()).extend(faults)
+
+    def before_nothing(self) -> None:
+        """Forget every fault that was still to come."""
+        self._before.clear()
+        self._after.clear()
 
     def lose(self, contract_id: int) -> None:
         """Delete a box in the web console."""
@@ -71,7 +78,7 @@ class FakeVast:
     def listing(self, now: datetime) -> Listing:
         self._note("listing", now)
         self._fail(self._before, "listing")
-        shown = tuple(box for number, box in sorted(self.boxes.items()) if number not in self.hidden)
+        shown = tuple(box for number, box in sorted(self.boxes.items()) if self._shown(number, box))
         return Listing(now, shown)
 
     def search(self, machines: int) -> tuple[Offer, ...]:
@@ -97,6 +104,7 @@ class FakeVast:
             start_date=self.clock.now,
         )
         self.created.append(self._next_contract)
+        self.boundary("created")
         self._fail(self._after, "create")
         return self._next_contract
 
@@ -104,6 +112,7 @@ class FakeVast:
         self._note("destroy", contract_id)
         self._fail(self._before, "destroy")
         self.boxes.pop(contract_id, None)
+        self.boundary("destroyed")
         self._fail(self._after, "destroy")
 
     def show(self, contract_id: int) -> Sighting | None:
@@ -131,7 +140,12 @@ class FakeVast:
         """Put offers on the market."""
         self.offers.extend(offers)
 
+    def _shown(self, number: int, box: Sighting) -> bool:
+        age = (self.clock.now - box.start_date).total_seconds() if box.start_date else self.lag
+        return number not in self.hidden and age >= self.lag
+
     def _note(self, call: str, argument: object) -> None:
+        self.boundary(call)
         self.calls.append((call, argument))
 
     def _fail(self, script: dict[str, deque[Fault]], call: str) -> None:

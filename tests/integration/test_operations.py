@@ -1,0 +1,255 @@
+"""What workers and the coordinator may ask, on the ledger of both engines."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from magister import ledger, onstart, operations, pool, rows
+from magister.database import Sessions
+from magister.errors import InstanceEnded, Stale, UnknownInstance, WrongKey
+from magister.facts import Held
+from magister.models import Transition
+from magister.states import Reason, State
+from tests.builders import NOW, a_row, ago, an_offer
+
+TOKEN = SecretStr("a token of the operator")
+OFFER = an_offer(id=77)
+
+
+def verify(
+    sessions: Sessions, offer_id: int = 77, mac: str | None = None, token: SecretStr | None = None
+) -> Held:
+    with sessions.write() as session:
+        return operations.verify(session, offer_id, mac=mac, token=token, now=NOW)
+
+
+def drop(
+    sessions: Sessions,
+    offer_id: int = 77,
+    mac: str | None = None,
+    token: SecretStr | None = None,
+    why: str = "",
+) -> Held:
+    with sessions.write() as session:
+        return operations.drop(session, offer_id, mac=mac, token=token, why=why, now=NOW)
+
+
+def row_in(sessions: Sessions, state: State, *, mac_required: bool = False, sent: bool = True) -> Held:
+    with sessions.write() as session:
+        return a_row(
+            session, state=state, offer=OFFER, mac_required=mac_required, sent=sent, at=ago(minutes=1)
+        )
+
+
+def moves(sessions: Sessions, row: Held) -> list[Transition]:
+    with sessions.read() as session:
+        query = select(Transition).where(Transition.instance_id == row.id).order_by(Transition.id)
+        return list(session.scalars(query))
+
+
+def interfere(monkeypatch: pytest.MonkeyPatch, *, times: int, by: Callable[[Session, Held], None]) -> None:
+    """Let somebody else move the row between the look and the move, `times` times."""
+    real, left = ledger.move, [times]
+
+    def move(
+        session: Session, row: Held, to: State, reason: Reason, *, actor: str, why: str, at: object
+    ) -> None:
+        if left[0]:
+            left[0] -= 1
+            by(session, row)
+            raise Stale
+        real(session, row, to, reason, actor=actor, why=why, at=NOW)
+
+    monkeypatch.setattr(ledger, "move", move)
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED])
+def test_a_worker_that_calls_makes_its_instance_verified(sessions: Sessions, state: State) -> None:
+    row = row_in(sessions, state)
+    seen = verify(sessions)
+    assert (seen.id, seen.state, seen.reason) == (row.id, State.VERIFIED, Reason.CALLED)
+    assert seen.verified_at == NOW
+    last = moves(sessions, row)[-1]
+    assert (last.from_state, last.to_state, last.actor) == (state, State.VERIFIED, "worker")
+
+
+def test_a_worker_that_calls_again_changes_nothing(sessions: Sessions) -> None:
+    row = row_in(sessions, State.VERIFIED)
+    before = len(moves(sessions, row))
+    assert verify(sessions) == row
+    assert len(moves(sessions, row)) == before
+
+
+def test_nobody_can_call_about_an_offer_that_was_never_asked_for(sessions: Sessions) -> None:
+    row_in(sessions, State.REQUESTED, sent=False)
+    with pytest.raises(UnknownInstance):
+        verify(sessions)
+    with pytest.raises(UnknownInstance):
+        drop(sessions)
+
+
+@pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
+def test_a_worker_of_an_ended_instance_is_refused_and_a_listing_asked_for(
+    sessions: Sessions, state: State
+) -> None:
+    row = row_in(sessions, state)
+    with sessions.write() as session:
+        with pytest.raises(InstanceEnded):
+            operations.verify(session, 77, mac=None, token=None, now=NOW)
+        assert pool.read(session).listing_wanted_at == NOW
+        assert rows.one(session, row.id) == row
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED, State.VERIFIED])
+def test_the_coordinator_lets_an_instance_go(sessions: Sessions, state: State) -> None:
+    row = row_in(sessions, state)
+    gone = drop(sessions, why="it timed out")
+    assert (gone.id, gone.state, gone.reason) == (row.id, State.DROPPING, Reason.COORDINATOR)
+    assert gone.due_at == NOW
+    last = moves(sessions, row)[-1]
+    assert (last.actor, last.detail) == ("coordinator", "it timed out")
+    with sessions.read() as session:
+        assert rows.anything_due(session, NOW)
+
+
+@pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
+def test_a_drop_of_an_ended_instance_is_heard_and_changes_nothing(sessions: Sessions, state: State) -> None:
+    row = row_in(sessions, state)
+    assert drop(sessions, why="again") == row
+    assert moves(sessions, row)[-1].detail == "a test"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ("", operations.NO_REASON),
+        (" \r\n\t ", operations.NO_REASON),
+        ("\x00\x1b\u202e", operations.NO_REASON),
+        ("two\r\nlines\x00 \x1b[31mred", "two lines [31mred"),
+        ("ärger 🚀", "ärger 🚀"),
+        ("x" * 600, "x" * 500),
+    ],
+)
+def test_the_reason_is_kept_in_one_short_line(sessions: Sessions, body: str, detail: str) -> None:
+    row = row_in(sessions, State.VERIFIED)
+    drop(sessions, why=body)
+    assert moves(sessions, row)[-1].detail == detail
+
+
+def test_an_unknown_offer_is_unknown(sessions: Sessions) -> None:
+    for ask in (verify, drop):
+        with pytest.raises(UnknownInstance):
+            ask(sessions, 1)
+
+
+def test_an_offer_that_vast_refused_is_unknown(sessions: Sessions) -> None:
+    row = row_in(sessions, State.REQUESTED)
+    with sessions.write() as session:
+        ledger.move(session, row, State.DESTROYED, Reason.OFFER_GONE, actor="test", why="", at=NOW)
+    with pytest.raises(UnknownInstance):
+        verify(sessions)
+
+
+def test_the_right_key_opens(sessions: Sessions) -> None:
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    mac = onstart.mac(TOKEN, row.key)
+    assert verify(sessions, mac=mac, token=TOKEN).state is State.VERIFIED
+    assert drop(sessions, mac=mac, token=TOKEN).state is State.DROPPING
+
+
+@pytest.mark.parametrize("mac", [None, "", "0" * 32, "ä", "\udcff"])
+def test_a_missing_or_wrong_key_does_not(sessions: Sessions, mac: str | None) -> None:
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    for ask in (verify, drop):
+        with pytest.raises(WrongKey):
+            ask(sessions, mac=mac, token=TOKEN)
+    with sessions.read() as session:
+        assert rows.one(session, row.id) == row
+
+
+def test_without_a_token_no_key_can_be_checked_and_the_line_says_so(sessions: Sessions) -> None:
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    for mac in (None, onstart.mac(TOKEN, row.key)):
+        with pytest.raises(WrongKey, match="api_token is unset"):
+            verify(sessions, mac=mac)
+
+
+def test_a_key_that_is_nobodys_means_nobody_even_where_none_is_needed(sessions: Sessions) -> None:
+    row_in(sessions, State.CREATED)
+    with pytest.raises(WrongKey):
+        drop(sessions, mac="0" * 32, token=TOKEN)
+    with pytest.raises(WrongKey):
+        drop(sessions, mac="0" * 32, token=None)
+    assert drop(sessions, token=TOKEN).state is State.DROPPING
+
+
+def test_a_key_means_its_own_instance_although_a_newer_one_has_the_offer(sessions: Sessions) -> None:
+    old = row_in(sessions, State.DESTROYED, mac_required=True)
+    new = row_in(sessions, State.VERIFIED, mac_required=True)
+    late = drop(sessions, mac=onstart.mac(TOKEN, old.key), token=TOKEN)
+    assert (late.id, late.state) == (old.id, State.DESTROYED)
+    with sessions.read() as session:
+        assert rows.one(session, new.id) == new
+    with pytest.raises(InstanceEnded):
+        verify(sessions, mac=onstart.mac(TOKEN, old.key), token=TOKEN)
+
+
+def test_without_a_key_the_newest_instance_that_took_effect_is_meant(sessions: Sessions) -> None:
+    row_in(sessions, State.DESTROYED)
+    kept = row_in(sessions, State.CREATED)
+    refused = row_in(sessions, State.REQUESTED)
+    with sessions.write() as session:
+        ledger.move(session, refused, State.DESTROYED, Reason.REFUSED, actor="test", why="", at=NOW)
+    row_in(sessions, State.REQUESTED, sent=False)
+    assert verify(sessions).id == kept.id
+
+
+def test_a_drop_that_comes_between_look_and_move_wins_over_a_verify(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_in(sessions, State.CREATED)
+    real = ledger.move
+
+    def dropped(session: Session, row: Held) -> None:
+        real(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="", at=NOW)
+
+    interfere(monkeypatch, times=1, by=dropped)
+    with pytest.raises(InstanceEnded):
+        verify(sessions)
+
+
+def test_a_row_that_moved_meanwhile_is_looked_at_again(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_in(sessions, State.REQUESTED)
+    real = ledger.move
+
+    def created(session: Session, row: Held) -> None:
+        real(session, row, State.CREATED, Reason.RENTED, actor="test", why="", at=NOW)
+
+    interfere(monkeypatch, times=1, by=created)
+    assert verify(sessions).state is State.VERIFIED
+
+
+def test_a_row_that_never_stands_still_is_given_up(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row_in(sessions, State.CREATED)
+    interfere(monkeypatch, times=100, by=lambda session, row: None)
+    with pytest.raises(Stale):
+        drop(sessions)
+
+
+def test_two_at_once_are_both_heard(postgres_sessions: Sessions) -> None:
+    row = row_in(postgres_sessions, State.CREATED)
+    with postgres_sessions.write() as first:
+        stale = rows.by_offer(first, 77)
+        verify(postgres_sessions)
+        assert stale[0].state is State.CREATED
+        gone = operations.drop(first, 77, mac=None, token=None, why="", now=NOW + timedelta(seconds=1))
+    assert gone.state is State.DROPPING
+    assert [move.to_state for move in moves(postgres_sessions, row)][-2:] == [State.VERIFIED, State.DROPPING]

@@ -1,0 +1,441 @@
+"""The HTTP API: what is shown, and what workers and the coordinator are answered."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import update
+
+from magister import onstart, pool, rows
+from magister.database import Sessions
+from magister.facts import Held, Learned
+from magister.models import Instance
+from magister.pool import Condition
+from magister.settings import Settings
+from magister.states import State
+from magister.web import create_app
+from tests.builders import NOW, a_row, ago, an_offer
+from tests.fakes import FakeClock
+
+TOKEN = SecretStr("a-token-of-the-operator")
+ADDRESS = "http://203.0.113.7"
+
+
+def some_settings(token: SecretStr | None) -> Settings:
+    return Settings(
+        this_magister_addr=ADDRESS,
+        hierophant_ip="203.0.113.8",
+        hierophant_http_port=9010,
+        vast_api_key=SecretStr("key-of-the-account"),
+        template_hash="abc",
+        number_instances=3,
+        api_token=token,
+    )
+
+
+def a_client(sessions: Sessions, *, token: SecretStr | None = None) -> FlaskClient:
+    clock = FakeClock(now=NOW)
+    settings = some_settings(token)
+    app = create_app(
+        settings,
+        sessions,
+        clock=clock.wall,
+        nap=lambda seconds: pytest.fail("nothing here has to wait"),
+        monotonic=clock.monotonic,
+    )
+    return app.test_client()
+
+
+@pytest.fixture
+def client(sessions: Sessions) -> FlaskClient:
+    return a_client(sessions)
+
+
+def row_in(
+    sessions: Sessions, state: State, *, offer_id: int = 77, mac_required: bool = False, **learned: object
+) -> Held:
+    with sessions.write() as session:
+        return a_row(
+            session,
+            state=state,
+            offer=an_offer(
+                id=offer_id, geolocation="Sweden, SE", details=json.dumps({"id": offer_id, "cpu": "x"})
+            ),
+            mac_required=mac_required,
+            at=ago(minutes=1),
+            learned=Learned(**learned),  # type: ignore[typeddict-item] # names and types are Learned's
+        )
+
+
+def state_of(sessions: Sessions, row: Held) -> State:
+    with sessions.read() as session:
+        found = rows.one(session, row.id)
+    assert found is not None
+    return found.state
+
+
+def asked_for_listing(sessions: Sessions) -> bool:
+    with sessions.read() as session:
+        return pool.read(session).listing_wanted_at is not None
+
+
+def instances(client: FlaskClient) -> list[dict[str, object]]:
+    answer = client.get("/instances")
+    assert answer.status_code == 200
+    shown = answer.json
+    assert isinstance(shown, list)
+    return shown
+
+
+def beat(sessions: Sessions, *wrong: Condition, seconds: float = 1, listed: float | None = 1) -> None:
+    """Let the loop have stepped and listed so many seconds ago, and found something `wrong`."""
+    with sessions.write() as session:
+        pool.beat(session, ago(seconds=seconds), target=3, conditions=wrong)
+        if listed is not None:
+            pool.note_listed(session, ago(seconds=listed))
+
+
+# verify
+
+
+@pytest.mark.parametrize("which", ["77", "0077", "7%37", "000000000000000000000000000077"])
+@pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED, State.VERIFIED])
+def test_a_worker_that_calls_is_verified(
+    client: FlaskClient, sessions: Sessions, state: State, which: str
+) -> None:
+    row = row_in(sessions, state)
+    answer = client.get(f"/verify/{which}")
+    assert answer.status_code == 200
+    assert answer.json == {"offer_id": 77, "instance_id": row.contract_id, "state": "verified"}
+    assert state_of(sessions, row) is State.VERIFIED
+
+
+@pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
+def test_a_worker_that_calls_too_late_is_told_so_and_a_listing_asked_for(
+    client: FlaskClient, sessions: Sessions, state: State
+) -> None:
+    row = row_in(sessions, state)
+    assert client.get("/verify/77").status_code == 410
+    assert asked_for_listing(sessions)
+    assert state_of(sessions, row) is state
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(State.CREATED, 200), (State.VERIFIED, 200), (State.DROPPING, 410), (State.DESTROYED, 410)],
+)
+def test_head_is_answered_like_get_and_changes_nothing(
+    client: FlaskClient, sessions: Sessions, state: State, status: int
+) -> None:
+    row = row_in(sessions, state)
+    answer = client.head("/verify/77")
+    assert (answer.status_code, answer.data) == (status, b"")
+    assert state_of(sessions, row) is state
+    assert not asked_for_listing(sessions)
+
+
+def test_head_knows_unknown_offers_and_keys(sessions: Sessions) -> None:
+    client = a_client(sessions, token=TOKEN)
+    row_in(sessions, State.CREATED, mac_required=True)
+    assert client.head("/verify/77").status_code == 403
+    assert client.head("/verify/78").status_code == 404
+    assert client.head("/verify/x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        "x",
+        "5.0",
+        "+5",
+        "-5",
+        "%205",
+        "5%20",
+        "5%0A",
+        "\u0665",
+        "\uff15",
+        "\u00b2",
+        "0x5",
+        "1e3",
+        "%FF",
+        "5;a",
+    ],
+)
+def test_only_ascii_digits_are_an_id(client: FlaskClient, sessions: Sessions, which: str) -> None:
+    row_in(sessions, State.CREATED, offer_id=5)
+    assert client.get(f"/verify/{which}").status_code == 400
+    assert client.head(f"/verify/{which}").status_code == 400
+    assert client.delete(f"/drop/{which}").status_code == 400
+
+
+@pytest.mark.parametrize("which", [str(2**63 - 1), str(2**63), str(2**64), "9" * 5000, "0", "78", ""])
+def test_an_id_that_is_nobodys_is_not_found(client: FlaskClient, sessions: Sessions, which: str) -> None:
+    row_in(sessions, State.CREATED)
+    assert client.get(f"/verify/{which}").status_code == 404
+    assert client.delete(f"/drop/{which}").status_code == 404
+
+
+# drop
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED, State.VERIFIED])
+def test_the_coordinator_drops_a_worker(client: FlaskClient, sessions: Sessions, state: State) -> None:
+    row = row_in(sessions, state)
+    answer = client.delete("/drop/77", data="missed its heartbeat")
+    assert (answer.status_code, answer.json and answer.json["state"]) == (200, "dropping")
+    assert state_of(sessions, row) is State.DROPPING
+    assert client.get("/verify/77").status_code == 410
+
+
+@pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
+def test_a_second_drop_is_heard_as_well(client: FlaskClient, sessions: Sessions, state: State) -> None:
+    row = row_in(sessions, state)
+    assert client.delete("/drop/77").status_code == 200
+    assert state_of(sessions, row) is state
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "why"),
+    [
+        (b"too slow", "text/plain", "too slow"),
+        (b"a=b&c", "application/x-www-form-urlencoded", "a=b&c"),
+        (b'{"a": 1}', "application/json", '{"a": 1}'),
+        (b"\xff\xfe bad", "text/plain", "\ufffd\ufffd bad"),
+        (b"", "application/octet-stream", "the coordinator gave no reason"),
+    ],
+)
+def test_the_body_of_a_drop_is_its_reason_whatever_it_is(
+    client: FlaskClient, sessions: Sessions, body: bytes, kind: str, why: str
+) -> None:
+    row_in(sessions, State.VERIFIED)
+    assert client.delete("/drop/77", data=body, content_type=kind).status_code == 200
+    (shown,) = instances(client)
+    assert (shown["reason"], shown["why"], shown["should_drop"]) == ("coordinator", why, True)
+
+
+# keys
+
+
+def test_a_key_opens_its_own_instance_only(sessions: Sessions) -> None:
+    client = a_client(sessions, token=TOKEN)
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    mac = onstart.mac(TOKEN, row.key)
+    for query in ("", "?key=", "?key=" + "0" * 32, "?key=%C3%A4", "?Key=" + mac, "?key=" + mac[:-1]):
+        assert client.get(f"/verify/77{query}").status_code == 403
+        assert client.delete(f"/drop/77{query}").status_code == 403
+    assert state_of(sessions, row) is State.CREATED
+    assert client.get(f"/verify/77?key={mac}").status_code == 200
+    assert client.delete(f"/drop/77?key={mac}").status_code == 200
+
+
+def test_the_address_that_a_box_is_given_works_in_both_of_its_forms(sessions: Sessions) -> None:
+    client = a_client(sessions, token=TOKEN)
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    url = onstart.drop_url(some_settings(TOKEN), 77, onstart.mac(TOKEN, row.key))
+    path = url.removeprefix(f"{ADDRESS}:8555")
+    assert client.get(path.replace("drop", "verify")).status_code == 200
+    assert client.delete(path).status_code == 200
+
+
+def test_a_box_rented_before_there_was_a_token_needs_no_key(sessions: Sessions) -> None:
+    client = a_client(sessions, token=TOKEN)
+    row_in(sessions, State.CREATED)
+    assert client.get("/verify/77").status_code == 200
+    assert client.delete("/drop/77?key=" + "0" * 32).status_code == 403
+    assert client.delete("/drop/77").status_code == 200
+
+
+def test_without_a_token_a_box_that_needs_its_key_is_refused_with_the_cause(
+    client: FlaskClient, sessions: Sessions
+) -> None:
+    row = row_in(sessions, State.CREATED, mac_required=True)
+    answer = client.get(f"/verify/77?key={onstart.mac(TOKEN, row.key)}")
+    assert answer.status_code == 403
+    assert "api_token is unset" in answer.text
+    assert "key=" not in answer.text
+
+
+def test_an_offer_rented_twice_is_told_apart_by_the_key(sessions: Sessions) -> None:
+    client = a_client(sessions, token=TOKEN)
+    old = row_in(sessions, State.DESTROYED, mac_required=True)
+    new = row_in(sessions, State.VERIFIED, mac_required=True)
+    assert client.delete(f"/drop/77?key={onstart.mac(TOKEN, old.key)}").status_code == 200
+    assert state_of(sessions, new) is State.VERIFIED
+    assert client.get(f"/verify/77?key={onstart.mac(TOKEN, old.key)}").status_code == 410
+    assert client.get(f"/verify/77?key={onstart.mac(TOKEN, new.key)}").status_code == 200
+
+
+# summary and instances
+
+
+def test_the_summary_shows_what_is_kept(client: FlaskClient, sessions: Sessions) -> None:
+    beat(sessions)
+    kept = row_in(sessions, State.VERIFIED, offer_id=1, price=100_000)
+    row_in(sessions, State.CREATED, offer_id=2, price=200_000)
+    row_in(sessions, State.REQUESTED, offer_id=3)
+    row_in(sessions, State.DROPPING, offer_id=4)
+    row_in(sessions, State.DESTROYED, offer_id=5)
+    body = client.get("/summary").json
+    assert body is not None
+    assert (body["total_cost_per_hour"], body["num_instances"]) == (0.3, 2)  # 0.1 + 0.2 in floats is not
+    assert (body["pending"], body["target"]) == (1, 3)
+    assert body["states"] == {"requested": 1, "created": 1, "verified": 1, "dropping": 1}
+    assert body["instance_overview"][0] == {
+        "instance_id": kept.contract_id,
+        "offer_id": 1,
+        "gpu": "RTX 4090",
+        "location": "Sweden, SE",
+        "machine_id": kept.machine_id,
+        "host_id": kept.host_id,
+        "cost_per_hour": 0.1,
+    }
+
+
+def test_a_fresh_database_has_an_empty_summary(client: FlaskClient) -> None:
+    assert client.get("/summary").json == {
+        "total_cost_per_hour": 0.0,
+        "num_instances": 0,
+        "instance_overview": [],
+        "pending": 0,
+        "target": 0,
+        "states": {"requested": 0, "created": 0, "verified": 0, "dropping": 0},
+    }
+    assert client.get("/instances").json == []
+
+
+def test_instances_shows_all_that_is_not_destroyed(client: FlaskClient, sessions: Sessions) -> None:
+    requested = row_in(sessions, State.REQUESTED, offer_id=1)
+    row_in(sessions, State.DROPPING, offer_id=2, status_msg="halting")
+    row_in(sessions, State.DESTROYED, offer_id=3)
+    first, second = instances(client)
+    assert (first["instance_id"], first["state"], first["should_drop"]) == (None, "requested", False)
+    assert (second["state"], second["should_drop"], second["status_msg"]) == ("dropping", True, "halting")
+    assert first["offer"] == {
+        "id": 1,
+        "machine_id": requested.machine_id,
+        "host_id": requested.host_id,
+        "gpu_name": "RTX 4090",
+        "num_gpus": 1,
+        "geolocation": "Sweden, SE",
+        "cpu": "x",
+    }
+    assert first["requested_at"] == "2026-11-24T11:59:00.000Z"
+    assert first["verified_at"] is None
+    assert second["actual_status"] == "running"
+    assert second["cost_per_hour"] == 0.5
+    assert requested.key not in client.get("/instances").text
+
+
+def test_instances_shows_no_key_that_a_host_repeats(client: FlaskClient, sessions: Sessions) -> None:
+    words = f"exec failed: {ADDRESS}/drop/77?key=0123456789abcdef"
+    row_in(sessions, State.CREATED, status_msg=words, trouble=words)
+    answer = client.get("/instances")
+    assert "0123456789abcdef" not in answer.text
+    assert "key=***" in answer.text
+
+
+@pytest.mark.parametrize("stored", ["", "[]", "null", "{", '{"id": 77, "x": NaN, "y": [Infinity]}'])
+def test_an_offer_stored_in_an_odd_form_harms_nobody(
+    client: FlaskClient, sessions: Sessions, stored: str
+) -> None:
+    row = row_in(sessions, State.CREATED)
+    with sessions.write() as session:
+        session.execute(update(Instance).values(offer=stored))
+    (shown,) = json.loads(client.get("/instances").text, parse_constant=pytest.fail)
+    assert shown["offer"]["id"] == 77
+    assert shown["offer"]["machine_id"] == row.machine_id
+
+
+# health
+
+
+def test_the_process_is_healthy_whatever_the_loop_does(client: FlaskClient) -> None:
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_pool_that_is_kept_is_ready(client: FlaskClient, sessions: Sessions) -> None:
+    beat(sessions, seconds=2, listed=20)
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "ready": True,
+        "why": [],
+        "conditions": [],
+        "target": 3,
+        "heartbeat_age_secs": 2.0,
+        "listing_age_secs": 20.0,
+    }
+
+
+def test_a_pool_without_credit_is_ready_and_says_so(client: FlaskClient, sessions: Sessions) -> None:
+    beat(sessions, Condition("no credit", "add some"))
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json and answer.json["conditions"] == [{"what": "no credit", "cure": "add some"}]
+
+
+def test_a_loop_that_never_ran_is_not_ready(client: FlaskClient) -> None:
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json and answer.json["heartbeat_age_secs"] is None
+    assert "never run" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "listed", "ready"),
+    [(60, 1, True), (61, 1, False), (-61, 1, False), (1, 600, True), (1, 601, False), (1, None, False)],
+)
+def test_a_loop_that_stands_still_or_sees_nothing_is_not_ready(
+    client: FlaskClient, sessions: Sessions, heartbeat: float, listed: float | None, ready: bool
+) -> None:
+    beat(sessions, seconds=heartbeat, listed=listed)
+    answer = client.get("/readyz")
+    assert answer.status_code == (200 if ready else 503)
+    assert answer.json and answer.json["ready"] is ready
+    assert bool(answer.json["why"]) is not ready
+    assert client.head("/readyz").status_code == answer.status_code
+
+
+# the rest
+
+
+def test_the_root_names_the_endpoints(client: FlaskClient) -> None:
+    body = client.get("/").json
+    assert body and "GET /summary" in body["endpoints"]
+
+
+@pytest.mark.parametrize("path", ["/", "/summary", "/instances", "/healthz", "/readyz", "/verify/1", "/none"])
+def test_every_answer_stays_out_of_caches(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Type"] in {"application/json", "application/problem+json"}
+    head = client.head(path)
+    assert (head.status_code, head.data) == (answer.status_code, b"")
+
+
+def test_a_moment_is_the_one_at_which_the_request_was_heard(client: FlaskClient, sessions: Sessions) -> None:
+    row_in(sessions, State.CREATED)
+    client.get("/verify/77")
+    (shown,) = instances(client)
+    assert shown["verified_at"] == "2026-11-24T12:00:00.000Z"
+    assert shown["moved_at"] == shown["verified_at"]
+
+
+def test_the_web_side_loads_neither_vast_nor_the_loop_nor_migrations() -> None:
+    words = "import sys, magister.web; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    unwanted = {
+        "alembic",
+        "requests",
+        "tenacity",
+        "magister.executor",
+        "magister.renting",
+        "magister.schema",
+        "magister.vast",
+        "magister.worker",
+    }
+    assert not unwanted & set(loaded.stdout.split())

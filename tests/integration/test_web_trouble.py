@@ -1,0 +1,367 @@
+"""What the HTTP side answers when the request, the database or the code is at fault."""
+
+import io
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from sqlalchemy import event, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from magister import ledger, reports, rows
+from magister.database import Sessions, open_database, sqlite_file
+from magister.errors import Stale
+from magister.facts import Held
+from magister.models import Transition
+from magister.settings import Settings
+from magister.settings_groups import Web
+from magister.states import State
+from magister.web import create_app
+from magister.web.api import BODY_LIMIT
+from tests.builders import NOW, a_row, an_offer
+from tests.fakes import FakeClock
+
+PATIENCE = 2.0
+
+
+def advance(clock: FakeClock, seconds: float) -> None:
+    clock.advance(seconds)
+
+
+def a_client(
+    sessions: Sessions, clock: FakeClock, *, nap: Callable[[float], None] | None = None
+) -> FlaskClient:
+    settings = Settings(
+        this_magister_addr="http://203.0.113.7",
+        hierophant_ip="203.0.113.8",
+        hierophant_http_port=9010,
+        vast_api_key=SecretStr("key-of-the-account"),
+        template_hash="abc",
+        number_instances=3,
+        web=Web(busy_timeout_secs=PATIENCE),
+    )
+    app = create_app(
+        settings,
+        sessions,
+        clock=clock.wall,
+        nap=nap or (lambda seconds: advance(clock, seconds)),
+        monotonic=clock.monotonic,
+    )
+    return app.test_client()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(now=NOW)
+
+
+@pytest.fixture
+def client(sqlite_sessions: Sessions, clock: FakeClock) -> FlaskClient:
+    return a_client(sqlite_sessions, clock)
+
+
+@pytest.fixture
+def hasty(sqlite_sessions: Sessions) -> Iterator[Sessions]:
+    """The same SQLite file, whose locks are hardly waited for."""
+    found = open_database(str(sqlite_sessions.engine.url), busy_timeout=0.01)
+    yield found
+    found.engine.dispose()
+
+
+@contextmanager
+def locked(sessions: Sessions) -> Iterator[None]:
+    """Hold the write lock of a SQLite file from another connection."""
+    path = sqlite_file(str(sessions.engine.url))
+    connection = sqlite3.connect(str(path), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+@contextmanager
+def failing(sessions: Sessions, *, times: int) -> Iterator[None]:
+    """Break that many transactions at their beginning, as a database that restarts does."""
+    left = [times]
+
+    def broken(connection: Connection) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("BEGIN", None, ConnectionError("the server is starting up"))
+
+    event.listen(sessions.engine, "begin", broken)
+    try:
+        yield
+    finally:
+        event.remove(sessions.engine, "begin", broken)
+
+
+def row_in(sessions: Sessions, state: State) -> Held:
+    with sessions.write() as session:
+        return a_row(session, state=state, offer=an_offer(id=77))
+
+
+def state_of(sessions: Sessions, row: Held) -> State:
+    with sessions.read() as session:
+        found = rows.one(session, row.id)
+    assert found is not None
+    return found.state
+
+
+def problem_in(answer: TestResponse) -> dict[str, object]:
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = answer.get_json(force=True)
+    assert isinstance(body, dict)
+    assert set(body) == {"type", "title", "status", "detail", "instance"}
+    assert (body["type"], body["status"]) == ("about:blank", answer.status_code)
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def chunked(client: FlaskClient, body: bytes) -> TestResponse:
+    """Send a body without its length, as a server hands on a chunked one."""
+    return client.delete(
+        "/drop/77",
+        input_stream=io.BytesIO(body),
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+
+# the request
+
+
+def test_errors_are_problems(client: FlaskClient, sqlite_sessions: Sessions) -> None:
+    row_in(sqlite_sessions, State.DESTROYED)
+    answers = {
+        400: client.get("/verify/x"),
+        404: client.get("/nothing/here"),
+        405: client.post("/summary"),
+        410: client.get("/verify/77"),
+        413: client.delete("/drop/77", data=b"x" * (BODY_LIMIT + 1)),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        problem_in(answer)
+
+
+def test_a_problem_names_the_path_without_the_key(client: FlaskClient) -> None:
+    body = problem_in(client.get("/verify/%C3%A4%20b?key=0123456789abcdef"))
+    assert body["instance"] == "/verify/%C3%A4%20b"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/summary", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", "/verify/5", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", "/drop/5", {"DELETE", "OPTIONS"}),
+        ("HEAD", "/drop/5", {"DELETE", "OPTIONS"}),
+        ("PUT", "/", {"GET", "HEAD", "OPTIONS"}),
+        ("NONSENSE", "/readyz", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    client: FlaskClient, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = client.open(path, method=method)
+    assert answer.status_code == 405
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("size", [0, 1, BODY_LIMIT])
+def test_a_body_up_to_the_limit_is_taken(client: FlaskClient, sqlite_sessions: Sessions, size: int) -> None:
+    row_in(sqlite_sessions, State.VERIFIED)
+    assert client.delete("/drop/77", data=b"x" * size).status_code == 200
+    assert chunked(client, b"x" * size).status_code == 200
+
+
+def test_a_larger_body_is_refused_whether_its_length_is_told_or_not(
+    client: FlaskClient, sqlite_sessions: Sessions
+) -> None:
+    row = row_in(sqlite_sessions, State.VERIFIED)
+    for size in (BODY_LIMIT + 1, BODY_LIMIT + 2, 3 * BODY_LIMIT):
+        assert client.delete("/drop/77", data=b"x" * size).status_code == 413
+        answer = chunked(client, b"x" * size)
+        assert answer.status_code == 413
+        problem_in(answer)
+    assert state_of(sqlite_sessions, row) is State.VERIFIED
+
+
+def test_a_drop_whose_body_breaks_off_is_heard_all_the_same(
+    client: FlaskClient, sqlite_sessions: Sessions
+) -> None:
+    row = row_in(sqlite_sessions, State.VERIFIED)
+    answer = client.delete("/drop/77", input_stream=io.BytesIO(b"it was"), headers={"Content-Length": "100"})
+    assert answer.status_code == 200
+    assert state_of(sqlite_sessions, row) is State.DROPPING
+
+
+def test_a_body_that_is_not_even_http_is_a_400(client: FlaskClient, sqlite_sessions: Sessions) -> None:
+    class Malformed(io.BytesIO):
+        def readinto(self, buffer: object, /) -> int:
+            raise ArithmeticError("no size of a chunk")
+
+    row_in(sqlite_sessions, State.VERIFIED)
+    answer = client.delete(
+        "/drop/77", input_stream=Malformed(), environ_overrides={"wsgi.input_terminated": True}
+    )
+    assert answer.status_code == 400
+    problem_in(answer)
+
+
+# the code
+
+
+def test_what_nobody_foresaw_is_a_500_without_a_word_of_it(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(session: Session) -> reports.Summary:
+        raise ZeroDivisionError("the inside of it")
+
+    monkeypatch.setattr(reports, "summary", broken)
+    answer = client.get("/summary")
+    assert answer.status_code == 500
+    problem_in(answer)
+    assert "inside" not in answer.text
+    assert "Traceback" not in answer.text
+    logged = capsys.readouterr().out
+    assert "web.failed" in logged
+    assert "the inside of it" in logged
+
+
+# the database
+
+
+@pytest.mark.parametrize("ask", ["verify", "drop"])
+def test_a_database_that_stays_busy_is_a_503_after_the_patience(
+    hasty: Sessions, clock: FakeClock, ask: str
+) -> None:
+    client = a_client(hasty, clock)
+    row = row_in(hasty, State.CREATED)
+    began = clock.monotonic()
+    with locked(hasty):
+        answer = client.get("/verify/77") if ask == "verify" else client.delete("/drop/77")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    problem_in(answer)
+    assert "locked" not in answer.text
+    assert clock.monotonic() - began == PATIENCE
+    assert state_of(hasty, row) is State.CREATED
+
+
+def test_a_worker_is_heard_as_soon_as_the_database_is_free(hasty: Sessions, clock: FakeClock) -> None:
+    row = row_in(hasty, State.CREATED)
+    with ExitStack() as lock:
+
+        def nap(seconds: float) -> None:
+            if clock.advance(seconds) >= NOW + timedelta(seconds=1):
+                lock.close()
+
+        client = a_client(hasty, clock, nap=nap)
+        lock.enter_context(locked(hasty))
+        assert client.get("/verify/77").status_code == 200
+    with hasty.read() as session:
+        seen = rows.one(session, row.id)
+    assert seen
+    assert (seen.state, seen.verified_at) == (State.VERIFIED, NOW + timedelta(seconds=1))
+
+
+def test_a_worker_is_heard_across_a_restart_of_the_database(
+    postgres_sessions: Sessions, clock: FakeClock
+) -> None:
+    row = row_in(postgres_sessions, State.CREATED)
+    client = a_client(postgres_sessions, clock)
+    with failing(postgres_sessions, times=3):
+        assert client.get("/verify/77").status_code == 200
+    assert clock.now > NOW
+    assert state_of(postgres_sessions, row) is State.VERIFIED
+
+
+@pytest.mark.parametrize("ask", ["verify", "drop"])
+def test_a_commit_whose_answer_is_lost_is_made_again_without_harm(
+    sessions: Sessions, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    row = row_in(sessions, State.CREATED)
+    real, lost = Sessions.write, [True]
+
+    @contextmanager
+    def write(self: Sessions) -> Iterator[Session]:
+        with real(self) as session:
+            yield session
+        if lost.pop() if lost else False:
+            raise OperationalError("COMMIT", None, ConnectionError("the server went away"))
+
+    monkeypatch.setattr(Sessions, "write", write)
+    client = a_client(sessions, clock)
+    answer = client.get("/verify/77") if ask == "verify" else client.delete("/drop/77", data="why")
+    assert answer.status_code == 200
+    with sessions.read() as session:
+        moves = [move.to_state for move in session.scalars(select(Transition).order_by(Transition.id))]
+    wanted = State.VERIFIED if ask == "verify" else State.DROPPING
+    assert moves == [State.REQUESTED, State.CREATED, wanted]
+    assert state_of(sessions, row) is wanted
+
+
+def test_a_database_that_is_away_is_told_at_once_where_nothing_is_lost_by_it(
+    sessions: Sessions, clock: FakeClock
+) -> None:
+    client = a_client(sessions, clock)
+    with failing(sessions, times=100):
+        for path in ("/summary", "/instances"):
+            answer = client.get(path)
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+            problem_in(answer)
+        assert client.get("/healthz").status_code == 200
+        ready = client.get("/readyz")
+    assert clock.now == NOW
+    assert ready.status_code == 503
+    assert ready.json == {
+        "ready": False,
+        "why": ["the database does not answer"],
+        "conditions": [],
+        "target": None,
+        "heartbeat_age_secs": None,
+        "listing_age_secs": None,
+    }
+
+
+def test_an_empty_database_is_not_ready(tmp_path: Path, clock: FakeClock) -> None:
+    sessions = open_database(f"sqlite:///{tmp_path / 'empty.db'}", busy_timeout=0.01)
+    client = a_client(sessions, clock)
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+    sessions.engine.dispose()
+
+
+def test_a_row_that_never_stands_still_is_a_503(
+    client: FlaskClient, sqlite_sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(*args: object, **fields: object) -> None:
+        raise Stale
+
+    row_in(sqlite_sessions, State.CREATED)
+    monkeypatch.setattr(ledger, "move", moved)
+    answer = client.get("/verify/77")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+
+
+def test_nothing_that_reads_waits_for_a_writer(hasty: Sessions, clock: FakeClock) -> None:
+    client = a_client(hasty, clock)
+    row_in(hasty, State.CREATED)
+    began = clock.monotonic()
+    with locked(hasty):
+        for path in ("/summary", "/instances", "/healthz"):
+            assert client.get(path).status_code == 200
+        assert client.head("/verify/77").status_code == 200
+    assert clock.monotonic() == began
