@@ -46,6 +46,10 @@ class UnknownInstance(MagisterError):
     """No instance of ours answers to that id."""
 
 
+class TooEarly(UnknownInstance):
+    """No instance of ours answers to that id yet; the first listing from Vast may still bring it."""
+
+
 class InstanceEnded(MagisterError):
     """That instance is on its way out or gone."""
 

@@ -239,7 +239,8 @@ def _key(box: Sighting, fleet: Fleet) -> str:
 
 
 def _stated(statement: Update, values: Mapping[str, object]) -> ReturningUpdate[int]:
-    return statement.values(**values).returning(Instance.id)
+    # objects of the session are not touched: a guarded update that matched nothing must not look done
+    return statement.values(**values).returning(Instance.id).execution_options(synchronize_session=False)
 
 
 def _record(

@@ -43,7 +43,7 @@ def read(session: Session) -> PoolState:
         rent_not_before=row.rent_not_before,
         rent_refusals=row.rent_refusals,
         credit=row.credit,
-        conditions=tuple(Condition(**entry) for entry in json.loads(row.conditions)),
+        conditions=tuple(Condition(entry["what"], entry["cure"]) for entry in json.loads(row.conditions)),
     )
 
 

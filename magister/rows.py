@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
 from sqlalchemy.orm import Session
 
 from magister.facts import Held, Record
-from magister.models import Instance, Transition
+from magister.models import Instance, Pool, Transition
 from magister.states import FAULTS, Reason, State
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
+
+FRESH = {"populate_existing": True}
+"""Read what the database holds now, not what the session saw before."""
 
 _FACTS = tuple(name for name in Held.__dataclass_fields__ if name != "id")
 
@@ -27,26 +30,32 @@ def held(session: Session, *, lock: bool = False) -> tuple[Held, ...]:
     These are all that are not destroyed, and the destroyed ones that a listing has shown again.
     `lock` keeps others from changing them until the transaction ends (PostgreSQL; SQLite has one writer).
     """
-    query = (
-        select(Instance)
-        .where(or_(Instance.state != State.DESTROYED, Instance.due_at.is_not(None)))
-        .order_by(Instance.id)
-    )
+    due = select(Instance.id).where(Instance.due_at.is_not(None))
+    query = select(Instance).where(Instance.id.in_(live_ids().union(due))).order_by(Instance.id)
     if lock:
         query = query.with_for_update()
-    return tuple(as_held(row) for row in session.scalars(query))
+    return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
+
+
+def live_ids() -> Select[int]:
+    """Select the ids of the rows that are not destroyed, in words that the partial index answers to."""
+    return select(Instance.id).where(text("state <> 'destroyed'"))
 
 
 def known_boxes(session: Session, contracts: Iterable[int], keys: Iterable[str]) -> tuple[Held, ...]:
     """Return the rows, in any state, that bear one of the contracts or one of the keys."""
     query = select(Instance).where(or_(Instance.contract_id.in_(contracts), Instance.key.in_(keys)))
-    return tuple(as_held(row) for row in session.scalars(query))
+    return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
 
 
 def anything_due(session: Session, now: datetime) -> bool:
-    """Say whether a row asks for the loop; one look at a small partial index."""
-    due = select(exists().where(and_(Instance.due_at.is_not(None), Instance.due_at <= now)))
-    return bool(session.scalar(due))
+    """Say whether a row, or somebody who wants a listing, asks for the loop: one look at small indexes."""
+    due = exists().where(Instance.due_at.is_not(None), Instance.due_at <= now)
+    wanted = exists().where(
+        Pool.listing_wanted_at.is_not(None),
+        or_(Pool.listed_at.is_(None), Pool.listing_wanted_at > Pool.listed_at),
+    )
+    return bool(session.scalar(select(or_(due, wanted))))
 
 
 def recent_offers(session: Session, now: datetime, within: timedelta) -> frozenset[int]:
@@ -55,55 +64,49 @@ def recent_offers(session: Session, now: datetime, within: timedelta) -> frozens
     A live row holds its offer. One that took effect, or may have, keeps it for `within` after its end,
     since the coordinator's DELETE for its worker can come late. A refused one is left alone for a while.
     """
-    ended = Instance.state == State.DESTROYED
-    had_effect = or_(
+    live = select(Instance.offer_id).where(Instance.id.in_(live_ids()))
+    refused = Instance.reason.in_((Reason.OFFER_GONE, Reason.REFUSED))
+    ended = select(Instance.offer_id).where(
+        Instance.moved_at > now - within,
+        or_(_had_effect(), and_(Instance.moved_at > now - REFUSAL_REST, refused)),
+    )
+    return frozenset(session.scalars(live.union(ended)))
+
+
+def _had_effect() -> ColumnElement[bool]:
+    """Tell a row for which a box was made, or may have been, from one that was refused or never sent."""
+    return or_(
+        Instance.state != State.DESTROYED,
         Instance.contract_id.is_not(None),
         Instance.verified_at.is_not(None),
         Instance.reason == Reason.NEVER_TOOK_EFFECT,
     )
-    refused = Instance.reason.in_((Reason.OFFER_GONE, Reason.REFUSED))
-    query = select(Instance.offer_id).where(
-        or_(
-            ~ended,
-            and_(ended, Instance.moved_at > now - within, had_effect),
-            and_(ended, Instance.moved_at > now - REFUSAL_REST, refused),
-        )
-    )
-    return frozenset(session.scalars(query))
 
 
 def records(session: Session, now: datetime, within: timedelta) -> dict[int, Record]:
     """Return what speaks against machines: their failures since the last worker verified on them."""
-    verified = (
-        select(Instance.machine_id, func.max(Instance.verified_at).label("at"))
-        .where(Instance.verified_at > now - within)
-        .group_by(Instance.machine_id)
-        .subquery()
-    )
-    failed = (
-        select(Instance.machine_id, func.count().label("failures"), func.max(Transition.at).label("last"))
+    query = (
+        select(Instance.machine_id, Transition.to_state, Transition.at)
         .join(Transition, Transition.instance_id == Instance.id)
-        .outerjoin(verified, verified.c.machine_id == Instance.machine_id)
         .where(
             Transition.at > now - within,
-            Transition.reason.in_(FAULTS),
-            Instance.machine_id.is_not(None),
-            or_(verified.c.at.is_(None), Transition.at >= verified.c.at),
+            or_(Transition.to_state == State.VERIFIED, Transition.reason.in_(FAULTS)),
         )
-        .group_by(Instance.machine_id)
+        .order_by(Transition.at, Transition.id)
     )
-    return {
-        machine: Record(machine, failures, last)
-        for machine, failures, last in session.execute(failed)
-        if machine is not None
-    }
+    found: dict[int, Record] = {}
+    for machine, state, at in session.execute(query):
+        if machine is not None and state is State.VERIFIED:
+            found.pop(machine, None)
+        elif machine is not None:
+            found[machine] = Record(machine, found[machine].failures + 1 if machine in found else 1, at)
+    return found
 
 
 def by_offer(session: Session, offer_id: int) -> tuple[Held, ...]:
     """Return the rows of one offer that took effect or still may, the newest first."""
-    never = and_(Instance.state == State.DESTROYED, Instance.contract_id.is_(None))
-    query = select(Instance).where(Instance.offer_id == offer_id, ~never).order_by(Instance.id.desc())
-    return tuple(as_held(row) for row in session.scalars(query))
+    query = select(Instance).where(Instance.offer_id == offer_id, _had_effect()).order_by(Instance.id.desc())
+    return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
 
 
 def one(session: Session, instance_id: int) -> Held | None:

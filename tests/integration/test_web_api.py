@@ -12,7 +12,7 @@ from sqlalchemy import update
 from magister import onstart, pool, rows
 from magister.database import Sessions
 from magister.facts import Held, Learned
-from magister.models import Instance
+from magister.models import Instance, Pool
 from magister.pool import Condition
 from magister.settings import Settings
 from magister.states import State
@@ -51,6 +51,8 @@ def a_client(sessions: Sessions, *, token: SecretStr | None = None) -> FlaskClie
 
 @pytest.fixture
 def client(sessions: Sessions) -> FlaskClient:
+    with sessions.write() as session:
+        pool.note_listed(session, ago(minutes=1))
     return a_client(sessions)
 
 
@@ -94,11 +96,32 @@ def beat(sessions: Sessions, *wrong: Condition, seconds: float = 1, listed: floa
     """Let the loop have stepped and listed so many seconds ago, and found something `wrong`."""
     with sessions.write() as session:
         pool.beat(session, ago(seconds=seconds), target=3, conditions=wrong)
-        if listed is not None:
-            pool.note_listed(session, ago(seconds=listed))
+        session.execute(update(Pool).values(listed_at=None if listed is None else ago(seconds=listed)))
 
 
 # verify
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_worker_that_calls_before_the_first_listing_is_kept_waiting_for_its_row(
+    sqlite_sessions: Sessions, arrives: bool
+) -> None:
+    clock = FakeClock(now=NOW)
+
+    def nap(seconds: float) -> None:
+        clock.advance(seconds)
+        if arrives and clock.mono > 1002:
+            with sqlite_sessions.write() as session:
+                pool.note_listed(session, clock.now)
+            row_in(sqlite_sessions, State.CREATED)
+            clock.mono = 0
+
+    app = create_app(
+        some_settings(None), sqlite_sessions, clock=clock.wall, nap=nap, monotonic=clock.monotonic
+    )
+    answer = app.test_client().get("/verify/77")
+    assert answer.status_code == (200 if arrives else 404)
+    assert arrives or clock.mono >= 1030, "it waited as long as it would for a busy database"
 
 
 @pytest.mark.parametrize("which", ["77", "0077", "7%37", "000000000000000000000000000077"])

@@ -1,0 +1,305 @@
+"""What is shown of the pool, as frozen values that JSON, the command line and metrics are made from."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from magister import pool
+from magister.facts import MICROS_PER_USD
+from magister.models import Instance, Transition
+from magister.pool import Condition, PoolState
+from magister.states import LIVE, WANTED, Reason, State
+
+BLIND_AFTER = timedelta(minutes=10)
+"""Without a complete listing for so long, nobody is keeping the pool."""
+
+_KEY_IN_URL = re.compile(r"([?&]key=)[0-9A-Fa-f]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """Show one instance; None = not known, or not yet."""
+
+    id: int  # of the row, as the history names it
+    instance_id: int | None  # the contract, as Vast names it
+    offer_id: int
+    state: State
+    reason: Reason
+    why: str | None  # the sentence beside its last move
+    gpu: str | None
+    num_gpus: int | None
+    location: str | None
+    machine_id: int | None
+    host_id: int | None
+    price: int | None  # micro-dollars per hour
+    actual_status: str | None
+    intended_status: str | None
+    cur_state: str | None
+    status_msg: str | None
+    trouble: str | None
+    requested_at: datetime
+    moved_at: datetime
+    created_at: datetime | None
+    verified_at: datetime | None
+    verify_by: datetime | None
+    dropped_at: datetime | None
+    first_seen_at: datetime | None
+    last_seen_at: datetime | None
+    end_date: datetime | None
+    offer: Mapping[str, object] = field(repr=False)  # all Vast said of the offer
+
+    @property
+    def should_drop(self) -> bool:
+        """Say whether it is on its way out."""
+        return self.state is State.DROPPING
+
+    @property
+    def kept(self) -> bool:
+        """Say whether Vast has made it and it is to stay."""
+        return self.instance_id is not None and self.state in WANTED
+
+    @property
+    def billed(self) -> bool:
+        """Say whether it is known to exist, and so to cost money."""
+        return self.instance_id is not None or self.verified_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Show what is kept, what it costs in micro-dollars per hour, and how many have no contract yet."""
+
+    cost: int
+    instances: tuple[InstanceView, ...]
+    pending: int
+    target: int
+    states: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Show one move of one instance; `instance` is the id of its row, None in `from_state` is its birth."""
+
+    at: datetime
+    instance: int
+    offer_id: int
+    instance_id: int | None
+    machine_id: int | None
+    gpu: str | None
+    from_state: State | None
+    to_state: State
+    reason: Reason
+    actor: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Show whether the pool is being kept, and if not why; ages in seconds, None = not known."""
+
+    ready: bool
+    why: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    target: int | None = None
+    heartbeat_age_secs: float | None = None
+    listing_age_secs: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Show the whole pool at a moment; money in micro-dollars, ages in seconds, None = not known."""
+
+    at: datetime
+    target: int
+    states: Mapping[State, int]
+    cost: int  # per hour, of all that is billed now, what is on its way out as well
+    credit: int | None
+    heartbeat_age_secs: float | None
+    listing_age_secs: float | None
+    conditions: tuple[Condition, ...]
+    events: tuple[Event, ...]  # the last ones, the newest last
+    instances: tuple[InstanceView, ...]
+
+
+def summary(session: Session) -> Summary:
+    """Return what is kept and what it costs."""
+    views = instances(session)
+    kept = tuple(view for view in views if view.kept)
+    return Summary(
+        cost=sum(view.price or 0 for view in kept),
+        instances=kept,
+        pending=sum(view.instance_id is None and view.state in WANTED for view in views),
+        target=pool.read(session).target,
+        states=_counts(views),
+    )
+
+
+def instances(session: Session) -> tuple[InstanceView, ...]:
+    """Return the instances that are not proved gone, oldest first."""
+    last = (
+        select(func.max(Transition.id))
+        .where(Transition.instance_id == Instance.id)
+        .correlate(Instance)
+        .scalar_subquery()
+    )
+    query = (
+        select(Instance, Transition.detail)
+        .outerjoin(Transition, Transition.id == last)
+        .where(Instance.state != State.DESTROYED)
+        .order_by(Instance.id)
+    )
+    return tuple(_view(row, why) for row, why in session.execute(query))
+
+
+def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readiness:
+    """Return whether somebody keeps the pool: a loop that beat within `stale_after` and sees its boxes.
+
+    Not ready is a pool nobody keeps: no loop steps, or it has been blind so long that it can neither
+    replace nor end anything (a wrong key and an outage of Vast come to that). Lack of credit or offers and
+    refusals are shown only: what is rented is still watched and ended, and no restart would cure them.
+    """
+    state = pool.read(session)
+    why: list[str] = []
+    # a heartbeat from the future tells as little as an old one: the clock was set back since
+    if state.heartbeat_at is None:
+        why.append("the loop has never run on this database")
+    elif abs(now - state.heartbeat_at) > stale_after:
+        why.append(f"the loop last gave a sign of life at {state.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC")
+    if state.listed_at is None:
+        why.append("there has been no complete listing from Vast yet, and before that nothing is rented")
+    elif now - state.listed_at > BLIND_AFTER:
+        why.append(f"the last complete listing from Vast is of {state.listed_at:%Y-%m-%d %H:%M:%S} UTC")
+    return Readiness(
+        ready=not why,
+        why=tuple(why),
+        conditions=state.conditions,
+        target=state.target,
+        heartbeat_age_secs=_age(state.heartbeat_at, now),
+        listing_age_secs=_age(state.listed_at, now),
+    )
+
+
+def unreachable() -> Readiness:
+    """Return the readiness of a pool whose database does not answer."""
+    return Readiness(ready=False, why=("the database does not answer",))
+
+
+def overview(session: Session, now: datetime, *, last: int = 20) -> Overview:
+    """Return the whole pool at `now`, with the `last` moves."""
+    state: PoolState = pool.read(session)
+    views = instances(session)
+    return Overview(
+        at=now,
+        target=state.target,
+        states=_counts(views),
+        cost=sum(view.price or 0 for view in views if view.billed),
+        credit=state.credit,
+        heartbeat_age_secs=_age(state.heartbeat_at, now),
+        listing_age_secs=_age(state.listed_at, now),
+        conditions=state.conditions,
+        events=history(session, last),
+        instances=views,
+    )
+
+
+def history(session: Session, limit: int, since: datetime | None = None) -> tuple[Event, ...]:
+    """Return the newest `limit` moves, the newest last; `since` None = however long ago."""
+    query = (
+        select(Transition, Instance)
+        .join(Instance, Instance.id == Transition.instance_id)
+        .order_by(Transition.id.desc())
+        .limit(limit)
+    )
+    if since is not None:
+        query = query.where(Transition.at >= since)
+    return tuple(_event(move, row) for move, row in reversed(session.execute(query).all()))
+
+
+def usd(micros: int) -> float:
+    """Return micro-dollars as dollars, for showing only."""
+    return micros / MICROS_PER_USD
+
+
+def _event(move: Transition, row: Instance) -> Event:
+    return Event(
+        at=move.at,
+        instance=row.id,
+        offer_id=row.offer_id,
+        instance_id=row.contract_id,
+        machine_id=row.machine_id,
+        gpu=row.gpu_name,
+        from_state=move.from_state,
+        to_state=move.to_state,
+        reason=move.reason,
+        actor=move.actor,
+        detail=_unsigned(move.detail) or "",
+    )
+
+
+def _view(row: Instance, why: str | None) -> InstanceView:
+    return InstanceView(
+        id=row.id,
+        instance_id=row.contract_id,
+        offer_id=row.offer_id,
+        state=row.state,
+        reason=row.reason,
+        why=_unsigned(why),
+        gpu=row.gpu_name,
+        num_gpus=row.num_gpus,
+        location=row.geolocation,
+        machine_id=row.machine_id,
+        host_id=row.host_id,
+        price=row.price,
+        actual_status=row.actual_status,
+        intended_status=row.intended_status,
+        cur_state=row.cur_state,
+        status_msg=_unsigned(row.status_msg),
+        trouble=_unsigned(row.trouble),
+        requested_at=row.requested_at,
+        moved_at=row.moved_at,
+        created_at=row.created_at,
+        verified_at=row.verified_at,
+        verify_by=row.verify_by,
+        dropped_at=row.dropped_at,
+        first_seen_at=row.first_seen_at,
+        last_seen_at=row.last_seen_at,
+        end_date=row.end_date,
+        offer=_offer(row),
+    )
+
+
+def _offer(row: Instance) -> dict[str, object]:
+    """Return what Vast said of the offer, or else what the row knows; adopted boxes came without one."""
+    known: dict[str, object] = {
+        "id": row.offer_id,
+        "machine_id": row.machine_id,
+        "host_id": row.host_id,
+        "gpu_name": row.gpu_name,
+        "num_gpus": row.num_gpus,
+        "geolocation": row.geolocation,
+    }
+    try:
+        # NaN and Infinity are no JSON, though Python reads and writes them
+        said: object = json.loads(row.offer, parse_constant=lambda _: None)
+    except ValueError:
+        return known
+    return known | {str(name): value for name, value in said.items()} if isinstance(said, dict) else known
+
+
+def _unsigned(text: str | None) -> str | None:
+    """Mask the mac of a drop address: hosts repeat parts of the command that started a box."""
+    return None if text is None else _KEY_IN_URL.sub(r"\1***", text)
+
+
+def _counts(views: tuple[InstanceView, ...]) -> dict[State, int]:
+    found = Counter(view.state for view in views)
+    return {state: found[state] for state in State if state in LIVE}
+
+
+def _age(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else (now - moment).total_seconds()

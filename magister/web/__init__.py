@@ -1,0 +1,54 @@
+"""The HTTP side: it reads and writes the database, and knows neither Vast nor the loop."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from flask import Flask, Response
+
+from magister.database import Sessions
+from magister.settings import Settings
+from magister.web import problems
+from magister.web.api import BODY_LIMIT, Api, blueprint
+from magister.web.store import Store
+
+
+def create_app(
+    settings: Settings,
+    sessions: Sessions,
+    *,
+    clock: Callable[[], datetime],
+    nap: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Flask:
+    """Return the WSGI application; nothing is connected before the first request.
+
+    `clock` tells the time in UTC; `nap` and `monotonic` are in seconds.
+    """
+    app = Flask("magister.web", static_folder=None)
+    # one more, because the framework cuts a chunked body off at its limit and says nothing
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT + 1
+    store = Store(
+        sessions=sessions,
+        clock=clock,
+        nap=nap,
+        monotonic=monotonic,
+        patience=settings.web.busy_timeout_secs,
+    )
+    api = Api(
+        store=store,
+        token=settings.api_token,
+        stale_after=timedelta(seconds=settings.web.heartbeat_stale_secs),
+    )
+    app.register_blueprint(blueprint(api))
+    problems.install(app)
+    app.after_request(_guarded)
+    return app
+
+
+def _guarded(response: Response) -> Response:
+    """Keep answers out of caches and from being read as something else; a view may say otherwise."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    return response

@@ -1,0 +1,131 @@
+"""The HTTP API: each view parses, makes one call, and renders."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from flask import Blueprint, Response, request
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
+
+from magister import __version__, operations, reports
+from magister.errors import DatabaseUnusable, UnknownInstance
+from magister.settings_types import LARGEST_ID
+from magister.web import shapes
+from magister.web.store import Store
+
+log = structlog.get_logger("magister.web")
+
+BODY_LIMIT = 64 * 1024
+"""Bytes that the body of a request may have: it is one line of reason."""
+
+ENDPOINTS = {
+    "GET /summary": "what is kept, and what it costs",
+    "GET /instances": "every instance that is not proved gone",
+    "GET /verify/<offer id>": "a worker says that it runs",
+    "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
+    "GET /healthz": "whether this process answers",
+    "GET /readyz": "whether the pool is being kept, and what is wrong with it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """Hold what the views need; `token` None = no key can be checked."""
+
+    store: Store
+    token: SecretStr | None
+    stale_after: timedelta
+
+    def index(self) -> Response:
+        """Name the endpoints."""
+        return shown(shapes.index(ENDPOINTS, __version__))
+
+    def summary(self) -> Response:
+        """Show what is kept and what it costs."""
+        return shown(shapes.summary(self.store.read(reports.summary)))
+
+    def instances(self) -> Response:
+        """Show every instance that is not proved gone."""
+        return shown([shapes.instance(view) for view in self.store.read(reports.instances)])
+
+    def verify(self, which: str) -> Response:
+        """Hear a worker; HEAD is told what a worker would be, and changes nothing."""
+        offer_id, mac, token = id_in(which), request.args.get("key"), self.token
+        if request.method == "HEAD":
+            seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
+            return shown(shapes.answer(operations.current(seen)))
+        row = self.store.write(
+            lambda session, now: operations.verify(session, offer_id, mac=mac, token=token, now=now)
+        )
+        log.info("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id)
+        return shown(shapes.answer(row))
+
+    def drop(self, which: str) -> Response:
+        """Hear the coordinator."""
+        offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
+        row = self.store.write(
+            lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
+        )
+        log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
+        return shown(shapes.answer(row))
+
+    def healthz(self) -> Response:
+        """Say that this process answers, whatever the database does."""
+        return shown({"alive": True})
+
+    def readyz(self) -> Response:
+        """Say whether the pool is being kept, and what is wrong with it."""
+        now, stale_after = self.store.clock(), self.stale_after
+        try:
+            ready = self.store.read(lambda session: reports.readiness(session, now, stale_after))
+        except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
+            ready = reports.unreachable()
+        return shown(shapes.readiness(ready), 200 if ready.ready else 503)
+
+
+def blueprint(api: Api) -> Blueprint:
+    """Return the routes."""
+    routes = Blueprint("api", __name__)
+    routes.add_url_rule("/", view_func=api.index, methods=["GET"])
+    routes.add_url_rule("/summary", view_func=api.summary, methods=["GET"])
+    routes.add_url_rule("/instances", view_func=api.instances, methods=["GET"])
+    routes.add_url_rule("/verify/<which>", view_func=api.verify, methods=["GET"])
+    routes.add_url_rule("/drop/<which>", view_func=api.drop, methods=["DELETE"])
+    routes.add_url_rule("/healthz", view_func=api.healthz, methods=["GET"])
+    routes.add_url_rule("/readyz", view_func=api.readyz, methods=["GET"])
+    return routes
+
+
+def shown(body: object, status: int = 200) -> Response:
+    """Return `body` as JSON."""
+    return Response(json.dumps(body, allow_nan=False), status, content_type="application/json")
+
+
+def id_in(text: str) -> int:
+    """Read an offer id; raises BadRequest, or UnknownInstance for one that no offer can have."""
+    if not re.fullmatch(r"[0-9]+", text):
+        raise BadRequest("an offer id is written in the digits 0 to 9 only")
+    digits = text.lstrip("0") or "0"
+    # the length first: Python refuses to read a number of thousands of digits
+    if len(digits) > len(str(LARGEST_ID)) or int(digits) > LARGEST_ID:
+        raise UnknownInstance("no offer has so large an id")
+    return int(digits)
+
+
+def reason() -> str:
+    """Return the body of the request as text, whatever it is; raises BadRequest or RequestEntityTooLarge."""
+    try:
+        body = request.get_data(cache=False)
+    except ClientDisconnected:
+        return ""  # the wish stood in the first line, and it is made only once
+    except HTTPException:
+        raise
+    except Exception as error:  # servers have their own errors for a body that is not even HTTP
+        raise BadRequest("the body cannot be read") from error
+    if len(body) > BODY_LIMIT:
+        raise RequestEntityTooLarge
+    return body.decode(errors="replace")

@@ -1,0 +1,78 @@
+"""The database as a request meets it: reads that do not wait, writes that wait while it is in trouble."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.orm import Session
+
+from magister.database import Sessions
+from magister.errors import DatabaseUnusable, InstanceEnded, TooEarly
+
+T = TypeVar("T")
+
+log = structlog.get_logger("magister.web")
+
+PAUSE = 0.25
+"""Seconds between two tries."""
+
+TROUBLE = (OperationalError, InterfaceError, TimeoutError)
+"""What passes by itself: a lock, a restart, a connection that broke."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Run the work of one request in one transaction; `patience` is in seconds."""
+
+    sessions: Sessions
+    clock: Callable[[], datetime]
+    nap: Callable[[float], None]
+    monotonic: Callable[[], float]
+    patience: float
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Return what `work` reads. Raises DatabaseUnusable at once if the database does not answer."""
+        try:
+            with self.sessions.read() as session:
+                return work(session)
+        except TROUBLE as error:
+            raise _unusable(error) from error
+
+    def write(self, work: Callable[[Session, datetime], T]) -> T:
+        """Return what `work` returns, committed; it is begun again while the database is in trouble.
+
+        So it is while the loop has not adopted anything yet: after a lost database the pool's workers
+        are heard before the first listing has named their boxes, and a worker asks only once. A commit whose answer was lost is made again too, so `work` must be harmless when repeated.
+        Raises DatabaseUnusable when the patience is at its end.
+        """
+        deadline = self.monotonic() + self.patience
+        while True:
+            try:
+                return self._once(work)
+            except TROUBLE as error:
+                left = deadline - self.monotonic()
+                if left <= 0:
+                    raise _unusable(error) from error
+            except TooEarly:
+                left = deadline - self.monotonic()
+                if left <= 0:
+                    raise
+            self.nap(min(PAUSE, left))
+
+    def _once(self, work: Callable[[Session, datetime], T]) -> T:
+        with self.sessions.write() as session:
+            session.connection()  # wait for the lock here, so that the moment is when the work begins
+            try:
+                return work(session, self.clock())
+            except InstanceEnded as error:
+                ended = error  # the listing it asked for is committed all the same
+        raise ended
+
+
+def _unusable(error: SQLAlchemyError) -> DatabaseUnusable:
+    cause = getattr(error, "orig", None) or error
+    log.warning("web.database_trouble", error=" ".join(str(cause).split()))
+    return DatabaseUnusable("the database is busy or does not answer; ask again later")
