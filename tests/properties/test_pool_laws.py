@@ -237,5 +237,11 @@ class Pool(RuleBasedStateMachine):
         assert {row.contract_id for row in live} == set(vast.boxes)
 
 
+SOAKING = settings.get_current_profile_name() == "soak"
+
 TestPool = Pool.TestCase
-TestPool.settings = settings(max_examples=40, stateful_step_count=40, phases=[Phase.generate])
+TestPool.settings = settings(
+    max_examples=200 if SOAKING else 40,
+    stateful_step_count=40,
+    phases=[Phase.generate],  # shrinking a life of forty events takes minutes; the log of one is readable
+)
