@@ -1,0 +1,221 @@
+"""The one door: guarded moves, their history, and what may be learned in any state."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from magister import ledger, rows
+from magister.database import Sessions
+from magister.errors import IllegalMove, Stale
+from magister.facts import Held, Learned, Listing
+from magister.models import Transition
+from magister.states import Reason, State
+from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
+
+FLEET = a_fleet()
+
+
+def made(sessions: Sessions, state: State = State.VERIFIED, **learned: object) -> Held:
+    with sessions.write() as session:
+        return a_row(session, state=state, at=ago(hours=1), learned=Learned(**learned))  # type: ignore[typeddict-item] # names are Learned's
+
+
+def now(sessions: Sessions, row: Held) -> Held:
+    with sessions.read() as session:
+        found = rows.one(session, row.id)
+    assert found is not None
+    return found
+
+
+def move(sessions: Sessions, row: Held, to: State, reason: Reason = Reason.OPERATOR) -> None:
+    with sessions.write() as session:
+        ledger.move(session, row, to, reason, actor="test", why="because", at=NOW)
+
+
+def test_a_move_writes_the_row_and_its_history_together(sessions: Sessions) -> None:
+    row = made(sessions)
+    move(sessions, row, State.DROPPING)
+    with sessions.read() as session:
+        last = session.scalars(select(Transition).order_by(Transition.id.desc())).first()
+    assert last is not None
+    assert (last.from_state, last.to_state, last.reason, last.actor, last.detail, last.at) == (
+        State.VERIFIED,
+        State.DROPPING,
+        Reason.OPERATOR,
+        "test",
+        "because",
+        NOW,
+    )
+    assert now(sessions, row).state is State.DROPPING
+
+
+def test_a_row_that_moved_meanwhile_is_not_moved_again(sessions: Sessions) -> None:
+    row = made(sessions)
+    move(sessions, row, State.DROPPING)
+    with pytest.raises(Stale):
+        move(sessions, row, State.DESTROYED)
+    assert now(sessions, row).state is State.DROPPING
+
+
+def test_a_move_that_the_table_does_not_have_is_refused(sessions: Sessions) -> None:
+    row = made(sessions, State.DROPPING)
+    with pytest.raises(IllegalMove, match="from dropping to verified"):
+        move(sessions, row, State.VERIFIED)
+
+
+def test_a_failed_move_leaves_nothing_behind(sessions: Sessions) -> None:
+    row = made(sessions)
+    with pytest.raises(RuntimeError), sessions.write() as session:
+        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
+        raise RuntimeError
+    assert now(sessions, row) == row
+
+
+def test_facts_are_learned_in_any_state_without_moving_it(sessions: Sessions) -> None:
+    row = made(sessions, State.DROPPING)
+    with sessions.write() as session:
+        ledger.learn(session, row, price=123, actual_status="exited")
+    learned = now(sessions, row)
+    assert (learned.state, learned.price, learned.actual_status) == (State.DROPPING, 123, "exited")
+
+
+def test_one_contract_belongs_to_one_row(sessions: Sessions) -> None:
+    first, second = made(sessions), made(sessions)
+    with pytest.raises(IntegrityError), sessions.write() as session:
+        ledger.learn(session, second, contract_id=first.contract_id)
+
+
+def test_a_send_is_claimed_once(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED, sent=False)
+        claimed = ledger.claim_send(session, row, fence=1, at=NOW)
+    assert (claimed.sends, claimed.unanswered, claimed.in_flight) == (1, 1, True)
+    for seen in (row, claimed):
+        with pytest.raises(Stale), sessions.write() as session:
+            ledger.claim_send(session, seen, fence=2, at=NOW)
+
+
+def test_a_dropped_row_is_not_sent(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED, sent=False)
+        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
+        with pytest.raises(Stale):
+            ledger.claim_send(session, row, fence=1, at=NOW)
+
+
+def test_answers_that_an_earlier_holder_awaited_are_doubted_from_now_on(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED, sent=True)
+        assert ledger.doubt_unanswered(session, fence=1, at=NOW, fleet=FLEET) == 0
+        assert ledger.doubt_unanswered(session, fence=2, at=NOW, fleet=FLEET) == 1
+    doubted = now(sessions, row)
+    assert doubted.doubted_at == NOW
+    assert doubted.judge_from == NOW + FLEET.create_grace
+
+
+def test_a_listing_is_written_into_the_rows_it_shows_and_lacks(sessions: Sessions) -> None:
+    seen, absent = made(sessions), made(sessions)
+    listing = Listing(NOW, (a_sighting(seen.contract_id or 0, actual_status="loading", price=7),))
+    with sessions.write() as session:
+        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+    assert (now(sessions, seen).actual_status, now(sessions, seen).price) == ("loading", 7)
+    assert (now(sessions, absent).absences, now(sessions, absent).absent_since) == (1, NOW)
+
+
+def test_a_box_under_a_known_key_names_the_contract_of_its_row(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED)
+        listing = Listing(NOW, (a_sighting(444, label=f"magister:{row.key}"),))
+        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+    assert now(sessions, row).contract_id == 444
+
+
+def test_a_second_box_under_one_key_is_a_stranger_and_a_twin(sessions: Sessions) -> None:
+    row = made(sessions)
+    boxes = (a_sighting(row.contract_id or 0), a_sighting(444, label=f"magister:{row.key}"))
+    with sessions.write() as session:
+        (stranger,) = ledger.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
+    assert (stranger.sighting.contract_id, stranger.twin) == (444, True)
+
+
+def test_a_destroyed_box_that_is_listed_again_asks_for_the_loop(sessions: Sessions) -> None:
+    row = made(sessions, State.DESTROYED)
+    with sessions.write() as session:
+        ledger.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+    with sessions.read() as session:
+        assert [held.id for held in rows.held(session)] == [row.id]
+        assert rows.anything_due(session, NOW)
+
+
+def test_texts_from_outside_are_kept_short_and_without_nul(sessions: Sessions) -> None:
+    row = made(sessions)
+    box = a_sighting(row.contract_id or 0, status_msg="a\x00b" * 9000)
+    with sessions.write() as session:
+        ledger.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
+    said = now(sessions, row).status_msg or ""
+    assert len(said) == ledger.TEXT_LIMIT
+    assert "\x00" not in said
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "hours", "held_back"),
+    [
+        (State.REQUESTED, None, 1, True),
+        (State.VERIFIED, None, 999, True),
+        (State.DESTROYED, None, 23, True),
+        (State.DESTROYED, None, 25, False),
+    ],
+)
+def test_an_offer_rests_for_a_day_after_its_instance_ended(
+    sessions: Sessions, state: State, reason: Reason | None, hours: float, held_back: bool
+) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=state, at=ago(hours=hours))
+        found = rows.recent_offers(session, NOW, timedelta(days=1))
+    assert (row.offer_id in found) is held_back
+
+
+@pytest.mark.parametrize(
+    ("reason", "minutes", "rests"),
+    [
+        (Reason.OFFER_GONE, 9, True),
+        (Reason.OFFER_GONE, 11, False),
+        (Reason.NO_CREDIT, 0, False),
+        (Reason.NEVER_TOOK_EFFECT, 600, True),
+    ],
+)
+def test_a_refused_offer_rests_for_as_long_as_its_reason_deserves(
+    sessions: Sessions, reason: Reason, minutes: float, rests: bool
+) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED, at=ago(minutes=minutes))
+        ledger.move(session, row, State.DESTROYED, reason, actor="test", why="x", at=ago(minutes=minutes))
+        found = rows.recent_offers(session, NOW, timedelta(days=1))
+    assert (row.offer_id in found) is rests
+
+
+def test_failures_of_a_machine_count_until_a_worker_verifies_on_it(sessions: Sessions) -> None:
+    offer = an_offer()
+    with sessions.write() as session:
+        for minutes in (50, 40):
+            row = a_row(session, state=State.CREATED, offer=offer, at=ago(minutes=minutes))
+            ledger.move(
+                session,
+                row,
+                State.DROPPING,
+                Reason.UNVERIFIED,
+                actor="test",
+                why="x",
+                at=ago(minutes=minutes - 5),
+            )
+        (record,) = rows.records(session, NOW, timedelta(days=1)).values()
+        assert (record.machine_id, record.failures, record.last_failed_at) == (
+            offer.machine_id,
+            2,
+            ago(minutes=35),
+        )
+        a_row(session, state=State.VERIFIED, offer=offer, at=ago(minutes=30))
+        assert rows.records(session, NOW, timedelta(days=1)) == {}
+        assert rows.records(session, NOW, timedelta(minutes=1)) == {}

@@ -1,0 +1,201 @@
+"""The migrations, on both engines: up and down with data, and the same tables as the models."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
+
+from magister import schema
+from magister.database import Sessions, open_database
+from magister.errors import DatabaseUnusable
+from magister.models import VIEWS, Table
+from magister.states import State
+from tests.builders import a_row
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sessions]:
+    """Open a database in which nothing was ever made."""
+    if request.param == "sqlite":
+        found = open_database(f"sqlite:///{tmp_path / 'empty.db'}", busy_timeout=10)
+        yield found
+        found.engine.dispose()
+        return
+    server = request.getfixturevalue("postgres_url")
+    admin = open_database(server, busy_timeout=10)
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS migrating"))
+        connection.execute(text("CREATE DATABASE migrating"))
+    found = open_database(server.rsplit("/", 1)[0] + "/migrating", busy_timeout=10)
+    yield found
+    found.engine.dispose()
+    admin.engine.dispose()
+
+
+def tables(sessions: Sessions) -> set[str]:
+    return set(inspect(sessions.engine).get_table_names()) - {"alembic_version"}
+
+
+def test_an_empty_database_is_brought_to_the_head_once(empty: Sessions) -> None:
+    assert schema.revision(empty) is None
+    assert schema.migrate(empty) is True
+    assert schema.migrate(empty) is False
+    assert schema.revision(empty) == schema.head()
+
+
+def test_the_migrations_make_what_the_models_say(empty: Sessions) -> None:
+    schema.migrate(empty)
+    with empty.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": False})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_constraints_and_partial_indexes_are_the_same_as_the_models_make(empty: Sessions) -> None:
+    schema.migrate(empty)
+    migrated = described(empty)
+    schema.downgrade(empty, "base")
+    with empty.engine.begin() as connection:
+        Table.metadata.create_all(connection)
+    assert described(empty) == migrated
+
+
+def described(sessions: Sessions) -> dict[str, object]:
+    """Return the checks, unique constraints and indexes of every table, comparably."""
+    found: dict[str, object] = {}
+    look = inspect(sessions.engine)
+    for table in sorted(tables(sessions)):
+        checks = look.get_check_constraints(table)
+        uniques = look.get_unique_constraints(table)
+        indexes = look.get_indexes(table)
+        found[table] = (
+            sorted((check["name"] or "", check["sqltext"]) for check in checks),
+            sorted((str(unique["name"]), *unique["column_names"]) for unique in uniques),
+            sorted((str(index["name"]), str(index["column_names"]), condition(index)) for index in indexes),
+        )
+    return found
+
+
+def condition(index: ReflectedIndex) -> str:
+    """Return the WHERE of a partial index, or nothing."""
+    options = index.get("dialect_options", {})
+    return " ".join(str(value) for name, value in sorted(options.items()) if name.endswith("_where"))
+
+
+def test_a_database_with_data_goes_down_and_up_again(empty: Sessions) -> None:
+    schema.migrate(empty)
+    with empty.write() as session:
+        for state in State:
+            a_row(session, state=state)
+    schema.downgrade(empty, "base")
+    assert tables(empty) == set()
+    assert schema.migrate(empty) is True
+    assert tables(empty) == set(Table.metadata.tables)
+
+
+def test_the_history_can_be_read_by_a_person(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        a_row(session, state=State.DESTROYED)
+    with sessions.read() as session:
+        told = session.execute(
+            text("SELECT from_state, to_state, reason, usd_per_hour FROM instance_history ORDER BY move")
+        ).all()
+    assert [tuple(line) for line in told] == [
+        (None, "requested", "short", 0.5),
+        ("requested", "created", "rented", 0.5),
+        ("created", "dropping", "coordinator", 0.5),
+        ("dropping", "destroyed", "proved_gone", 0.5),
+    ]
+
+
+def test_every_view_answers(sessions: Sessions) -> None:
+    with sessions.read() as session:
+        assert all(session.execute(text(f"SELECT * FROM {view}")).all() == [] for view in VIEWS)
+
+
+def test_two_upgrades_at_once_wait_for_one_another(empty: Sessions) -> None:
+    failures: list[BaseException] = []
+
+    def upgrade() -> None:
+        other = open_database(empty.engine.url.render_as_string(hide_password=False), busy_timeout=20)
+        try:
+            schema.migrate(other)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            other.engine.dispose()
+
+    threads = [threading.Thread(target=upgrade) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    assert schema.revision(empty) == schema.head()
+
+
+def test_a_database_from_a_newer_version_is_refused_in_one_line(empty: Sessions) -> None:
+    schema.migrate(empty)
+    with empty.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseUnusable, match=r"newer Magister \(revision 9999") as raised:
+        schema.migrate(empty)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(DatabaseUnusable, match="revision 9999"):
+        schema.require_current(empty)
+
+
+def test_an_empty_database_is_not_current(empty: Sessions) -> None:
+    with pytest.raises(DatabaseUnusable, match="magister migrate"):
+        schema.require_current(empty)
+
+
+def test_a_database_that_cannot_be_written_is_found_out_at_once(sqlite_template: Path) -> None:
+    readonly = open_database(f"sqlite:///file:{sqlite_template}?mode=ro&uri=true", busy_timeout=1)
+    try:
+        with pytest.raises(DatabaseUnusable, match="readonly"):
+            schema.migrate(readonly)
+    finally:
+        readonly.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "not a database URL"),
+        ("mysql://host/db", "must begin with"),
+        ("sqlite:////nowhere/at/all.db", "cannot be used"),
+        ("postgresql+psycopg://u:secret-word@127.0.0.1:1/db", "cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_in_one_line_without_its_password(
+    url: str, words: str
+) -> None:
+    with pytest.raises(DatabaseUnusable, match=words) as raised:
+        schema.migrate(open_database(url, busy_timeout=1))
+    assert "secret-word" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_developers_can_use_alembic_from_a_checkout(tmp_path: Path) -> None:
+    checkout = Path(__file__).parent.parent.parent
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'dev.db'}"}
+    for command in (["upgrade", "head"], ["check"]):
+        subprocess.run(
+            [sys.executable, "-m", "alembic", *command],
+            cwd=checkout,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+    with sqlite3.connect(tmp_path / "dev.db") as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.head(),)]
+    connection.close()
