@@ -242,9 +242,8 @@ def _proof_due(row: Held, last: datetime, fleet: Fleet) -> datetime | None:
     if row.contract_id is not None and row.first_seen_at is None and row.created_at is not None:
         return _soon_after(row.created_at, last, fleet)
     if row.doubted_at is not None and row.contract_id is None:
-        if last < row.doubted_at:
-            return row.doubted_at
-        return row.judge_from if row.judge_from is not None and last < row.judge_from else None
+        judged = row.judge_from if row.judge_from is not None and last < row.judge_from else None
+        return _soon_after(row.doubted_at, last, fleet) or judged
     return None
 
 

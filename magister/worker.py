@@ -113,7 +113,8 @@ class Worker:
         for _ in range(ROUNDS):
             self._drain()
             held, view = self._observe(now)
-            self._doubt_abandoned(held, now)
+            if self._doubt_abandoned(held, now):
+                held, view = self._observe(now)
             planned = plan(self._fleet, held, view, now)
             started, deferred, again = self._dispatch(planned.actions, now)
             begun += started
@@ -162,10 +163,13 @@ class Worker:
                 )
         return held, view
 
-    def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> None:
-        for row in self._executor.renter.abandoned(held):
+    def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> bool:
+        """Leave creates whose answer nobody waits for to the listings; return whether there were any."""
+        abandoned = self._executor.renter.abandoned(held)
+        for row in abandoned:
             log.warning("create.answer_lost", instance=row.id)
             self._executor.renter.doubt(row, now)
+        return bool(abandoned)
 
     def _dispatch(
         self, actions: tuple[Action, ...], now: datetime

@@ -1,0 +1,235 @@
+"""The demo as an operator meets it: in a pipe, in a terminal, begun again, interrupted, killed."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from magister.demo_story import CHAPTERS, Stage, story
+from magister.reports import Event, Overview
+from magister.states import LIVE, Reason, State
+from tests.acceptance.test_processes import alive, family, until
+from tests.builders import NOW
+
+COMMAND = [sys.executable, "-m", "magister", "demo"]
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
+MISLEADING = {"VAST_API_KEY": "a-real-key", "NUMBER_INSTANCES": "40", "DATABASE_URL": "postgresql://real/one"}
+"""What an operator may have exported; nothing of it may reach the demo."""
+
+
+@dataclass(frozen=True)
+class Told:
+    directory: Path
+    code: int
+    out: str
+    err: str
+    secs: float
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | MISLEADING | more
+
+
+def once(directory: Path, *arguments: str, **more: str) -> Told:
+    """Run the demo in a pipe until the story is told."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [*COMMAND, "--once", "--dir", "here", *arguments],
+        cwd=directory,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=115,
+    )
+    return Told(directory, done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Have the story told once, with a real operator's settings lying about."""
+    directory = tmp_path_factory.mktemp("demo")
+    (directory / "magister.toml").write_text("this is not TOML")
+    (directory / ".env").write_text("NUMBER_INSTANCES=40\n")
+    return once(directory, FORCE_COLOR="1")
+
+
+@pytest.mark.acceptance
+def test_the_story_is_told_in_a_pipe(told: Told) -> None:
+    assert (told.code, told.err) == (0, "")
+    assert told.secs < 120
+    assert not CONTROL.search(told.out)
+    assert told.out.count("new -> requested") == 9
+    for reason in (Reason.UNVERIFIED, Reason.COORDINATOR, Reason.EXITED, Reason.VANISHED):
+        assert len(re.findall(rf"^\d\d:\d\d:\d\d  #\d+ .*  {reason}: .+$", told.out, re.MULTILINE)) == 1
+    assert told.out.splitlines()[-2].startswith("target 5: 5 verified; ")
+
+
+@pytest.mark.acceptance
+def test_the_story_goes_on_where_it_ended(told: Told) -> None:
+    again = once(told.directory)
+    assert (again.code, again.err) == (0, "")
+    assert "-- resumed: 5 boxes known, 0 rented\n" in again.out
+    assert "->" not in again.out
+
+
+@pytest.mark.acceptance
+def test_a_story_that_takes_too_long_says_what_is_missing(tmp_path: Path) -> None:
+    cut = once(tmp_path, "--timeout", "0.1")
+    assert cut.code == 1
+    assert cut.err == "magister: the time is up; still missing: the service has not seen the market\n"
+
+
+@pytest.mark.acceptance
+def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, COMMAND, environment(TERM="xterm"))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    os.set_blocking(terminal, False)
+    shown = bytearray()
+
+    def sees(words: str) -> bool:
+        _drain(terminal, shown)
+        return words in shown.decode(errors="replace")
+
+    until(lambda: sees("requested -> created"))
+    children = family(pid)
+    os.write(terminal, b"\x03")
+    until(lambda: _drain(terminal, shown) or not alive(pid), 10)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    assert len(children) == 5
+    assert not [child for child in children if alive(child)]
+
+
+@pytest.mark.acceptance
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_plain_terminal_gets_lines(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, COMMAND, environment(TERM="dumb"))
+    os.set_blocking(terminal, False)
+    shown = bytearray()
+    until(lambda: _drain(terminal, shown) or b"requested -> created" in shown)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: _drain(terminal, shown) or not alive(pid), 15)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    assert b"\x1b" not in shown
+
+
+@pytest.mark.acceptance
+def test_nothing_goes_on_when_the_demo_is_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        COMMAND, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until(lambda: len(family(process.pid)) == 5)
+    children = family(process.pid)
+    process.kill()
+    process.wait()
+    until(lambda: not [child for child in children if alive(child)])
+
+
+@pytest.mark.acceptance
+def test_a_service_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        COMMAND, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    serving = until(
+        lambda: next((child for child, line in family(process.pid).items() if "magister serve" in line), None)
+    )
+    until((tmp_path / ".demo" / "magister.db").exists)
+    os.kill(serving, signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    lines = said.splitlines()
+    assert lines[0].startswith("magister: the service ended with code -9; the last lines of ")
+    assert all(line.startswith("magister:   ") for line in lines[1:])
+
+
+def _drain(terminal: int, shown: bytearray) -> None:
+    """Read what a terminal shows; nothing is left to read once its program has ended."""
+    try:
+        shown += os.read(terminal, 1 << 16)
+    except OSError:
+        return
+
+
+def _overview(**states: int) -> Overview:
+    counts = {state: states.get(state, 0) for state in State if state in LIVE}
+    return Overview(
+        at=NOW,
+        target=5,
+        states=counts,
+        cost=0,
+        credit=None,
+        heartbeat_age_secs=0.0,
+        listing_age_secs=0.0,
+        conditions=(),
+        events=(),
+        instances=(),
+    )
+
+
+def _moves(to: State, *reasons: Reason) -> tuple[Event, ...]:
+    return tuple(
+        Event(
+            at=NOW,
+            instance=number,
+            offer_id=1,
+            instance_id=None,
+            machine_id=None,
+            gpu=None,
+            from_state=State.CREATED,
+            to_state=to,
+            reason=reason,
+            actor="loop",
+            detail="",
+        )
+        for number, reason in enumerate(reasons)
+    )
+
+
+FULL = _moves(State.VERIFIED, *[Reason.CALLED] * 5)
+ENDS = tuple(chapter.sign for chapter in CHAPTERS if chapter.sign is not None)
+
+
+def test_the_story_begins_with_a_pool_that_fills() -> None:
+    now = story(_overview(created=2, verified=3), FULL[:3])
+    assert now.stages == (Stage.NOW, *[Stage.AHEAD] * 4)
+    assert len(now.missing) == 5
+
+
+def test_a_dud_met_while_the_pool_fills_counts() -> None:
+    now = story(_overview(verified=5), FULL + _moves(State.DROPPING, Reason.UNVERIFIED))
+    assert now.stages == (Stage.DONE, Stage.DONE, Stage.NOW, Stage.AHEAD, Stage.AHEAD)
+    assert now.current is not None
+    assert now.current.incident == "coordinator_drop"
+
+
+def test_what_happened_is_not_done_before_it_is_made_good() -> None:
+    now = story(_overview(verified=4, created=1), FULL + _moves(State.DROPPING, *ENDS))
+    assert not now.complete
+    assert now.missing == (CHAPTERS[-1].title,)
+
+
+def test_the_story_is_complete_when_all_is_made_good() -> None:
+    now = story(_overview(verified=5), FULL + _moves(State.DROPPING, *ENDS))
+    assert now.complete
+    assert (now.current, now.missing) == (None, ())

@@ -1,0 +1,201 @@
+"""What `magister check` finds, and what it says would cure it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from magister import assembly, check
+from magister.check import Finding, Grade, findings
+from magister.cli import main
+from magister.errors import BadKey, NotSent, RateLimited
+from magister.settings import load
+from magister.vast import Vast
+from tests.builders import an_offer
+from tests.fakes import FakeVast
+
+SETTINGS = {
+    "THIS_MAGISTER_ADDR": "http://magister.example",
+    "HIEROPHANT_IP": "8.8.8.8",
+    "HIEROPHANT_HTTP_PORT": "9010",
+    "VAST_API_KEY": "key-of-the-account",
+    "TEMPLATE_HASH": "819fdf2e42fc8ceb32f295465b5bb21e",
+    "NUMBER_INSTANCES": "2",
+    "VAST_QUERY_COST_PER_HOUR": "0.6",
+    "CONTEMPLANT_VMS": "sp1",
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def vast() -> FakeVast:
+    """Stock a market with offers on three machines for a target of two."""
+    fake = FakeVast()
+    fake.stock(an_offer() for _ in range(3))
+    return fake
+
+
+def found(vast: FakeVast, **settings: str) -> tuple[Finding, ...]:
+    return tuple(findings(load(None, SETTINGS | settings), vast))
+
+
+def about(word: str, vast: FakeVast, **settings: str) -> Finding:
+    return next(finding for finding in found(vast, **settings) if word in finding.what)
+
+
+def test_all_is_well(vast: FakeVast) -> None:
+    assert {finding.grade for finding in found(vast)} == {Grade.OK}
+
+
+def test_a_wrong_key_is_told_once_and_nothing_else_is_asked(vast: FakeVast) -> None:
+    vast.before("account", BadKey())
+    failed = [finding for finding in found(vast) if finding.grade is Grade.FAIL]
+    assert [finding.cure for finding in failed] == ["set vast_api_key"]
+    assert [call for call, _ in vast.calls] == ["account"]
+
+
+def test_an_outage_is_told(vast: FakeVast) -> None:
+    vast.before("account", NotSent("Vast cannot be reached: refused"))
+    finding = about("Vast: ", vast)
+    assert (finding.grade, finding.what) == (Grade.FAIL, "Vast: Vast cannot be reached: refused")
+
+
+def test_a_search_that_fails_leaves_the_rest_tested(vast: FakeVast) -> None:
+    vast.before("search", RateLimited("Vast said 429"))
+    assert about("offers", vast).grade is Grade.FAIL
+    assert about("credit", vast).grade is Grade.OK
+
+
+def test_no_offer_keeps_the_pool_from_running(vast: FakeVast) -> None:
+    vast.offers.clear()
+    assert about("offers", vast).grade is Grade.FAIL
+
+
+def test_no_offer_is_no_failure_if_none_is_wanted(vast: FakeVast) -> None:
+    vast.offers.clear()
+    assert about("offers", vast, NUMBER_INSTANCES="0").grade is Grade.OK
+
+
+def test_fewer_machines_than_wanted_are_doubted(vast: FakeVast) -> None:
+    finding = about("offers", vast, NUMBER_INSTANCES="4")
+    assert finding.grade is Grade.WARN
+    assert finding.what == "3 offers on 3 machines may be rented, for 4 wanted"
+
+
+def test_offers_that_we_turn_down_ourselves_are_counted_with_their_reasons(vast: FakeVast) -> None:
+    vast.stock([an_offer(price=900_000), an_offer(verification="unverified")])
+    said = about("offers", vast).what
+    assert "2 more are unfit: " in said
+    assert "it costs more than cost_per_hour (1)" in said
+    assert "it is unverified, not verified (1)" in said
+
+
+@pytest.mark.parametrize(
+    ("credit", "grade"),
+    [(None, Grade.WARN), (0, Grade.FAIL), (-1, Grade.FAIL), (1_000_000, Grade.WARN), (90_000_000, Grade.OK)],
+)
+def test_the_credit_is_set_against_the_rent(vast: FakeVast, credit: int | None, grade: Grade) -> None:
+    vast.credit = credit
+    assert about("credit", vast).grade is grade
+
+
+@pytest.mark.parametrize(("known", "grade"), [(True, Grade.OK), (False, Grade.FAIL), (None, Grade.WARN)])
+def test_the_template_is_looked_up(
+    vast: FakeVast, known: bool | None, grade: Grade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vast, "template_exists", lambda template_hash: known)
+    assert about("template", vast).grade is grade
+
+
+@pytest.mark.parametrize(
+    ("address", "grade"),
+    [
+        ("http://127.0.0.1", Grade.WARN),
+        ("http://[::1]", Grade.WARN),
+        ("http://0.0.0.0", Grade.WARN),
+        ("http://192.168.1.7", Grade.WARN),
+        ("http://localhost", Grade.WARN),
+        ("http://tower", Grade.WARN),
+        ("http://tower.local", Grade.WARN),
+        ("http://8.8.4.4", Grade.OK),
+        ("http://[2606:4700::1111]", Grade.OK),
+        ("http://magister.example", Grade.OK),
+    ],
+)
+def test_an_address_that_boxes_cannot_reach_is_doubted(vast: FakeVast, address: str, grade: Grade) -> None:
+    assert about("this_magister_addr", vast, THIS_MAGISTER_ADDR=address).grade is grade
+
+
+def test_a_forwarded_port_is_mentioned(vast: FakeVast) -> None:
+    finding = about("names port", vast, THIS_MAGISTER_ADDR="http://magister.example:80")
+    assert finding.what == "this_magister_addr names port 80, but http_port is 8555"
+
+
+def test_the_length_of_the_onstart_is_told(vast: FakeVast) -> None:
+    assert about("onstart", vast).what.endswith(" of 4048 characters")
+
+
+def test_an_onstart_that_is_too_long_fails(vast: FakeVast) -> None:
+    keys = "ssh-ed25519 " + "A" * 4000
+    assert about("onstart", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS=keys).grade is Grade.FAIL
+
+
+def test_a_database_that_does_not_exist_yet_is_left_so(vast: FakeVast) -> None:
+    finding = about("database", vast)
+    assert (finding.grade, "does not exist yet" in finding.what) == (Grade.OK, True)
+    assert not Path("magister.db").exists()
+
+
+def test_a_database_without_its_folder_fails(vast: FakeVast) -> None:
+    finding = about("database", vast, DATABASE_URL="sqlite:////nowhere/at/all/magister.db")
+    assert finding.what.endswith("there is no folder /nowhere/at/all")
+    assert finding.grade is Grade.FAIL
+
+
+def test_a_database_that_is_none_fails(vast: FakeVast) -> None:
+    Path("magister.db").write_text("this is no database, and long enough to be taken for a header " * 9)
+    assert about("database", vast).grade is Grade.FAIL
+
+
+def test_what_is_doubtful_in_the_settings_is_repeated(vast: FakeVast) -> None:
+    assert about("cost_per_hour is not set", vast, VAST_QUERY_COST_PER_HOUR="").grade is Grade.WARN
+
+
+def _command(vast: FakeVast, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    def client(settings: object, *, nap: Callable[[float], None]) -> Vast:
+        return vast
+
+    monkeypatch.setattr(assembly, "vast", client)
+    result = CliRunner().invoke(main, ["check"], prog_name="magister", env=SETTINGS)
+    return result.exit_code, result.stdout
+
+
+def test_the_command_shows_where_each_setting_comes_from(
+    vast: FakeVast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = _command(vast, monkeypatch)
+    assert code == 0
+    lines = {line.split()[0]: line.split() for line in said.splitlines() if line}
+    assert lines["number_instances"][1:] == ["2", "environment", "NUMBER_INSTANCES"]
+    assert lines["vast_api_key"][1:] == ["***", "environment", "VAST_API_KEY"]
+    assert lines["http_port"][1:] == ["8555", "default"]
+    assert "key-of-the-account" not in said
+
+
+def test_the_command_fails_when_the_pool_could_not_run(
+    vast: FakeVast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vast.offers.clear()
+    code, said = _command(vast, monkeypatch)
+    assert code == 1
+    assert "\nFAIL  0 offers on 0 machines may be rented, for 2 wanted" in said
+    assert "\n      -> raise vast_query.cost_per_hour or loosen [vast_query]\n" in said
+
+
+def test_a_finding_without_a_cure_is_one_line() -> None:
+    assert "\n" not in check.styled(Finding(Grade.OK, "fine"))
