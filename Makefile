@@ -7,7 +7,7 @@ SOAK_MINUTES ?= 10
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format bench soak lock clean
+.PHONY: help init install build demo serve test check format readme bench soak lock clean
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(INSTALLED) ## check format, lint, types and layers
 format: $(INSTALLED) ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+readme: $(INSTALLED) ## write the parts of README.md that follow from the code
+	$(BIN)/python -m tests.readme
 
 bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator at Vast's pace
 	$(BIN)/python -m tests.bench $(ARGS)

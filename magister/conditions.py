@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from magister.errors import BadKey, NoCredit, VastError
-from magister.facts import Fleet, Held, Route
-from magister.pool import Condition
+from magister.facts import Condition, Fleet, Held, Route
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)

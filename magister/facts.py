@@ -257,6 +257,14 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Say in a line what is wrong with the pool and what would cure it."""
+
+    what: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Adoptable:
     """Describe a box of ours without a row, read from its label and its drop URL."""
 

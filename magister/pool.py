@@ -7,15 +7,8 @@ from datetime import datetime
 from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 
+from magister.facts import Condition
 from magister.models import Pool
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Say in a line what is wrong with the pool and what would cure it."""
-
-    what: str
-    cure: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

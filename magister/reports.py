@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from magister import pool
-from magister.facts import MICROS_PER_USD
+from magister.facts import MICROS_PER_USD, Condition
 from magister.models import Instance, Transition
-from magister.pool import Condition, PoolState
+from magister.pool import PoolState
 from magister.states import LIVE, WANTED, Reason, State
 
 BLIND_AFTER = timedelta(minutes=10)

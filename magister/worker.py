@@ -17,6 +17,7 @@ from magister.facts import (
     Action,
     Adopt,
     CheckAccount,
+    Condition,
     Destroy,
     Fleet,
     Held,
@@ -101,7 +102,7 @@ class Worker:
         self._last: tuple[datetime, float] | None = None
         self._pool: pool.PoolState | None = None
         self._beaten_at: datetime | None = None
-        self._shown: tuple[pool.Condition, ...] | None = None
+        self._shown: tuple[Condition, ...] | None = None
 
     def step(self, now: datetime) -> Report:
         """Do what is to be done at `now`; never waits for Vast or for a route to open."""

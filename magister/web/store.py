@@ -44,8 +44,9 @@ class Store:
     def write(self, work: Callable[[Session, datetime], T]) -> T:
         """Return what `work` returns, committed; it is begun again while the database is in trouble.
 
-        So it is while the loop has not adopted anything yet: after a lost database the pool's workers
-        are heard before the first listing has named their boxes, and a worker asks only once. A commit whose answer was lost is made again too, so `work` must be harmless when repeated.
+        So it is while the loop has not listed anything yet: after a lost database, workers are heard
+        before the first listing has named their boxes, and a worker asks only once. A commit whose
+        answer was lost is made again too, so `work` must be harmless when repeated.
         Raises DatabaseUnusable when the patience is at its end.
         """
         deadline = self.monotonic() + self.patience

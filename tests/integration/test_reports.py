@@ -7,8 +7,7 @@ import pytest
 
 from magister import ledger, pool, reports
 from magister.database import Sessions
-from magister.facts import Adopt, Adoptable, Held, Learned, Sighting
-from magister.pool import Condition
+from magister.facts import Adopt, Adoptable, Condition, Held, Learned, Sighting
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_row, ago, an_offer
 

@@ -11,9 +11,8 @@ from sqlalchemy import update
 
 from magister import onstart, pool, rows
 from magister.database import Sessions
-from magister.facts import Held, Learned
+from magister.facts import Condition, Held, Learned
 from magister.models import Instance, Pool
-from magister.pool import Condition
 from magister.settings import Settings
 from magister.states import State
 from magister.web import create_app
