@@ -41,6 +41,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         self.vast = FakeVast(clock=self.clock)
+        self.clock_of_worker = Clock(self.clock.wall, self.clock.monotonic)
         self.restart()
 
     def restart(self, **wanted: object) -> None:
@@ -77,7 +78,7 @@ class Controller:
             lanes=InlineLanes(),
             wait_secs=self.vast.wait_secs,
             fleet=self.fleet,
-            clock=Clock(self.clock.wall, self.clock.monotonic),
+            clock=self.clock_of_worker,
         )
 
     def order(self, row: Held) -> Order:

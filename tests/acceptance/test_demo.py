@@ -24,6 +24,9 @@ from tests.builders import NOW
 COMMAND = [sys.executable, "-m", "magister", "demo"]
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
+FORKING = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+"""Other tests may have left threads behind; the fork is followed by an exec at once."""
+
 MISLEADING = {"VAST_API_KEY": "a-real-key", "NUMBER_INSTANCES": "40", "DATABASE_URL": "postgresql://real/one"}
 """What an operator may have exported; nothing of it may reach the demo."""
 
@@ -94,6 +97,7 @@ def test_a_story_that_takes_too_long_says_what_is_missing(tmp_path: Path) -> Non
 
 
 @pytest.mark.acceptance
+@FORKING
 def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
@@ -102,15 +106,10 @@ def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     os.set_blocking(terminal, False)
     shown = bytearray()
-
-    def sees(words: str) -> bool:
-        _drain(terminal, shown)
-        return words in shown.decode(errors="replace")
-
-    until(lambda: sees("requested -> created"))
+    until(lambda: _sees("requested -> created", terminal, shown))
     children = family(pid)
     os.write(terminal, b"\x03")
-    until(lambda: _drain(terminal, shown) or not alive(pid), 10)
+    until(lambda: _ended(pid, terminal, shown), 10)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)
     assert len(children) == 5
@@ -118,7 +117,7 @@ def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.acceptance
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@FORKING
 def test_a_plain_terminal_gets_lines(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
@@ -126,9 +125,9 @@ def test_a_plain_terminal_gets_lines(tmp_path: Path) -> None:
         os.execve(sys.executable, COMMAND, environment(TERM="dumb"))
     os.set_blocking(terminal, False)
     shown = bytearray()
-    until(lambda: _drain(terminal, shown) or b"requested -> created" in shown)
+    until(lambda: _sees("requested -> created", terminal, shown))
     os.kill(pid, signal.SIGTERM)
-    until(lambda: _drain(terminal, shown) or not alive(pid), 15)
+    until(lambda: _ended(pid, terminal, shown), 10)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)
     assert b"\x1b" not in shown
@@ -161,6 +160,16 @@ def test_a_service_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     lines = said.splitlines()
     assert lines[0].startswith("magister: the service ended with code -9; the last lines of ")
     assert all(line.startswith("magister:   ") for line in lines[1:])
+
+
+def _sees(words: str, terminal: int, shown: bytearray) -> bool:
+    _drain(terminal, shown)
+    return words.encode() in shown
+
+
+def _ended(pid: int, terminal: int, shown: bytearray) -> bool:
+    _drain(terminal, shown)
+    return not alive(pid)
 
 
 def _drain(terminal: int, shown: bytearray) -> None:

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import pytest
 
+from magister.database import Sessions
+from magister.simulator.faults import Fault
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 
@@ -282,6 +284,31 @@ def test_nothing_goes_on_when_the_supervisor_is_killed(service: Service) -> None
     assert len(service.boxes()) == TARGET
 
 
+def test_a_call_that_hangs_does_not_hold_up_the_end(service: Service) -> None:
+    process = service.start("serve")
+    until(service.full)
+    with service.simulator.simulation.lock:
+        service.simulator.simulation.faults.set(Fault(name="hang", secs=60))
+    until(lambda: service.simulator.simulation.faults.active()[0]["struck"])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_the_pool_is_kept_on_postgresql(service: Service, postgres_sessions: Sessions) -> None:
+    url = postgres_sessions.engine.url.render_as_string(hide_password=False)
+    first = service.start("serve", DATABASE_URL=url)
+    until(service.full)
+    boxes = service.boxes()
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(10) == 0
+    again = service.start("serve", DATABASE_URL=url)
+    until(lambda: service.log.count("loop.acting") == 2)
+    until(service.full)
+    assert service.boxes() == boxes
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(10) == 0
+
+
 def test_a_port_that_is_taken_is_told_in_a_line(service: Service) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", service.port))
@@ -372,6 +399,27 @@ def test_a_wrong_key_is_told_and_is_no_reason_to_end(service: Service) -> None:
     assert done.returncode == 1
     assert "Vast does not accept the API key" in done.stdout
     assert process.poll() is None
+
+
+def test_all_that_is_needed_can_be_checked_beforehand(service: Service) -> None:
+    done = service.run("check", THIS_MAGISTER_ADDR="http://magister.example")
+    assert (done.returncode, done.stderr) == (0, "")
+    findings = [line for line in done.stdout.splitlines() if line.startswith(("ok ", "warn", "FAIL"))]
+    assert not [line for line in findings if line.startswith("FAIL")]
+    assert f"ok    template {KNOWN_TEMPLATE} exists" in findings
+    assert [line for line in findings if line.startswith("ok ") and f"for {TARGET} wanted" in line]
+    assert not service.boxes()
+
+
+def test_settings_that_were_spoiled_meanwhile_end_the_service(service: Service) -> None:
+    config = service.directory / "pool.toml"
+    config.write_text("")
+    process = service.start("serve", "--config", "pool.toml")
+    worker = until(lambda: named(process.pid, "worker"))
+    config.write_text('number_instances = "many"\nhttp_prot = 1\n')
+    os.kill(worker, signal.SIGKILL)
+    assert process.wait(PATIENCE) == 2
+    assert "magister: pool.toml: http_prot is not a setting" in service.log
 
 
 def test_the_simulator_runs_as_a_command(service: Service) -> None:

@@ -35,6 +35,9 @@ from magister.states import Reason, State
 PATIENCE = 60.0
 """Seconds after which something that did not happen is not waited for any more."""
 
+END_WITHIN = 15.0
+"""Seconds within which SIGTERM ends the service: the ten that it promises, and what a busy machine adds."""
+
 LOOK_SECS = 0.02
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START")
 PORTS = range(15_000, 30_000)
@@ -162,15 +165,18 @@ class World:
                 stderr=log,
             )
 
-    def terminate(self) -> None:
-        """End the service by SIGTERM, as it is to be ended."""
-        process = self._process
+    def terminate(self) -> int:
+        """End the service by SIGTERM, as it is to be ended, and return its exit code."""
+        process, self._process = self._process, None
         assert process is not None
         process.send_signal(signal.SIGTERM)
-        code = process.wait(PATIENCE)
-        assert code == 0, f"SIGTERM ended the service with {code}"
-        left = self.members()
-        assert not left, f"these outlived the service: {left}"
+        try:
+            code = process.wait(END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process = process  # it is killed on leaving
+            raise
+        assert not self.members(), "some processes outlived the service"
+        return code
 
     def kill(self) -> None:
         """Kill every process of the service at once; the supervisor first, so that it cannot mourn."""
@@ -183,9 +189,11 @@ class World:
                 _kill(pid)
         process.wait()
 
-    def kill_worker(self) -> None:
+    def kill_loop(self) -> None:
         """Kill the process of the loop alone; the supervisor is to start another."""
-        _kill(until(lambda: self.member("worker"), "a process of the loop"))
+        loops = until(lambda: self.running("worker"), "a process of the loop")
+        for pid in loops:
+            _kill(pid)
 
     def members(self) -> dict[int, str]:
         """Return the processes of the service with their command lines, whoever their parents are by now."""
@@ -199,9 +207,9 @@ class World:
                 continue
         return found
 
-    def member(self, command: str) -> int | None:
-        """Return the process that runs a command of magister; None = there is none."""
-        return next((pid for pid, line in self.members().items() if f"magister {command}" in line), None)
+    def running(self, command: str) -> list[int]:
+        """Return the processes that run a command of magister."""
+        return [pid for pid, line in self.members().items() if f"magister {command}" in line]
 
     def answers(self, path: str = "/healthz") -> bool:
         """Say whether the web side answers with 200."""
@@ -239,6 +247,10 @@ class World:
     def live(self) -> set[int]:
         """Return the contracts that exist."""
         return {box.id for box in self.boxes() if box.live}
+
+    def verified(self) -> set[int]:
+        """Return the contracts that exist and whose workers were told that they are welcome."""
+        return {box.id for box in self.boxes() if box.live and box.verified}
 
     def most_live(self) -> int:
         """Return how many boxes existed at one time at most."""
@@ -302,6 +314,15 @@ class World:
                 history.setdefault(move.instance_id, []).append(step)
             rows = session.scalars(select(Instance).order_by(Instance.id))
             return [Story(as_held(row), tuple(history.get(row.id, ()))) for row in rows]
+
+    def reasons(self, contract: int) -> list[Reason]:
+        """Return why the row that knows a contract moved, its birth first; none = no row knows it yet."""
+        return [
+            step.reason
+            for story in self.stories()
+            if story.row.contract_id == contract
+            for step in story.steps
+        ]
 
     def settled(self) -> bool:
         """Say whether the service has come to rest: as many verified as wanted, and nothing else live."""

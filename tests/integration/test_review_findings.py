@@ -5,14 +5,19 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
-from magister import ledger
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from magister import ledger, rows
 from magister import pool as pool_row
 from magister.database import Sessions
-from magister.errors import Ambiguous, NotSent, Transient
-from magister.facts import Route, Sighting
+from magister.errors import Ambiguous, NotSent, RateLimited, StartedStopped, Transient
+from magister.facts import List, Listing, Offer, Route, Send, Sighting
 from magister.lanes import ThreadLanes
 from magister.states import Reason, State
+from magister.vast import market
 from tests.builders import ADDRESS, a_fleet, a_sighting, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeVast
@@ -215,3 +220,205 @@ def test_an_error_amid_trouble_with_the_database_does_not_close_a_lane_for_good(
         pool.step(5)
         time.sleep(0.02)
     assert row.contract_id not in pool.vast.boxes
+
+
+def test_a_surplus_row_that_was_sent_meanwhile_is_not_called_destroyed(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.vast.before("create", NotSent())
+    pool.step()
+    with sessions.write() as session:
+        ledger.learn(session, pool.row(1), unanswered=0)
+        unsent = ledger.open_row(
+            session, an_offer(), mac_required=False, actor="test", why="a test", at=pool.clock.now
+        )
+    settle = pool.worker._executor.settle
+
+    def late(action: object, now: object) -> None:
+        if pool.row(unsent.id).sends == 0:  # the lane comes between the plan and the move
+            pool.worker._executor.call(Send(unsent, "a test"))
+        settle(action, now)  # type: ignore[arg-type] # handed through
+
+    pool.worker._executor.settle = late  # type: ignore[assignment,method-assign] # the race, made certain
+    pool.step(1)
+    assert (State.DESTROYED, Reason.SURPLUS) not in pool.story(unsent.id)
+
+
+def test_a_refused_destroy_does_not_bring_back_what_was_proved_gone(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.filled()
+    (row,) = pool.rows(State.VERIFIED)
+    pool.drop(row)
+
+    def proved() -> BaseException:
+        with sessions.write() as session:
+            now, dropping = pool.clock.now, pool.row(row.id)
+            ledger.move(
+                session, dropping, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="a test", at=now
+            )
+        return RateLimited()
+
+    pool.vast.before("destroy", proved)
+    pool.step(1)
+    pool.run(30)
+    assert pool.story(row.id)[-1] == (State.DESTROYED, Reason.PROVED_GONE)
+    assert (State.DROPPING, Reason.REAPPEARED) not in pool.story(row.id)
+
+
+def test_a_look_that_was_overtaken_by_a_sighting_proves_nothing(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.filled()
+    (row,) = pool.rows(State.VERIFIED)
+    assert row.contract_id
+    begun_at = pool.clock.now
+    pool.clock.advance(3)
+    pool.step(30)
+    with sessions.write() as session:
+        ledger.note_look(session, pool.row(row.id), None, begun_at, fleet=pool.fleet)
+    pool.vast.hidden = {row.contract_id}
+    pool.run(60)
+    assert pool.row(row.id).state is State.VERIFIED, "a look would still have found it"
+
+
+def test_a_box_seen_while_its_destroy_was_asked_for_is_proved_gone_at_once(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.vast.lag = 1
+    pool.step()
+    pool.verify_all()
+    (row,) = pool.rows(State.VERIFIED)
+    assert row.first_seen_at is None
+    pool.drop(row)
+    executor = pool.worker._executor
+
+    def listed(name: str) -> None:
+        if name == "destroy":
+            pool.clock.advance(2)
+            executor.call(List("the poll, in its own lane"))
+
+    pool.vast.boundary = listed
+    pool.step(0.5)
+    pool.vast.boundary = lambda name: None
+    pool.run(60)
+    assert pool.row(row.id).state is State.DESTROYED
+
+
+def test_a_stopped_box_is_dropped_even_if_a_listing_named_it_first(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+
+    def found() -> BaseException:
+        (box,) = pool.vast.boxes.values()
+        with sessions.write() as session:  # what another host's loop does while this one is frozen
+            ledger.note_listing(session, Listing(pool.clock.now, (box,)), fleet=pool.fleet)
+            row = rows.one(session, 1)
+            assert row is not None
+            ledger.move(
+                session, row, State.CREATED, Reason.FOUND, actor="test", why="a test", at=pool.clock.now
+            )
+        return StartedStopped(box.contract_id)
+
+    pool.vast.status = None
+    pool.vast.after("create", found)
+    pool.step()
+    pool.step(1)
+    assert (State.DROPPING, Reason.STARTED_STOPPED) in pool.story(1)
+
+
+def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgres_sessions: Sessions) -> None:
+    pool = Controller(postgres_sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.step()
+    with postgres_sessions.write() as session:
+        unsent = ledger.open_row(
+            session, an_offer(), mac_required=False, actor="test", why="a test", at=pool.clock.now
+        )
+    listed, asked, pool_held, rows_held = (threading.Event() for _ in range(4))
+    note_listing, hold_renting = ledger.note_listing, pool_row.hold_renting
+
+    def note_slowly(*args: Any, **facts: Any) -> Any:
+        listed.set()
+        asked.wait(5)
+        found = note_listing(*args, **facts)
+        rows_held.set()
+        pool_held.wait(5)
+        return found
+
+    def hold_slowly(*args: Any, **facts: Any) -> None:
+        hold_renting(*args, **facts)
+        pool_held.set()
+
+    def answer_late(name: str) -> None:
+        if name == "create":
+            asked.set()
+            rows_held.wait(5)
+
+    trouble: list[BaseException] = []
+
+    def call(action: Send | List) -> None:
+        try:
+            pool.worker._executor.call(action)
+        except DBAPIError as error:
+            trouble.append(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "note_listing", note_slowly)
+        patch.setattr(pool_row, "hold_renting", hold_slowly)
+        pool.vast.boundary = answer_late
+        listing = threading.Thread(target=call, args=(List("the poll"),))
+        create = threading.Thread(target=call, args=(Send(unsent, "a test"),))
+        listing.start()
+        assert listed.wait(5)
+        create.start()
+        listing.join(30)
+        create.join(30)
+    assert trouble == []
+
+
+class Market(FakeVast):
+    """A Vast that gives the cheapest offers first, 64 to a page, as the real client reads them."""
+
+    def search(self, machines: int) -> tuple[Offer, ...]:
+        cheapest = sorted(super().search(machines), key=lambda offer: offer.price)
+
+        def fetch(from_price: float | None) -> market.Page:
+            page = tuple(o for o in cheapest if from_price is None or o.price >= from_price * 1e6)[:64]
+            return market.Page(page, len(page) == 64, max((o.price / 1e6 for o in page), default=None))
+
+        return market.offers(fetch, machines)
+
+
+def test_a_banned_host_with_the_64_cheapest_machines_does_not_hide_the_rest(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1, bad_hosts=frozenset({7})))
+    pool.vast = Market(clock=pool.clock)
+    pool.restart()
+    pool.vast.stock(an_offer(host_id=7, price=100_000 + n) for n in range(70))
+    pool.vast.stock(an_offer(price=200_000) for _ in range(3))
+    pool.run(600, every=10)
+    assert len(pool.vast.boxes) == 1
+
+
+def test_a_template_that_never_verifies_is_not_paid_for_over_and_over(sessions: Sessions) -> None:
+    """Section 5: launch backoff, at most max(2, 25 %) unverified while failures are recent, breaker A."""
+    pool = Controller(sessions, fleet=a_fleet(target=8))
+    pool.vast.stock(an_offer() for _ in range(200))
+    pool.run(3600, every=10)
+    assert len(pool.vast.created) <= 8 + 2 + 2 + 2 + 4
+
+
+def test_a_pool_that_vanishes_at_once_is_replaced_by_one_canary_only(sessions: Sessions) -> None:
+    """Section 5, breaker B: Vast forgets all for half a minute, as its listings have been seen to."""
+    pool = Controller(sessions, fleet=a_fleet(target=8))
+    pool.vast.stock(an_offer() for _ in range(50))
+    pool.filled()
+    pool.step(30)
+    kept = dict(pool.vast.boxes)
+    pool.vast.boxes.clear()
+    pool.run(60)
+    rented = len(pool.vast.created) - 8
+    pool.vast.boxes.update(kept)
+    pool.run(60)
+    assert rented <= 1
+    assert set(kept) <= set(pool.vast.boxes)

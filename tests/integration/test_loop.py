@@ -1,0 +1,127 @@
+"""The loop around the steps: prompt when something is due, quiet when not, and not to be put off."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from magister import loop as loop_module
+from magister import pool as pool_row
+from magister.database import Sessions
+from magister.loop import Loop
+from magister.states import State
+from magister.worker import Report, Rhythm
+from tests.builders import a_fleet, an_offer
+from tests.controller import Controller
+from tests.fakes import FakeClock
+
+
+class RealClock(FakeClock):
+    """A clock that nobody has to move."""
+
+    def wall(self) -> datetime:
+        self.now = datetime.now(UTC)
+        return self.now
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.fixture
+def pool(sqlite_sessions: Sessions) -> Controller:
+    """A pool of two under real time."""
+    controller = Controller(sqlite_sessions, clock=RealClock(), fleet=a_fleet(target=2))
+    controller.vast.stock(an_offer() for _ in range(5))
+    return controller
+
+
+@contextmanager
+def running(pool: Controller, **rhythm: float) -> Iterator[Loop]:
+    """Run the loop in a thread, and end it."""
+    loop = Loop(
+        worker=pool.worker,
+        sessions=pool.sessions,
+        vast=pool.vast,
+        clock=pool.clock_of_worker,
+        rhythm=Rhythm(**rhythm),  # type: ignore[arg-type] # names are Rhythm's
+    )
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.end()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def heard(pool: Controller, call: str) -> threading.Event:
+    """Return an event that is set when Vast is called so."""
+    event = threading.Event()
+    pool.vast.boundary = lambda name: event.set() if name == call else None
+    return event
+
+
+def test_a_drop_that_another_process_committed_is_acted_on_at_the_next_tick(pool: Controller) -> None:
+    rented = heard(pool, "created")
+    with running(pool, tick=0.02, heartbeat=600):
+        assert rented.wait(10)
+        destroyed = heard(pool, "destroy")
+        while not pool.rows(State.CREATED):
+            pass
+        pool.drop(pool.rows(State.CREATED)[0])
+        assert destroyed.wait(5)
+
+
+def test_a_listing_that_the_web_side_asks_for_comes_at_the_next_tick(pool: Controller) -> None:
+    rented = heard(pool, "created")
+    with running(pool, tick=0.02, heartbeat=600):
+        assert rented.wait(10)
+        while len(pool.rows(State.CREATED)) < 2:
+            pass
+        listed = heard(pool, "listing")
+        with pool.sessions.write() as session:
+            pool_row.ask_for_listing(session, datetime.now(UTC))
+        assert listed.wait(5)
+
+
+def test_a_database_in_trouble_is_tried_again(pool: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "DATABASE_WAITS", (0.01,))
+    steps: list[int] = []
+    recovered = threading.Event()
+
+    def step(now: datetime) -> Report:
+        steps.append(1)
+        if len(steps) < 3:
+            raise OperationalError("SELECT", {}, Exception("database is locked"))
+        recovered.set()
+        return Report(acting=True)
+
+    monkeypatch.setattr(pool.worker, "step", step)
+    with running(pool):
+        assert recovered.wait(5)
+
+
+def test_a_quiet_pool_is_left_alone_until_something_is_due(
+    pool: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    stepped = threading.Event()
+
+    def step(now: datetime) -> Report:
+        steps.append(1)
+        stepped.set()
+        return Report(acting=True)
+
+    monkeypatch.setattr(pool.worker, "step", step)
+    with running(pool, tick=0.01, heartbeat=600) as loop:
+        assert stepped.wait(5)
+        assert not loop.stop.wait(0.3)
+        assert len(steps) == 1
+        stepped.clear()
+        loop.wake.set()
+        assert stepped.wait(5)

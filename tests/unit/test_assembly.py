@@ -1,0 +1,95 @@
+"""Which part of the loop gets which setting."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from magister import assembly, onstart
+from magister.errors import Stopping
+from magister.facts import Route
+from magister.settings import Settings
+from magister.states import State
+from tests.builders import held
+
+TOKEN = "a-token-of-sixteen-characters"
+
+
+def settings(**given: object) -> Settings:
+    required = {
+        "this_magister_addr": "http://magister.example",
+        "hierophant_ip": "hierophant.example",
+        "hierophant_http_port": 9010,
+        "vast_api_key": "key-of-the-account",
+        "template_hash": "819fdf2e42fc8ceb32f295465b5bb21e",
+        "number_instances": 4,
+    }
+    return Settings.model_validate(required | given)
+
+
+def test_the_fleet_is_counted_in_micro_dollars_megabytes_and_spans_of_time() -> None:
+    fleet = assembly.fleet(
+        settings(
+            vast_query={
+                "cost_per_hour": 0.6,
+                "gpu_ram": 24,
+                "disk_space": 100,
+                "reliability": 0.99,
+                "min_cuda_version": 12.8,
+                "duration": 192679,
+                "gpu_name": ["RTX 4090"],
+                "num_gpus": 1,
+            },
+            pace={"destroy_retry_secs": [1, 2]},
+            task_polling_interval_secs=7,
+            bad_hosts=[3],
+        )
+    )
+    assert (fleet.target, fleet.drop_prefix) == (4, "http://magister.example:8555/drop/")
+    assert (fleet.max_price, fleet.min_gpu_ram, fleet.min_disk_space) == (600_000, 24_000, 100)
+    assert (fleet.min_reliability, fleet.min_cuda, fleet.min_duration) == (0.99, 12.8, 192679)
+    assert (fleet.gpu_names, fleet.num_gpus, fleet.bad_hosts) == (frozenset({"RTX 4090"}), 1, frozenset({3}))
+    assert fleet.listing_every == timedelta(seconds=7)
+    assert fleet.destroy_waits == (timedelta(seconds=1), timedelta(seconds=2))
+
+
+def test_what_is_not_set_is_no_floor_but_the_disk_that_is_rented() -> None:
+    fleet = assembly.fleet(settings())
+    assert (fleet.max_price, fleet.min_gpu_ram, fleet.min_reliability) == (None, None, None)
+    assert fleet.min_disk_space == 16
+
+
+def test_an_order_bears_the_key_of_its_row() -> None:
+    row = held(State.REQUESTED, offer_id=77)
+    order = assembly.order(settings(instance_label="pool"), row)
+    assert order.label == f"pool:{row.key}"
+    assert (order.template_hash, order.disk) == ("819fdf2e42fc8ceb32f295465b5bb21e", 16)
+    assert '"http://magister.example:8555/drop/77"' in order.onstart
+
+
+def test_an_order_is_signed_where_its_row_says_so() -> None:
+    signed = settings(api_token=TOKEN)
+    row = held(State.REQUESTED, offer_id=77, mac_required=True)
+    assert signed.api_token is not None
+    assert f"/drop/77?key={onstart.mac(signed.api_token, row.key)}" in assembly.order(signed, row).onstart
+    assert "?key=" not in assembly.order(signed, held(State.REQUESTED)).onstart
+
+
+def test_the_loop_shows_itself_often_enough_for_its_lease_and_for_readyz() -> None:
+    assert assembly.rhythm(settings()).heartbeat == 5
+    assert assembly.rhythm(settings(lease={"lease_secs": 3, "renew_secs": 1})).heartbeat == 1
+    assert assembly.rhythm(settings(web={"heartbeat_stale_secs": 6})).heartbeat == 2
+
+
+def test_the_client_keeps_the_pace_of_the_settings() -> None:
+    client = assembly.vast(settings(), nap=lambda secs: None)
+    assert [client.wait_secs(route) for route in Route] == [0] * len(Route)
+
+
+def test_a_nap_ends_at_once_when_the_loop_is_to_stop() -> None:
+    stop = threading.Event()
+    nap = assembly.nap_until(stop)
+    nap(0)
+    stop.set()
+    with pytest.raises(Stopping):
+        nap(3600)
