@@ -1,11 +1,12 @@
 """Pure: what is wrong with the pool, each in a line, with what would cure it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from magister.errors import BadKey, NoCredit, VastError
 from magister.facts import Condition, Fleet, Held, Route
+from magister.outlook import Outlook
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
@@ -29,6 +30,7 @@ class Symptoms:
     rent_not_before: datetime | None
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 def conditions(
@@ -40,6 +42,7 @@ def conditions(
         *_reach(symptoms),
         *_credit(symptoms),
         *_refusals(symptoms, now),
+        *_failures(symptoms, now),
         *_market(fleet, held, symptoms),
         *_stuck(held, now),
     )
@@ -82,6 +85,20 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
             f"Vast refuses to rent: {renting.error}",
             f"check template_hash and [vast_query] with `magister check`; next try at {until:%H:%M:%S} UTC",
         )
+
+
+def _failures(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+    outlook = symptoms.outlook
+    until = outlook.rent_from()
+    if until is None or not (outlook.tripped or now < until):
+        return
+    bound = "one box at a time is tried" if outlook.tripped else "fewer boxes are tried at a time"
+    next_try = f", the next not before {until:%H:%M:%S} UTC" if now < until else ""
+    yield Condition(
+        f"the last {outlook.failures} rentals failed: {bound}{next_try}",
+        "see in `magister status` how they failed, and whether the template still starts a worker that "
+        "reaches this_magister_addr; one that verifies ends the caution",
+    )
 
 
 def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterator[Condition]:

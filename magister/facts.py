@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict
 
+from magister.outlook import Outlook
 from magister.states import LIVE, WANTED, Reason, State
 
 MICROS_PER_USD = 1_000_000
@@ -254,6 +255,7 @@ class View:
     records: Mapping[int, Record] = field(default_factory=dict)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 @dataclass(frozen=True, slots=True)

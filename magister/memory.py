@@ -25,7 +25,7 @@ from magister.facts import (
     View,
 )
 from magister.offers import candidates
-from magister.planner import listing_retry, shortage
+from magister.planner import allowed, listing_retry
 from magister.pool import PoolState
 
 
@@ -74,10 +74,12 @@ class Memory:
             account_at=self.account_at,
         )
 
-    def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, *, credit: int | None) -> Symptoms:
+    def symptoms(
+        self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime, *, credit: int | None
+    ) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
         matching = None
-        if shortage(fleet, held) and view.searched_at is not None:
+        if allowed(fleet, held, view, now) and view.searched_at is not None:
             found = candidates(
                 view.offers,
                 held=held,
@@ -92,6 +94,7 @@ class Memory:
             rent_not_before=view.rent_not_before,
             credit=credit,
             matching=matching,
+            outlook=view.outlook,
         )
 
     def _take_health(self, outcome: Outcome) -> None:

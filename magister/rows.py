@@ -8,10 +8,14 @@ from sqlalchemy.orm import Session
 
 from magister.facts import Held, Record
 from magister.models import Instance, Pool, Transition
-from magister.states import FAULTS, Reason, State
+from magister.outlook import Outlook, Verdict
+from magister.states import DUDS, FAULTS, Reason, State
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
+
+VERDICTS = 12
+"""How many of the last rentals say how boldly to rent."""
 
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""
@@ -101,6 +105,19 @@ def records(session: Session, now: datetime, within: timedelta) -> dict[int, Rec
         elif machine is not None:
             found[machine] = Record(machine, found[machine].failures + 1 if machine in found else 1, at)
     return found
+
+
+def outlook(session: Session) -> Outlook:
+    """Return what became of the last rentals: verified, or failed by their own fault before that."""
+    failed = and_(Transition.from_state.in_((State.REQUESTED, State.CREATED)), Transition.reason.in_(DUDS))
+    query = (
+        select(Transition.at, Transition.to_state)
+        .where(or_(and_(Transition.to_state == State.VERIFIED, Transition.reason == Reason.CALLED), failed))
+        .order_by(Transition.id.desc())
+        .limit(VERDICTS)
+    )
+    told = session.execute(query)
+    return Outlook(tuple(Verdict(at, verified=state is State.VERIFIED) for at, state in told))
 
 
 def by_offer(session: Session, offer_id: int) -> tuple[Held, ...]:

@@ -56,6 +56,9 @@ class Reason(StrEnum):
 LOOP = "loop"
 """The actor in the history of a move that the loop made by itself."""
 
+DUDS = frozenset({Reason.UNVERIFIED, Reason.EXITED, Reason.STARTED_STOPPED})
+"""Reasons for which a box that never verified counts as a failed rental."""
+
 FAULTS = frozenset(
     {Reason.UNVERIFIED, Reason.EXITED, Reason.OFFLINE, Reason.COORDINATOR, Reason.STARTED_STOPPED}
 )

@@ -161,6 +161,7 @@ class Worker:
                     view,
                     recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
                     records=rows.records(session, now, self._rhythm.failure_memory),
+                    outlook=rows.outlook(session),
                 )
         return held, view
 
@@ -239,9 +240,8 @@ class Worker:
 
     def _beat(self, held: tuple[Held, ...], view: View, now: datetime) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
-        symptoms = self._memory.symptoms(
-            self._fleet, held, view, credit=self._pool.credit if self._pool else None
-        )
+        credit = self._pool.credit if self._pool else None
+        symptoms = self._memory.symptoms(self._fleet, held, view, now, credit=credit)
         current = conditions(self._fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)

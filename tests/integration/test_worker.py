@@ -297,3 +297,25 @@ def test_no_deadline_fires_after_a_jump_of_the_clock_until_a_listing(pool: Contr
     assert len(pool.rows(State.CREATED)) == 3
     pool.run(60)
     assert pool.rows(State.CREATED) == [] or pool.rows()[0].state is not State.CREATED
+
+
+def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=5))
+    pool.vast.stock(an_offer() for _ in range(100))
+    pool.run(3600, every=10)
+    assert len(pool.vast.created) <= 5 + 6
+    with pool.sessions.read() as session:
+        (condition,) = pool_row.read(session).conditions
+    assert "one box at a time is tried" in condition.what
+
+
+def test_one_worker_that_verifies_ends_the_caution(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=5))
+    pool.vast.stock(an_offer() for _ in range(100))
+    pool.run(1200, every=10)
+    while not pool.rows(State.CREATED):
+        pool.step(10)
+    assert len(pool.rows(State.CREATED)) == 1
+    pool.verify_all()
+    pool.step(10)
+    assert len(pool.vast.boxes) == 5
