@@ -42,7 +42,7 @@ def conditions(
         *_reach(symptoms),
         *_credit(symptoms),
         *_refusals(symptoms, now),
-        *_failures(symptoms, now),
+        *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
         *_stuck(held, now),
     )
@@ -87,12 +87,12 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
         )
 
 
-def _failures(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     outlook = symptoms.outlook
-    until = outlook.rent_from()
-    if until is None or not (outlook.tripped or now < until):
+    until, tripped = outlook.rent_from(fleet.caution), outlook.tripped(fleet.caution)
+    if until is None or not (tripped or now < until):
         return
-    bound = "one box at a time is tried" if outlook.tripped else "fewer boxes are tried at a time"
+    bound = "one box at a time is tried" if tripped else "fewer boxes are tried at a time"
     next_try = f", the next not before {until:%H:%M:%S} UTC" if now < until else ""
     yield Condition(
         f"the last {outlook.failures} rentals failed: {bound}{next_try}",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict
 
-from magister.outlook import Outlook
+from magister.outlook import Caution, Outlook
 from magister.states import LIVE, WANTED, Reason, State
 
 MICROS_PER_USD = 1_000_000
@@ -233,6 +233,7 @@ class Fleet:
     offline_grace: timedelta = timedelta(seconds=600)
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
+    caution: Caution = field(default_factory=Caution)
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
 
 

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (0, 1, 2, 5, 10, 30))
-"""How long to rent nothing after so many failures in a row; the last repeats."""
 
-RECENT = timedelta(minutes=30)
-"""How long a failure makes the loop careful, unless a worker verifies before."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """Say how failures in a row slow the renting down.
 
-WINDOW = 6
-"""The last rentals that are looked at together."""
+    `backoff` is how long to rent nothing after so many failures, the last repeats; `recent` is how long
+    a failure counts if no worker verifies before; `trip` failures among the last `window` rentals open
+    the breaker, since it is then the template or the network, and not a machine.
+    """
 
-TRIP = 4
-"""So many failures among those open the breaker: it is the template or the network, not a machine."""
+    backoff: tuple[timedelta, ...] = tuple(timedelta(minutes=minutes) for minutes in (0, 1, 2, 5, 10, 30))
+    recent: timedelta = timedelta(minutes=30)
+    window: int = 6
+    trip: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +38,21 @@ class Outlook:
         """Count the failures since a worker last verified."""
         return next((n for n, verdict in enumerate(self.verdicts) if verdict.verified), len(self.verdicts))
 
-    @property
-    def tripped(self) -> bool:
+    def tripped(self, caution: Caution) -> bool:
         """Say whether the breaker is open; one worker that verifies closes it."""
-        window = self.verdicts[:WINDOW]
-        return self.failures > 0 and sum(not verdict.verified for verdict in window) >= TRIP
+        window = self.verdicts[: caution.window]
+        return self.failures > 0 and sum(not verdict.verified for verdict in window) >= caution.trip
 
-    def rent_from(self) -> datetime | None:
+    def rent_from(self, caution: Caution) -> datetime | None:
         """Return when renting may go on after the last failure; None = nothing failed last."""
         if self.failures == 0:
             return None
-        return self.verdicts[0].at + BACKOFF[min(self.failures, len(BACKOFF)) - 1]
+        return self.verdicts[0].at + caution.backoff[min(self.failures, len(caution.backoff)) - 1]
 
-    def unverified_at_once(self, target: int, now: datetime) -> int | None:
+    def unverified_at_once(self, target: int, caution: Caution, now: datetime) -> int | None:
         """Return how many boxes may wait for their workers at the same time; None = any number."""
-        if self.tripped:
+        if self.tripped(caution):
             return 1
-        if self.failures and now - self.verdicts[0].at < RECENT:
+        if self.failures and now - self.verdicts[0].at < caution.recent:
             return max(2, target // 4)
         return None

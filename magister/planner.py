@@ -175,16 +175,16 @@ def shortage(fleet: Fleet, held: Iterable[Held]) -> int:
     return max(min(fleet.target - sum(row.wanted for row in rows), fleet.target + fleet.surge - len(rows)), 0)
 
 
-def rent_from(view: View) -> datetime | None:
+def rent_from(fleet: Fleet, view: View) -> datetime | None:
     """Return when renting may go on after refusals and failures; None = now."""
-    holds = [hold for hold in (view.rent_not_before, view.outlook.rent_from()) if hold is not None]
-    return max(holds, default=None)
+    holds = (view.rent_not_before, view.outlook.rent_from(fleet.caution))
+    return max((hold for hold in holds if hold is not None), default=None)
 
 
 def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime) -> int:
     """Count the instances that may be rented now: fewer than are short while rentals fail."""
     rows = list(held)
-    short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, now)
+    short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, fleet.caution, now)
     if bound is None:
         return short
     unverified = sum(row.state in {State.REQUESTED, State.CREATED} for row in rows)
@@ -195,7 +195,7 @@ def _fill(
     fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], view: View, now: datetime
 ) -> Iterator[Action]:
     """Send what stands unsent, then rent what is short from the best offers."""
-    held_until = rent_from(view)
+    held_until = rent_from(fleet, view)
     if held_until is not None and now < held_until:
         return
     wanted = sum(row.wanted for row in rest)
@@ -279,7 +279,7 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
     if view.account_at is not None:
         moments.append(view.account_at + fleet.account_every)
     if shortage(fleet, held):
-        moments += [m for m in (rent_from(view),) if m is not None]
+        moments += [m for m in (rent_from(fleet, view),) if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []
     for row in held:
         moments += [m for m in _deadlines(row, fleet) if m is not None]

@@ -14,8 +14,8 @@ from magister.states import DUDS, FAULTS, Reason, State
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
 
-VERDICTS = 12
-"""How many of the last rentals say how boldly to rent."""
+VERDICTS = 64
+"""How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
 
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""

@@ -14,7 +14,7 @@ from magister import provenance
 from magister.errors import BadSettings
 from magister.provenance import Described, Found, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
-from magister.settings_groups import Health, Lease, Pace, Placement, VastQuery, Web
+from magister.settings_groups import Caution, Health, Lease, Pace, Placement, VastQuery, Web
 from magister.settings_sources import (
     PROVERS,
     File,
@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     contemplant: Contemplant = Contemplant()
     pace: Pace = Pace()
     health: Health = Health()
+    caution: Caution = Caution()
     placement: Placement = Placement()
     lease: Lease = Lease()
     web: Web = Web()

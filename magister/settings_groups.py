@@ -179,6 +179,24 @@ class Health(Group):
     )
 
 
+class Caution(Group):
+    """Say how rentals that failed slow further ones down."""
+
+    launch_backoff_secs: Waits = Field(
+        default=(0, 60, 120, 300, 600, 1800),
+        description="How long to rent nothing after 1, 2, … failures in a row; the last repeats, seconds.",
+    )
+    recent_secs: Interval = Field(
+        default=1800,
+        description="How long a failure lets fewer boxes be tried at once if no worker verifies, seconds.",
+    )
+    window: Few = Field(default=6, description="The last rentals that are looked at together, 1 to 64.")
+    trip: Few = Field(
+        default=4,
+        description="Failures among those that let only one box at a time be tried until a worker verifies.",
+    )
+
+
 class Placement(Group):
     """Say how boxes are spread over offers."""
 

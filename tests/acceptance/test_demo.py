@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from magister.demo_story import CHAPTERS, Stage, story
+from magister.demo.story import CHAPTERS, Stage, story
 from magister.reports import Event, Overview
 from magister.states import LIVE, Reason, State
 from tests.acceptance.test_processes import alive, family, until

@@ -25,6 +25,7 @@ from magister.database import open_database
 from magister.facts import Held
 from magister.models import Instance, Transition
 from magister.rows import as_held
+from magister.simulator.contracts import Contract, Worker
 from magister.simulator.faults import Fault
 from magister.simulator.incidents import befall
 from magister.simulator.journal import Entry
@@ -32,11 +33,14 @@ from magister.simulator.plan import KNOWN_TEMPLATE
 from magister.simulator.run import SimulatorServer
 from magister.states import Reason, State
 
-PATIENCE = 60.0
+PATIENCE = 45.0
 """Seconds after which something that did not happen is not waited for any more."""
 
 END_WITHIN = 15.0
 """Seconds within which SIGTERM ends the service: the ten that it promises, and what a busy machine adds."""
+
+TAIL = 40
+"""Lines of the log that are shown when something did not happen."""
 
 LOOK_SECS = 0.02
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START")
@@ -46,7 +50,7 @@ PORTS = range(15_000, 30_000)
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], what: str = "what is waited for", *, patience: float = PATIENCE) -> T:
+def until(look: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
     """Look again and again until something is seen, and return it; raises TimeoutError."""
     deadline, pause = time.monotonic() + patience, threading.Event()
     while not (seen := look()):
@@ -68,31 +72,11 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Hold one line of the history of a row."""
-
-    old: State | None
-    new: State
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
 class Story:
     """Hold a row and its whole history."""
 
     row: Held
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """Hold what the market knows of a contract, also after its end."""
-
-    id: int
-    label: str | None
-    live: bool
-    verified: bool
-    drop_endpoint: str | None
+    steps: tuple[Transition, ...]
 
 
 @dataclass
@@ -116,16 +100,8 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            error.add_note(
-                f"the service's log, of which these are the last lines: {self._log}\n{self.tail()}"
-            )
         self.release()
         self.kill()
-
-    @property
-    def _log(self) -> Path:
-        return self.directory / "log"
 
     @property
     def database(self) -> str:
@@ -155,7 +131,7 @@ class World:
 
     def start(self) -> None:
         """Start the service; the last one must have ended."""
-        with self._log.open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "magister", "serve"],
                 cwd=self.directory,
@@ -191,7 +167,7 @@ class World:
 
     def kill_loop(self) -> None:
         """Kill the process of the loop alone; the supervisor is to start another."""
-        loops = until(lambda: self.running("worker"), "a process of the loop")
+        loops = self.until(lambda: self.running("worker"), "a process of the loop")
         for pid in loops:
             _kill(pid)
 
@@ -222,27 +198,32 @@ class World:
         finally:
             connection.close()
 
-    def tail(self, lines: int = 40) -> str:
-        """Return the last lines of the service's log."""
-        text = self._log.read_text() if self._log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+    def until(self, look: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
+        """Wait until something is seen while the service runs, and return it; else show the service's log.
+
+        Raises TimeoutError.
+        """
+
+        def look_on() -> T:
+            code = None if self._process is None else self._process.poll()
+            if code is not None:
+                raise TimeoutError(f"the service ended with {code} before {what}")
+            return look()
+
+        try:
+            return until(look_on, what, patience=patience)
+        except TimeoutError as error:
+            lines = (self.directory / "log").read_text().splitlines()
+            error.add_note("\n".join(lines[-TAIL:]))
+            raise
 
     # the market
 
-    def boxes(self) -> list[Box]:
+    def boxes(self) -> list[Contract]:
         """Return every contract there ever was."""
         with self.simulator.simulation.lock:
             self.simulator.simulation.advance()
-            return [
-                Box(
-                    id=contract.id,
-                    label=contract.label,
-                    live=contract.live,
-                    verified=contract.worker == "verified",
-                    drop_endpoint=contract.drop_endpoint,
-                )
-                for contract in self.simulator.simulation.market.contracts.values()
-            ]
+            return list(self.simulator.simulation.market.contracts.values())
 
     def live(self) -> set[int]:
         """Return the contracts that exist."""
@@ -250,7 +231,7 @@ class World:
 
     def verified(self) -> set[int]:
         """Return the contracts that exist and whose workers were told that they are welcome."""
-        return {box.id for box in self.boxes() if box.live and box.verified}
+        return {box.id for box in self.boxes() if box.live and box.worker is Worker.VERIFIED}
 
     def most_live(self) -> int:
         """Return how many boxes existed at one time at most."""
@@ -306,12 +287,11 @@ class World:
     # the database
 
     def stories(self) -> list[Story]:
-        """Return every row with its history; none as long as there are no tables."""
+        """Return every row with its history."""
         with _reading(self.database) as session:
-            history: dict[int, list[Step]] = {}
-            for move in session.scalars(select(Transition).order_by(Transition.id)):
-                step = Step(move.from_state, move.to_state, move.reason)
-                history.setdefault(move.instance_id, []).append(step)
+            history: dict[int, list[Transition]] = {}
+            for step in session.scalars(select(Transition).order_by(Transition.id)):
+                history.setdefault(step.instance_id, []).append(step)
             rows = session.scalars(select(Instance).order_by(Instance.id))
             return [Story(as_held(row), tuple(history.get(row.id, ()))) for row in rows]
 

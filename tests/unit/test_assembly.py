@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from magister import assembly, onstart
+from magister import assembly, onstart, startup
 from magister.errors import Stopping
 from magister.facts import Route
 from magister.settings import Settings
@@ -93,3 +93,17 @@ def test_a_nap_ends_at_once_when_the_loop_is_to_stop() -> None:
     stop.set()
     with pytest.raises(Stopping):
         nap(3600)
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("sqlite:///magister.db", []),
+        ("postgresql+psycopg://user@host/name", []),
+        ("postgresql+psycopg://user:p@ss%2Fword@host:5432/name", ["p@ss/word"]),
+        ("postgresql+psycopg://host/name?user=me&password=s3cret&sslmode=require", ["s3cret"]),
+    ],
+)
+def test_every_secret_is_known_to_the_log(url: str, hidden: list[str]) -> None:
+    found = startup.secrets(settings(api_token=TOKEN, database_url=url))
+    assert [secret.get_secret_value() for secret in found] == ["key-of-the-account", TOKEN, *hidden]

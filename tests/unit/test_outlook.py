@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from magister.outlook import Outlook, Verdict
+from magister.outlook import Caution, Outlook, Verdict
 from tests.builders import NOW, ago
+
+USUAL = Caution()
 
 
 def outlook(told: str, *, minutes_ago: float = 0) -> Outlook:
@@ -18,22 +20,22 @@ def outlook(told: str, *, minutes_ago: float = 0) -> Outlook:
     [("x", 0), ("xx", 1), ("xxx", 2), ("xxxx", 5), ("xxxxx", 10), ("xxxxxx", 30), ("x" * 12, 30), ("xv", 0)],
 )
 def test_each_failure_in_a_row_makes_the_next_try_wait_longer(told: str, minutes: float) -> None:
-    assert outlook(told).rent_from() == NOW + timedelta(minutes=minutes)
+    assert outlook(told).rent_from(USUAL) == NOW + timedelta(minutes=minutes)
 
 
 @pytest.mark.parametrize("told", ["", "v", "vxxxxx"])
 def test_after_a_worker_that_verified_nothing_waits(told: str) -> None:
-    assert outlook(told).rent_from() is None
-    assert outlook(told).unverified_at_once(20, NOW) is None
+    assert outlook(told).rent_from(USUAL) is None
+    assert outlook(told).unverified_at_once(20, USUAL, NOW) is None
 
 
 @pytest.mark.parametrize(("target", "bound"), [(1, 2), (8, 2), (20, 5)])
 def test_after_a_failure_fewer_boxes_wait_for_their_workers_at_once(target: int, bound: int) -> None:
-    assert outlook("x").unverified_at_once(target, NOW) == bound
+    assert outlook("x").unverified_at_once(target, USUAL, NOW) == bound
 
 
 def test_a_failure_is_forgotten_after_half_an_hour() -> None:
-    assert outlook("x", minutes_ago=30).unverified_at_once(20, NOW) is None
+    assert outlook("x", minutes_ago=30).unverified_at_once(20, USUAL, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_a_failure_is_forgotten_after_half_an_hour() -> None:
 def test_four_failures_of_the_last_six_open_the_breaker_and_one_success_closes_it(
     told: str, tripped: bool
 ) -> None:
-    assert outlook(told).tripped is tripped
+    assert outlook(told).tripped(USUAL) is tripped
 
 
 def test_an_open_breaker_lets_one_box_at_a_time_be_tried_however_long_ago_it_opened() -> None:
-    assert outlook("xxxx", minutes_ago=600).unverified_at_once(20, NOW) == 1
+    assert outlook("xxxx", minutes_ago=600).unverified_at_once(20, USUAL, NOW) == 1

@@ -1,0 +1,5 @@
+"""`python -m magister` does what `magister` does."""
+
+from magister.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""The process that keeps the pool: the loop in its main thread, from start to an orderly end."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from magister import signals, startup
+from magister.assembly import Assembled, assembled, database, now
+
+CLOSE_WITHIN = 8.0
+"""Seconds that calls to Vast which are under way have to come to their end."""
+
+END_WITHIN = 9.5
+"""Seconds after which the process ends whatever it waits for, a busy database say."""
+
+log = structlog.get_logger("magister.worker")
+
+
+def run(config: Path | None, *, parent: int | None = None) -> None:
+    """Keep the pool until SIGTERM, SIGINT or the death of the supervisor at the other end of `parent`.
+
+    The rented boxes go on. Raises Unusable; under a supervisor the database is not asked for its revision,
+    since the migration has just run and trouble that comes later is waited for.
+    """
+    loaded = startup.begin(config, warn=parent is None)
+    sessions = database(loaded.settings)
+    if parent is None:
+        from magister.schema import require_current  # a supervised process needs no migrations in memory
+
+        require_current(sessions)
+    machine = assembled(loaded.settings, sessions)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended = threading.Event()
+    signals.when_ending(lambda: _end(machine, ended), parent=parent)
+    try:
+        machine.loop.run()
+    finally:
+        _close(machine)
+        ended.set()
+
+
+def _end(machine: Assembled, ended: threading.Event) -> None:
+    """Ask the loop to end, and see to it that the process does."""
+    machine.loop.end()
+    if not ended.wait(END_WITHIN):
+        log.warning("worker.cut_off", why=f"it did not end within {END_WITHIN} s; nothing is lost by that")
+        os._exit(0)
+
+
+def _close(machine: Assembled) -> None:
+    """Wait for calls under way and let a successor act at once; a failure is healed by the next start."""
+    if not machine.lanes.close(CLOSE_WITHIN):
+        log.warning("worker.calls_cut_off", why="listings will tell what came of them")
+    try:
+        machine.lease.release(now())
+    except DBAPIError as error:
+        log.warning("worker.lease_kept", error=" ".join(str(error.orig).split()))
+    machine.loop.sessions.engine.dispose()

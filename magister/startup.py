@@ -1,0 +1,95 @@
+"""What each process of the service does first: read the settings, set up its log, open its socket.
+
+The supervisor stays small, so nothing here may import the database, the web or the client of Vast.
+"""
+
+import errno
+import os
+import re
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+import structlog
+from pydantic import SecretStr
+
+from magister import onstart, telemetry
+from magister.errors import BadSettings, PortTaken, Unusable
+from magister.settings import Loaded, Settings, load
+
+BACKLOG = 512
+"""Connections that may wait while the web side is being restarted."""
+
+log = structlog.get_logger("magister")
+
+
+def begin(config: Path | None, *, warn: bool = True) -> Loaded:
+    """Read the settings, set up the log and, if `warn`, write there what is doubtful.
+
+    Raises BadSettings with every problem found.
+    """
+    loaded = usable(config)
+    set_up_log(secrets(loaded.settings))
+    for warning in loaded.warnings if warn else ():
+        log.warning("settings.doubtful", what=warning)
+    return loaded
+
+
+def usable(config: Path | None) -> Loaded:
+    """Read the settings; raises BadSettings also when Vast would refuse the onstart they give."""
+    loaded = load(config)
+    if problems := onstart.problems(loaded.settings):
+        raise BadSettings(problems)
+    return loaded
+
+
+def set_up_log(secrets: Sequence[SecretStr] = ()) -> None:
+    """Write the log to stderr, at the level that MAGISTER_LOG names; raises BadSettings for another word."""
+    level = telemetry.level_in(os.environ)
+    telemetry.set_up(level, stream=sys.stderr, terminal=sys.stderr.isatty(), secrets=secrets)
+
+
+def secrets(settings: Settings) -> tuple[SecretStr, ...]:
+    """Return what no line of the log may hold: the keys, and the password in the database's URL."""
+    url = settings.database_url.get_secret_value()
+    passwords = re.findall(r"://[^:/@?]*:(.+)@|[?&]password=([^&]+)", url)
+    parts = [SecretStr(unquote(part)) for found in passwords for part in found if part]
+    keys = (settings.vast_api_key, settings.api_token)
+    return (*(key for key in keys if key is not None), *parts)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the socket the web side answers on.
+
+    Raises PortTaken if another program has the port, Unusable if the address or the port cannot be had.
+    """
+    bind, port = settings.web.bind.strip("[]"), settings.http_port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as reason:
+        raise Unusable(f"web.bind = {bind} cannot be resolved: {reason.strerror}") from reason
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as reason:
+        listener.close()
+        raise _refused(reason, settings.web.bind, port) from reason
+    return listener
+
+
+def _refused(reason: OSError, bind: str, port: int) -> Unusable:
+    match reason.errno:
+        case errno.EADDRINUSE:
+            return PortTaken(f"http_port = {port} is in use by another program (on {bind})")
+        case errno.EACCES | errno.EPERM:
+            return Unusable(f"http_port = {port} may not be used by this user: take one above 1023")
+        case errno.EADDRNOTAVAIL:
+            return Unusable(f"web.bind = {bind} is not an address of this machine")
+        case _:
+            return Unusable(f"cannot listen on web.bind = {bind}, http_port = {port}: {reason.strerror}")

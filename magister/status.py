@@ -1,0 +1,128 @@
+"""The pool on one screen, read from the database: for people, or as JSON."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from magister import assembly, reports, schema, screen
+from magister.database import plain_words, sqlite_file
+from magister.errors import DatabaseUnusable
+from magister.reports import Event, InstanceView, Overview, usd
+from magister.settings import Settings, load
+from magister.states import State
+
+EVENTS = 12
+"""Moves shown at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Hold what is shown, and what keeps the pool from being well; empty = it is."""
+
+    overview: Overview
+    troubles: tuple[str, ...]
+
+
+def run(config: Path | None, *, as_json: bool) -> int:
+    """Show the pool and return the exit code: 0 = all is well. Raises Unusable."""
+    settings = load(config).settings
+    found = read(settings, assembly.now())
+    if as_json:
+        click.echo(json.dumps(jsonable(found), ensure_ascii=False, indent=2))
+    else:
+        _show(found)
+    return 1 if found.troubles else 0
+
+
+def _show(found: Status) -> None:
+    if screen.terminal():
+        Console().print(screen.drawn(found.overview, found.troubles))
+        return
+    for line in screen.lines(found.overview, found.troubles):
+        click.echo(line)
+
+
+def read(settings: Settings, now: datetime) -> Status:
+    """Read the pool as it is at `now`. Raises DatabaseUnusable."""
+    file = sqlite_file(settings.database_url.get_secret_value())
+    if file is not None and not file.exists():
+        raise DatabaseUnusable(f"there is no database {file}: `magister serve` makes it")
+    sessions = assembly.database(settings)
+    schema.require_current(sessions)
+    stale = timedelta(seconds=settings.web.heartbeat_stale_secs)
+    with plain_words(), sessions.read() as session:
+        overview = reports.overview(session, now, last=EVENTS)
+        readiness = reports.readiness(session, now, stale)
+    sessions.engine.dispose()
+    return Status(overview, (*readiness.why, *_short(overview)))
+
+
+def _short(overview: Overview) -> Iterator[str]:
+    verified = overview.states[State.VERIFIED]
+    if verified < overview.target:
+        yield f"{verified} of {overview.target} instances are verified"
+    for condition in overview.conditions:
+        yield f"{condition.what}: {condition.cure}"
+
+
+def jsonable(found: Status) -> dict[str, object]:
+    """Return the pool as JSON values: dollars, seconds, ISO 8601 in UTC."""
+    overview = found.overview
+    return {
+        "at": _moment(overview.at),
+        "well": not found.troubles,
+        "why": list(found.troubles),
+        "target": overview.target,
+        "states": {str(state): count for state, count in overview.states.items()},
+        "cost_per_hour": usd(overview.cost),
+        "credit": None if overview.credit is None else usd(overview.credit),
+        "heartbeat_age_secs": overview.heartbeat_age_secs,
+        "listing_age_secs": overview.listing_age_secs,
+        "conditions": [asdict(condition) for condition in overview.conditions],
+        "instances": [_instance(view) for view in overview.instances],
+        "events": [_event(event) for event in overview.events],
+    }
+
+
+def _instance(view: InstanceView) -> dict[str, object]:
+    return {
+        "id": view.id,
+        "instance_id": view.instance_id,
+        "offer_id": view.offer_id,
+        "machine_id": view.machine_id,
+        "host_id": view.host_id,
+        "gpu": view.gpu,
+        "num_gpus": view.num_gpus,
+        "location": view.location,
+        "cost_per_hour": None if view.price is None else usd(view.price),
+        "state": view.state,
+        "reason": view.reason,
+        "why": view.why,
+        "actual_status": view.actual_status,
+        "trouble": view.trouble,
+        "moved_at": _moment(view.moved_at),
+    }
+
+
+def _event(event: Event) -> dict[str, object]:
+    return {
+        "at": _moment(event.at),
+        "id": event.instance,
+        "instance_id": event.instance_id,
+        "offer_id": event.offer_id,
+        "machine_id": event.machine_id,
+        "from": event.from_state,
+        "to": event.to_state,
+        "reason": event.reason,
+        "actor": event.actor,
+        "why": event.detail,
+    }
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

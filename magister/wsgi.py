@@ -1,0 +1,50 @@
+"""The web side as a WSGI application: `gunicorn magister.wsgi:app`, or any other server of that kind."""
+
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from magister import startup
+from magister.complaints import complain
+from magister.database import Sessions, open_database
+from magister.errors import Unusable
+from magister.settings import Settings
+from magister.web import create_app
+
+LONGEST_TRY = 5.0
+"""Seconds for which one try of a request waits for a lock; the request itself tries for longer."""
+
+HOPELESS = 4
+"""The code with which a web process tells gunicorn that starting another would be of no use."""
+
+
+def application(settings: Settings) -> Flask:
+    """Return the application; to be called after the fork, for it has an engine of its own."""
+    return create_app(settings, _sessions(settings), clock=lambda: datetime.now(UTC))
+
+
+def require_usable(settings: Settings) -> None:
+    """Raise DatabaseUnusable unless the database can be reached and stands at this version's revision."""
+    from magister.schema import require_current  # a supervised process needs no migrations in memory
+
+    sessions = _sessions(settings)
+    require_current(sessions)
+    sessions.engine.dispose()
+
+
+def __getattr__(name: str) -> Flask:
+    """Make `app` when a server asks for it: the import alone reads no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        loaded = startup.begin(None)
+        require_usable(loaded.settings)
+    except Unusable as error:
+        complain(error)
+        raise SystemExit(HOPELESS) from None
+    return application(loaded.settings)
+
+
+def _sessions(settings: Settings) -> Sessions:
+    patience = settings.web.busy_timeout_secs
+    return open_database(settings.database_url.get_secret_value(), busy_timeout=min(patience, LONGEST_TRY))
