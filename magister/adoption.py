@@ -3,8 +3,9 @@
 import re
 from datetime import datetime
 
+from magister.actions import Adopt
 from magister.evidence import PROVISIONING
-from magister.facts import Adopt, Adoptable, Fleet, Stranger
+from magister.facts import Adoptable, Fleet, Stranger
 from magister.states import Reason, State
 
 OLDER_LABEL = "magister"

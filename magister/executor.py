@@ -7,28 +7,14 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from magister import ledger, pool, rows
+from magister.actions import Adopt, CheckAccount, Destroy, List, Look, Move, Search, Send
 from magister.database import Sessions
 from magister.errors import (
     RateLimited,
     Stale,
     VastError,
 )
-from magister.facts import (
-    Account,
-    Adopt,
-    CheckAccount,
-    Destroy,
-    Fleet,
-    Held,
-    List,
-    Listing,
-    Look,
-    Move,
-    Offer,
-    Search,
-    Send,
-    Stranger,
-)
+from magister.facts import Account, Fleet, Held, Listing, Offer, Stranger
 from magister.lease import LeaseHolder
 from magister.renting import Renter
 from magister.states import LOOP, State

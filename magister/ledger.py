@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from magister import evidence, rows
+from magister.actions import Adopt
 from magister.errors import IllegalMove, Stale
-from magister.facts import Adopt, Fleet, Held, Learned, Listing, Offer, Sighting, Stranger
+from magister.facts import Fleet, Held, Learned, Listing, Offer, Sighting, Stranger
 from magister.models import Instance, Transition
 from magister.states import LOOP, Reason, State, legal
 

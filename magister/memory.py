@@ -3,27 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
 from magister.conditions import Failing, Symptoms
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
-from magister.facts import (
-    Action,
-    Adopt,
-    CheckAccount,
-    Destroy,
-    Fleet,
-    Held,
-    List,
-    Look,
-    Move,
-    Offer,
-    Rent,
-    Route,
-    Search,
-    Send,
-    Stranger,
-    View,
-)
+from magister.facts import Fleet, Held, Offer, Route, Stranger, View
 from magister.offers import candidates
 from magister.planner import allowed, listing_retry
 from magister.pool import PoolState

@@ -3,24 +3,10 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
 from magister.adoption import STOPPED, adopt, adoptable
 from magister.evidence import PROVISIONING, RUNNING
-from magister.facts import (
-    Action,
-    Adopt,
-    CheckAccount,
-    Destroy,
-    Fleet,
-    Held,
-    List,
-    Look,
-    Move,
-    Plan,
-    Rent,
-    Search,
-    Send,
-    View,
-)
+from magister.facts import Fleet, Held, View
 from magister.offers import candidates
 from magister.states import Reason, State
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from magister import ledger, pool, rows
+from magister.actions import Rent, Send
 from magister.database import Sessions
 from magister.errors import (
     BadKey,
@@ -18,7 +19,7 @@ from magister.errors import (
     Stopping,
     VastError,
 )
-from magister.facts import Fleet, Held, Learned, Order, Rent, Send
+from magister.facts import Fleet, Held, Learned, Order
 from magister.lease import LeaseHolder
 from magister.states import LOOP, Reason, State
 from magister.vast.protocol import Vast

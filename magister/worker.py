@@ -9,27 +9,12 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from magister import pool, rows
+from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
 from magister.conditions import conditions
 from magister.database import Sessions
 from magister.errors import LeaseLost, Stale, Stopping
 from magister.executor import Executor, Outcome
-from magister.facts import (
-    Action,
-    Adopt,
-    CheckAccount,
-    Condition,
-    Destroy,
-    Fleet,
-    Held,
-    List,
-    Look,
-    Move,
-    Rent,
-    Route,
-    Search,
-    Send,
-    View,
-)
+from magister.facts import Condition, Fleet, Held, Route, View
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.ledger import doubt_unanswered
@@ -186,7 +171,7 @@ class Worker:
                 if self._begin(action, now):
                     begun.append(action)
                     again = again or isinstance(action, Move | Adopt)
-                    log.info(f"plan.{type(action).__name__.lower()}", why=action.why, **fields_of(action))
+                    _tell(action)
                 else:
                     deferred.append(action)
             except Stale:
@@ -253,3 +238,10 @@ class Worker:
         with self._sessions.write() as session:
             pool.beat(session, now, target=self._fleet.target, conditions=current)
         self._beaten_at, self._shown = now, current
+
+
+def _tell(action: Action) -> None:
+    """Log what was begun; mere looks only for whoever wants to see everything."""
+    event = f"begun.{type(action).__name__.lower()}"
+    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount) else log.info
+    tell(event, why=action.why, **fields_of(action))

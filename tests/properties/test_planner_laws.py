@@ -7,7 +7,8 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magister.facts import Adopt, Fleet, Held, Move, Rent, Send, View
+from magister.actions import Adopt, Move, Rent, Send
+from magister.facts import Fleet, Held, View
 from magister.planner import plan
 from magister.states import State, legal
 from tests.builders import NOW, a_fleet, a_view, an_offer, held

@@ -4,21 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from magister.facts import (
-    Action,
-    CheckAccount,
-    Destroy,
-    Fleet,
-    Held,
-    List,
-    Look,
-    Move,
-    Rent,
-    Search,
-    Send,
-    Stranger,
-    View,
-)
+from magister.actions import Action, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
+from magister.facts import Fleet, Held, Stranger, View
 from magister.planner import listing_retry, plan, shortage
 from magister.states import Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_sighting, a_view, ago, an_offer, held

@@ -1,0 +1,94 @@
+"""What a plan may ask for: one frozen value for each kind of effect, each with its why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from magister.facts import Adoptable, Held, Offer
+from magister.states import Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Rent:
+    """Write the intent to rent an offer, then ask Vast for it."""
+
+    offer: Offer
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask Vast for the offer of a row whose intent stands and whose send was not carried out."""
+
+    row: Held
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy:
+    """Ask Vast to destroy the contract of a row."""
+
+    row: Held
+    contract_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask Vast for one contract by its id, to prove it gone or find it after all."""
+
+    row: Held
+    contract_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Move a row through the one door."""
+
+    row: Held
+    to: State
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Make a row for a box of ours that has none."""
+
+    box: Adoptable
+    state: State
+    reason: Reason
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Ask the market for offers on `machines` different machines."""
+
+    machines: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Ask Vast for a complete listing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAccount:
+    """Ask Vast for the credit of the account."""
+
+    why: str
+
+
+Action = Rent | Send | Destroy | Look | Move | Adopt | Search | List | CheckAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Hold the actions to take now and when to plan again if nothing else happens; None = no such time."""
+
+    actions: tuple[Action, ...]
+    next_at: datetime | None
