@@ -88,7 +88,11 @@ Action = Rent | Send | Destroy | Look | Move | Adopt | Search | List | CheckAcco
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Hold the actions to take now and when to plan again if nothing else happens; None = no such time."""
+    """Hold the actions to take now and when to plan again if nothing else happens; None = no such time.
+
+    `held_back` are moves that wait because too many verified instances are lost at once.
+    """
 
     actions: tuple[Action, ...]
     next_at: datetime | None
+    held_back: tuple[Move, ...] = ()

@@ -14,6 +14,8 @@ OLDER_LABEL = "magister"
 STOPPED = frozenset({"exited", "stopped", "frozen"})
 """Statuses from which Vast says a box never comes back to running by itself."""
 
+LARGEST_ID = 2**63 - 1
+
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -21,6 +23,8 @@ def adoptable(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
     """Read whether a box is ours from its label and the drop URL in its onstart; None = leave it alone."""
     box = stranger.sighting
     found = re.search(re.escape(fleet.drop_prefix) + r"([0-9]{1,19})(\?key=)?", box.onstart or "")
+    if found is not None and int(found[1]) > LARGEST_ID:
+        found = None
     tag, _, key = (box.label or "").partition(":")
     keyed = tag == fleet.label_tag and _KEY.fullmatch(key) is not None
     if stranger.twin:

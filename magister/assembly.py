@@ -125,6 +125,9 @@ def caution(settings: Settings) -> Caution:
         recent=_seconds(chosen.recent_secs),
         window=chosen.window,
         trip=chosen.trip,
+        loss_window=_seconds(chosen.loss_window_secs),
+        loss_share=chosen.loss_share,
+        canary_after=_seconds(chosen.canary_after_secs),
     )
 
 

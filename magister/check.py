@@ -191,7 +191,7 @@ def _template(settings: Settings, vast: Vast) -> Finding:
 def _offers(settings: Settings, vast: Vast, kept: int, found: list[Offer]) -> Finding:
     """Search as the loop would for an empty pool, and put what may be rented into `found`."""
     fleet = assembly.fleet(settings)
-    answered = vast.search(max(fleet.target, 1))
+    answered = vast.search(max(fleet.target, 1), lambda offer: unfit(offer, fleet) is None)
     found += (offer for offer in answered if unfit(offer, fleet) is None)
     machines = len({offer.machine_id for offer in found})
     said = (

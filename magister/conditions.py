@@ -31,6 +31,7 @@ class Symptoms:
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
     outlook: Outlook = field(default_factory=Outlook)
+    held_back: int = 0  # verified instances that look lost and are not given up yet
 
 
 def conditions(
@@ -42,6 +43,7 @@ def conditions(
         *_reach(symptoms),
         *_credit(symptoms),
         *_refusals(symptoms, now),
+        *_losses(fleet, symptoms),
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
         *_stuck(held, now),
@@ -99,6 +101,17 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
         "see in `magister status` how they failed, and whether the template still starts a worker that "
         "reaches this_magister_addr; one that verifies ends the caution",
     )
+
+
+def _losses(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.held_back:
+        minutes = fleet.caution.loss_window.total_seconds() / 60
+        yield Condition(
+            f"{symptoms.held_back} verified instances look lost at once: they are kept, and replaced one "
+            "at a time to see",
+            "look whether Vast or the network is in trouble; the caution ends when a worker verifies, when "
+            f"they are seen again, or {minutes:g} min after the last loss",
+        )
 
 
 def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterator[Condition]:

@@ -99,6 +99,7 @@ def _sqlite(url: str, busy_timeout: float) -> Engine:
 
 def _postgresql(url: str, busy_timeout: float) -> Engine:
     wait = int(busy_timeout * 1000)
+    frozen = min(wait // 2, 10_000)  # a process stopped within a transaction keeps its locks no longer
     return create_engine(
         url,
         pool_pre_ping=True,
@@ -109,7 +110,8 @@ def _postgresql(url: str, busy_timeout: float) -> Engine:
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
-            "options": f"-c lock_timeout={wait} -c statement_timeout={wait} -c timezone=UTC",
+            "options": f"-c lock_timeout={wait} -c statement_timeout={wait} "
+            f"-c idle_in_transaction_session_timeout={frozen} -c timezone=UTC",
         },
     )
 

@@ -35,6 +35,9 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
     learned["verify_by"] = _verify_by(row, sighting, created_at, begun_at, fleet)
     if row.state is State.DESTROYED and (row.destroyed_at is None or begun_at >= row.destroyed_at):
         learned["due_at"] = begun_at
+    acked_at = row.called_at if row.state is State.DROPPING and row.destroy_acked else None
+    if acked_at is not None and begun_at > acked_at:
+        learned["due_at"] = acked_at + fleet.destroy_wait(row.destroys)
     _learn_description(learned, row, sighting)
     return learned
 
@@ -48,6 +51,32 @@ def missing(row: Held, begun_at: datetime) -> Learned:
     if begun_at <= row.absent_since:
         return Learned()
     return Learned(absences=row.absences + 1)
+
+
+def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
+    """Return what of `row` changes when the clock was set back to `to`.
+
+    What is left to wait becomes at most what it would be if it began now, and no suspicion outlives the
+    time that it was counted in.
+    """
+    learned = Learned()
+    if row.due_at is not None and row.due_at > to:
+        learned["due_at"] = to
+    if row.judge_from is not None:
+        learned["judge_from"] = min(row.judge_from, to + fleet.create_grace)
+    if row.called_at is not None and row.called_at > to:
+        learned |= Learned(called_at=to, judge_from=to)
+    if row.last_seen_at is not None and row.last_seen_at > to:
+        learned["last_seen_at"] = to
+    if row.sick_since is not None and row.sick_since > to:
+        learned["sick_since"] = to
+    if row.looked_at is not None and row.looked_at > to:
+        learned["looked_at"] = None
+    if row.absent_since is not None and row.absent_since > to:
+        learned |= Learned(absences=0, absent_since=None, looked_gone_at=None)
+    if row.verify_by is not None and row.state is State.CREATED:
+        learned["verify_by"] = min(row.verify_by, to + fleet.verify_within + fleet.provisioning_grace)
+    return learned
 
 
 def _verify_by(

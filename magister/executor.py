@@ -16,6 +16,7 @@ from magister.errors import (
 )
 from magister.facts import Account, Fleet, Held, Listing, Offer, Stranger
 from magister.lease import LeaseHolder
+from magister.offers import unfit
 from magister.renting import Renter
 from magister.states import LOOP, State
 from magister.vast.protocol import Vast
@@ -82,7 +83,7 @@ class Executor:
                 case Look():
                     return self._look(action)
                 case Search():
-                    offers = self._vast.search(action.machines)
+                    offers = self._vast.search(action.machines, self._fits)
                     return Outcome(action=action, at=self._clock(), offers=offers)
                 case List():
                     return self._list(action)
@@ -94,38 +95,53 @@ class Executor:
             return Outcome(action=action, at=self._clock(), error=error)
 
     def hold_back(self, row: Held, error: Exception, now: datetime) -> None:
-        """Record an error that concerns one row and leave it alone for a minute."""
+        """Record an error that concerns one row, and push its next call back by a minute."""
         words = ledger.clipped(f"{type(error).__name__}: {error}")
         with self._sessions.write() as session:
-            ledger.learn(session, row, trouble=words, due_at=now + timedelta(minutes=1))
+            fresh = rows.one(session, row.id)
+            if fresh is None:
+                return
+            ledger.learn(session, fresh, trouble=words)
+            if fresh.live:
+                ledger.learn(session, fresh, due_at=now + timedelta(minutes=1))
+
+    def _fits(self, offer: Offer) -> bool:
+        return unfit(offer, self._fleet) is None
 
     def _destroy(self, action: Destroy) -> Outcome:
         row = self._claim_destroy(action.row)
         try:
             self._vast.destroy(action.contract_id)
         except VastError as error:
-            now = self._clock()
-            with self._sessions.write() as session:
-                ledger.learn(session, row, trouble=ledger.clipped(str(error)), called_at=now)
-                if isinstance(error, RateLimited):
-                    ledger.learn(session, row, due_at=now)
+            self._write_undestroyed(row, error, self._clock())
             raise
         now = self._clock()
         with self._sessions.write() as session:
+            fresh = rows.one(session, row.id) or row  # a listing may have seen it meanwhile
             ledger.learn(
                 session,
-                row,
+                fresh,
                 destroy_acked=True,
                 called_at=now,
-                judge_from=self._judge_from(row, now),
+                judge_from=self._judge_from(fresh, now),
                 trouble=None,
             )
+            if fresh.state is State.DROPPING:
+                ledger.learn(session, fresh, due_at=None)
         return Outcome(action=action, at=now)
+
+    def _write_undestroyed(self, row: Held, error: VastError, now: datetime) -> None:
+        """Make the next call due: after the wait, or when the route opens if this one was not carried out."""
+        wait = timedelta() if isinstance(error, RateLimited) else self._fleet.destroy_wait(row.destroys + 1)
+        with self._sessions.write() as session:
+            fresh = rows.one(session, row.id)
+            if fresh is not None and fresh.state is State.DROPPING:
+                words = ledger.clipped(str(error))
+                ledger.learn(session, fresh, trouble=words, called_at=now, due_at=now + wait)
 
     def _claim_destroy(self, row: Held) -> Held:
         """Write that the destroy is being asked for; what was seen before it proves nothing any more."""
         now = self._clock()
-        waits = self._fleet.destroy_waits
         with self._sessions.write() as session:
             self._lease.require(session, now)
             fresh = rows.one(session, row.id)
@@ -137,7 +153,7 @@ class Executor:
                 destroys=fresh.destroys + 1,
                 destroy_acked=False,
                 called_at=now,
-                due_at=now + waits[min(fresh.destroys, len(waits) - 1)],
+                due_at=now + self._fleet.destroy_wait(fresh.destroys + 1),
                 judge_from=self._judge_from(fresh, now),
                 absences=0,
                 absent_since=None,
@@ -153,6 +169,8 @@ class Executor:
 
     def _look(self, action: Look) -> Outcome:
         begun_at = self._clock()
+        with self._sessions.write() as session:
+            ledger.learn(session, action.row, looked_at=begun_at)
         sighting = self._vast.show(action.contract_id)
         with self._sessions.write() as session:
             fresh = rows.one(session, action.row.id)
@@ -161,11 +179,13 @@ class Executor:
         return Outcome(action=action, at=self._clock())
 
     def _list(self, action: List) -> Outcome:
+        with self._sessions.read() as session:
+            wish = pool.read(session).listing_wanted_at
         with self._market_still:
             listing = self._vast.listing(self._clock())
         with self._sessions.write() as session:
             strangers = ledger.note_listing(session, listing, fleet=self._fleet)
-            pool.note_listed(session, listing.begun_at)
+            pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
 
     def _check_account(self, action: CheckAccount) -> Outcome:

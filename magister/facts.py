@@ -130,6 +130,7 @@ class Held:
     last_seen_at: datetime | None = None
     absences: int = 0
     absent_since: datetime | None = None
+    looked_at: datetime | None = None  # the last look by id, whatever came of it
     looked_gone_at: datetime | None = None
     sick_since: datetime | None = None
     actual_status: str | None = None
@@ -146,6 +147,11 @@ class Held:
     def wanted(self) -> bool:
         """Say whether it counts towards the target."""
         return self.state in WANTED
+
+    @property
+    def unsent(self) -> bool:
+        """Say whether the intent stands and no create for it is under way or in doubt."""
+        return self.state is State.REQUESTED and self.unanswered == 0 and self.contract_id is None
 
     @property
     def in_flight(self) -> bool:
@@ -175,6 +181,7 @@ class Learned(TypedDict, total=False):
     intended_status: str | None
     judge_from: datetime | None
     last_seen_at: datetime | None
+    looked_at: datetime | None
     looked_gone_at: datetime | None
     machine_id: int | None
     num_gpus: int | None
@@ -236,6 +243,10 @@ class Fleet:
     caution: Caution = field(default_factory=Caution)
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
 
+    def destroy_wait(self, attempts: int) -> timedelta:
+        """Return how long to wait after so many calls to destroy one box."""
+        return self.destroy_waits[min(max(attempts, 1), len(self.destroy_waits)) - 1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -248,7 +259,7 @@ class View:
     listed_at: datetime | None = None
     list_failing: bool = False  # the last attempt at a listing proved nothing
     strangers: tuple[Stranger, ...] = ()
-    listing_wanted_at: datetime | None = None  # somebody asked for a listing then
+    listing_wanted_at: datetime | None = None  # somebody asked for a listing, which has not been made yet
     list_not_before: datetime | None = None  # after a failed listing
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
@@ -257,6 +268,8 @@ class View:
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
     outlook: Outlook = field(default_factory=Outlook)
+    lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
+    heard_at: datetime | None = None  # when a worker last verified
 
 
 @dataclass(frozen=True, slots=True)

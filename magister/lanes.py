@@ -6,7 +6,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
+import structlog
+
 from magister.facts import Route
+
+log = structlog.get_logger("magister.worker")
 
 Effect = Callable[[], None]
 
@@ -73,6 +77,7 @@ class ThreadLanes:
             effect = self._work[route].get()
             try:
                 effect()
-            finally:
-                self._idle[route].set()
-                self._done()
+            except Exception:  # an effect must not raise; should one do so, its route goes on all the same
+                log.exception("lane.effect_raised", route=route)
+            self._idle[route].set()
+            self._done()

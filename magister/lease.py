@@ -61,25 +61,23 @@ class AdvisoryLock:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
+        self._locked = False
 
     def take(self) -> bool:
-        """Take the lock, or say that another holds it."""
+        """Take the lock, or say that another holds it; the connection is kept for the next try."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                query = text("SELECT pg_try_advisory_lock(:lock)").bindparams(lock=LOOP_LOCK)
-                if self._connection.scalar(query):
-                    return True
-                self.release()
-                return False
-            self._connection.scalar(text("SELECT 1"))
+            query = "SELECT 1" if self._locked else f"SELECT pg_try_advisory_lock({LOOP_LOCK})"
+            self._locked = bool(self._connection.scalar(text(query)))
         except DBAPIError:
             self.release()
             raise
-        return True
+        return self._locked
 
     def release(self) -> None:
         """Give the lock back by closing its connection."""
+        self._locked = False
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
@@ -178,7 +176,8 @@ class LeaseHolder:
                 row.expires_at = moment + self._lasts
                 fence = row.fence
         if not free:
-            self._lock.release()
+            if locked:
+                self._lock.release()
             return False
         self.fence, self._renewed_at = fence, now
         return True

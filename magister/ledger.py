@@ -117,6 +117,8 @@ def move(
     values: dict[str, object] = {**_on_entering(row, to, at), **learned}
     values |= {"state": to, "reason": reason, "moved_at": at}
     guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
+    if to is State.DESTROYED:  # what was read must still be all that is known
+        guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)
     if session.scalar(_stated(guarded, values)) is None:
         raise Stale(f"instance {row.id} is no longer {row.state}")
     _record(session, row.id, row.state, to, reason, actor=actor, why=why, at=at)
@@ -130,8 +132,8 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
         case State.VERIFIED:
             return {"verified_at": at, "due_at": None}
         case State.DROPPING:
-            again = {"absences": 0, "absent_since": None, "looked_gone_at": None, "destroy_acked": False}
-            back = again if row.state is State.DESTROYED else {}
+            again = {"absences": 0, "absent_since": None, "looked_gone_at": None}
+            back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
             return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
         case State.DESTROYED:
             return {"destroyed_at": at, "due_at": None}
@@ -176,25 +178,22 @@ def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held
     return claimed
 
 
-def doubt_unanswered(session: Session, *, fence: int, at: datetime, fleet: Fleet) -> int:
-    """Give up waiting for answers that an earlier holder of the lease was to hear; return how many.
+def doubt(session: Session, row: Held, *, at: datetime, fleet: Fleet, trouble: str) -> None:
+    """Leave the send of `row` to the listings: those begun after the grace, counted from `at`, decide."""
+    judge_from = at + fleet.create_grace
+    learn(session, row, doubted_at=at, judge_from=judge_from, trouble=clipped(trouble))
 
-    When its call would have timed out is unknown, so the grace is counted from now.
-    """
-    values: dict[str, object] = {"doubted_at": at, "judge_from": at + fleet.create_grace}
-    lost = update(Instance).where(
-        Instance.unanswered > 0,
-        Instance.doubted_at.is_(None),
-        Instance.contract_id.is_(None),
-        Instance.sent_fence < fence,
-    )
-    return len(session.scalars(_stated(lost, values)).all())
+
+def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
+    """Bring what lies in the future back to `to`, after the clock was set back."""
+    for row in rows.held(session, lock=True):
+        learn(session, row, **evidence.turned_back(row, to, fleet))
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
     """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
     mine = {row.id: row for row in rows.held(session, lock=True)}
-    keys = {_key(box, fleet): box for box in listing.sightings}
+    keys = {_key(box): box for box in listing.sightings}
     contracts = [box.contract_id for box in listing.sightings]
     known = rows.known_boxes(session, contracts, [key for key in keys if key])
     by_contract = {row.contract_id: row for row in known if row.contract_id is not None}
@@ -202,7 +201,7 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     seen: set[int] = set()
     strangers: list[Stranger] = []
     for box in listing.sightings:
-        row = by_contract.get(box.contract_id) or by_key.get(_key(box, fleet))
+        row = by_contract.get(box.contract_id) or by_key.get(_key(box))
         if row is None or row.id in seen or row.contract_id not in {None, box.contract_id}:
             strangers.append(Stranger(box, twin=row is not None))
             continue
@@ -225,7 +224,9 @@ def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datet
     """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
     if box is not None:
         note_sighting(session, row, box, begun_at, fleet=fleet)
-    else:
+        return
+    overtaken = row.last_seen_at is not None and row.last_seen_at >= begun_at
+    if row.absences >= 2 and not overtaken:
         learn(session, row, looked_gone_at=begun_at)
 
 
@@ -234,9 +235,9 @@ def clipped(text: str | None) -> str | None:
     return None if text is None else text.replace("\x00", "")[:TEXT_LIMIT]
 
 
-def _key(box: Sighting, fleet: Fleet) -> str:
-    tag, _, key = (box.label or "").partition(":")
-    return key if tag == fleet.label_tag else ""
+def _key(box: Sighting) -> str:
+    """Return what may be the key of a row, under whatever tag it was rented."""
+    return (box.label or "").partition(":")[2]
 
 
 def _stated(statement: Update, values: Mapping[str, object]) -> ReturningUpdate[int]:

@@ -2,21 +2,28 @@
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from magister import rows
 from magister.database import Sessions
 from magister.memory import route_of
 from magister.vast.protocol import Vast
-from magister.worker import Clock, Report, Rhythm, Worker
+from magister.worker import Clock, Report, Rhythm, Worker, in_a_line
 
 log = structlog.get_logger("magister.loop")
 
 SOONEST = 0.02
 """Seconds: the shortest wait between two steps, so that no mistake of a plan can spin."""
+
+OVERLAP = timedelta(seconds=5)
+"""How long before a step something may have become due that the step did not see: committed a little later,
+or by the clock of another machine."""
+
+STANDBY = 1.0
+"""Seconds between two tries to take the lease from another loop."""
 
 DATABASE_WAITS = (1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while the database is in trouble; the last repeats."""
@@ -35,6 +42,7 @@ class Loop:
     wake: threading.Event = field(default_factory=threading.Event)
     _report: Report | None = None
     _stepped_at: float = 0.0
+    _stepped_for: datetime | None = None
     _failures: int = 0
 
     def run(self) -> None:
@@ -44,11 +52,13 @@ class Loop:
                 if self._due():
                     self.wake.clear()
                     self._stepped_at = self.clock.monotonic()
-                    self._report = self.worker.step(self.clock.wall())
+                    now = self.clock.wall()
+                    self._report = self.worker.step(now)
+                    self._stepped_for = now
                 self._failures = 0
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 self._failures += 1
-                log.warning("loop.database_trouble", error=" ".join(str(error.orig).split()))
+                log.warning("loop.database_trouble", error=in_a_line(error))
             self.wake.wait(self._pause())
 
     def end(self) -> None:
@@ -66,7 +76,7 @@ class Loop:
         if not 0 <= self.clock.monotonic() - self._stepped_at < self.rhythm.heartbeat:
             return True
         with self.sessions.read() as session:
-            return rows.anything_due(session, now)
+            return rows.anything_due(session, min(self._stepped_for or now, now) - OVERLAP, now)
 
     def _pause(self) -> float:
         """Return how many seconds to wait: until a deferred call's route opens, at most a tick."""
@@ -75,6 +85,8 @@ class Loop:
         report, pause = self._report, self.rhythm.tick
         if report is None:
             return pause
+        if not report.acting:
+            return STANDBY
         waits = [self.vast.wait_secs(route_of(action)) for action in report.deferred]
         pause = min([pause, *(wait for wait in waits if wait > 0)])
         if report.next_at is not None:

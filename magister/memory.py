@@ -44,6 +44,14 @@ class Memory:
             case Send() | Destroy() | Look():
                 pass
 
+    def pass_over(self, action: Rent | Adopt) -> None:
+        """Forget the box or the offer that an action failed on, until the next listing or search shows it."""
+        if isinstance(action, Rent):
+            self.offers = tuple(offer for offer in self.offers if offer.id != action.offer.id)
+            return
+        contract = action.box.sighting.contract_id
+        self.strangers = tuple(s for s in self.strangers if s.sighting.contract_id != contract)
+
     def view(self, state: PoolState) -> View:
         """Return what the planner may know of this, together with the pool's row."""
         return View(

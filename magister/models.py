@@ -135,6 +135,7 @@ class Instance(Table):
     last_seen_at: Mapped[datetime | None] = mapped_column(Utc)
     absences: Mapped[int] = mapped_column(Integer, server_default="0")
     absent_since: Mapped[datetime | None] = mapped_column(Utc)
+    looked_at: Mapped[datetime | None] = mapped_column(Utc)
     looked_gone_at: Mapped[datetime | None] = mapped_column(Utc)
     sick_since: Mapped[datetime | None] = mapped_column(Utc)
     actual_status: Mapped[str | None] = mapped_column(Text)

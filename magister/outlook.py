@@ -10,13 +10,18 @@ class Caution:
 
     `backoff` is how long to rent nothing after so many failures, the last repeats; `recent` is how long
     a failure counts if no worker verifies before; `trip` failures among the last `window` rentals open
-    the breaker, since it is then the template or the network, and not a machine.
+    the breaker, since it is then the template or the network, and not a machine. Another one opens when
+    more than `loss_share` of the verified, and more than one, are lost within `loss_window`; its first
+    canary is tried `canary_after` the first loss.
     """
 
     backoff: tuple[timedelta, ...] = tuple(timedelta(minutes=minutes) for minutes in (0, 1, 2, 5, 10, 30))
     recent: timedelta = timedelta(minutes=30)
     window: int = 6
     trip: int = 4
+    loss_window: timedelta = timedelta(minutes=10)
+    loss_share: float = 0.34
+    canary_after: timedelta = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Outlook:
     def failures(self) -> int:
         """Count the failures since a worker last verified."""
         return next((n for n, verdict in enumerate(self.verdicts) if verdict.verified), len(self.verdicts))
+
+    @property
+    def heard_at(self) -> datetime | None:
+        """Return when a worker last verified; None = not among the last verdicts."""
+        return next((verdict.at for verdict in self.verdicts if verdict.verified), None)
 
     def tripped(self, caution: Caution) -> bool:
         """Say whether the breaker is open; one worker that verifies closes it."""

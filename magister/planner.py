@@ -1,55 +1,85 @@
 """Pure: from what is held, seen and wanted at a moment to the actions to take, each with its why."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
 from magister.adoption import STOPPED, adopt, adoptable
 from magister.evidence import PROVISIONING, RUNNING
 from magister.facts import Fleet, Held, View
+from magister.losses import is_loss, losses
 from magister.offers import candidates
 from magister.states import Reason, State
+
+INTENT_LASTS = timedelta(minutes=15)
+"""How long an offer that could not be asked for is believed to stand at its price."""
 
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
     """Decide what to do at `now`, and when to decide again if nothing else happens before."""
     sighted = view.listed_at is not None and not view.list_failing
     actions: list[Action] = []
-    for row in held:
+    for row in sorted(held, key=_longest_untried):
         action = _for_row(row, fleet, view, now, sighted=sighted)
         if action is not None:
             actions.append(action)
+    actions, held_back = _hold_back(actions, held, fleet, view, now)
     if sighted:
         adoptions = tuple(_adoptions(fleet, view, now))
         actions += adoptions
-        acted = {action.row.id for action in actions if isinstance(action, Move | Look | Destroy)}
+        touched = (*actions, *held_back)
+        acted = {action.row.id for action in touched if isinstance(action, Move | Look | Destroy)}
         rest = tuple(row for row in held if row.id not in acted)
         given_up = tuple(_surplus(fleet, rest))
         actions += given_up
         if not adoptions and not given_up:
             actions += _fill(fleet, held, rest, view, now)
     actions += _observations(fleet, held, view, now)
-    return Plan(tuple(actions), _next_at(fleet, held, view, now))
+    return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+
+
+def _hold_back(
+    actions: list[Action], held: tuple[Held, ...], fleet: Fleet, view: View, now: datetime
+) -> tuple[list[Action], list[Move]]:
+    """Hold the giving up of verified instances while too many of them are lost at once, but for a canary."""
+    moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
+    found = losses(moves, held, view, fleet, now)
+    if not moves or not found.tripped(fleet):
+        return actions, []
+    waiting = any(row.state in {State.REQUESTED, State.CREATED} for row in held)
+    canary = moves[:1] if now >= found.canary_from(fleet) and not waiting else []
+    kept_back = [move for move in moves if move not in canary]
+    return [action for action in actions if action not in kept_back], kept_back
+
+
+def _longest_untried(row: Held) -> tuple[float, int]:
+    """Order rows so that a call that keeps failing for one does not keep the others from being made."""
+    tried = [moment.timestamp() for moment in (row.called_at, row.looked_at) if moment is not None]
+    return max(tried, default=0.0), row.id
 
 
 def _for_row(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool) -> Action | None:
     """Decide what one row needs, whatever the others need."""
     match row.state:
         case State.REQUESTED:
-            return _requested(row) if sighted else None
+            return _requested(row, fleet, now) if sighted else None
         case State.CREATED:
-            return _created(row, now) or _absent(row) or _sick(row, fleet, now) if sighted else None
+            found = _absent(row, fleet, now) or _created(row, now) or _sick(row, fleet, now)
+            return found if sighted else None
         case State.VERIFIED:
-            return _absent(row) or _sick(row, fleet, now) if sighted else None
+            return _absent(row, fleet, now) or _sick(row, fleet, now) if sighted else None
         case State.DROPPING:
-            return _dropping(row, now, sighted=sighted)
+            return _dropping(row, fleet, now, sighted=sighted)
         case State.DESTROYED:
-            why = f"a listing shows contract {row.contract_id} again"
+            why = f"contract {row.contract_id} was named or listed after its end"
             return Move(row, State.DROPPING, Reason.REAPPEARED, why)
 
 
-def _requested(row: Held) -> Action | None:
+def _requested(row: Held, fleet: Fleet, now: datetime) -> Action | None:
     """Let listings settle a create whose answer is not known; sending is for the fill to decide."""
+    if row.unsent and (objection := _objection(row, fleet, now)):
+        return Move(row, State.DROPPING if row.sends else State.DESTROYED, Reason.STALE_OFFER, objection)
     if row.contract_id is not None:
         return Move(
             row, State.CREATED, Reason.FOUND, f"a listing shows its key on contract {row.contract_id}"
@@ -60,9 +90,20 @@ def _requested(row: Held) -> Action | None:
     return None
 
 
+def _objection(row: Held, fleet: Fleet, now: datetime) -> str | None:
+    """Say why an intent that stands unsent must not be sent any more; None = nothing speaks against it."""
+    checks = (
+        (row.machine_id in fleet.bad_machines, f"machine {row.machine_id} is in bad_machines by now"),
+        (row.host_id in fleet.bad_hosts, f"host {row.host_id} is in bad_hosts by now"),
+        (fleet.max_price is not None and (row.price or 0) > fleet.max_price, "it is too dear by now"),
+        (now > row.requested_at + INTENT_LASTS, "its offer was found too long ago to be what it was"),
+    )
+    return next((why for bad, why in checks if bad), None)
+
+
 def _created(row: Held, now: datetime) -> Action | None:
     """Give up on a worker that did not call in time, unless Vast says the box is still being made."""
-    if row.verify_by is None or now < row.verify_by:
+    if row.verify_by is None or now < row.verify_by or row.absences:
         return None
     if row.actual_status in PROVISIONING and not _stood_too_long(row):
         return None
@@ -76,16 +117,23 @@ def _stood_too_long(row: Held) -> bool:
     return row.last_seen_at is not None and row.verify_by is not None and row.verify_by < row.last_seen_at
 
 
-def _absent(row: Held) -> Action | None:
+def _absent(row: Held, fleet: Fleet, now: datetime) -> Action | None:
     """Look by id at a box that two listings lack, and believe it gone once the look says so too."""
     if row.absences < 2:
         return None
     if row.contract_id is None:
         return Move(row, State.DESTROYED, Reason.VANISHED, "complete listings do not show its key")
     if row.looked_gone_at is None:
-        return Look(row, row.contract_id, f"{row.absences} complete listings lack contract {row.contract_id}")
+        return _look(row, row.contract_id, fleet, now)
     why = f"contract {row.contract_id} is gone although nobody here asked: {row.absences} listings and a look"
     return Move(row, State.DESTROYED, Reason.VANISHED, why)
+
+
+def _look(row: Held, contract: int, fleet: Fleet, now: datetime) -> Look | None:
+    """Look at a contract that listings lack, unless a look that failed was tried a short time ago."""
+    if row.looked_at is not None and now < row.looked_at + fleet.listing_every:
+        return None
+    return Look(row, contract, f"{row.absences} complete listings lack contract {contract}")
 
 
 def _sick(row: Held, fleet: Fleet, now: datetime) -> Action | None:
@@ -102,20 +150,20 @@ def _sick(row: Held, fleet: Fleet, now: datetime) -> Action | None:
     return Move(row, State.DROPPING, Reason.OFFLINE, why)
 
 
-def _dropping(row: Held, now: datetime, *, sighted: bool) -> Action | None:
-    """Ask for the destroy until it is acknowledged, then prove it; start over if the box is still seen."""
+def _dropping(row: Held, fleet: Fleet, now: datetime, *, sighted: bool) -> Action | None:
+    """Ask for the destroy when it is due, and prove it.
+
+    One that Vast acknowledged is due again only if a listing shows the box all the same.
+    """
     contract = row.contract_id
     if contract is None:
         return _dropping_unnamed(row) if sighted else None
     if row.absences >= 2 and sighted:
         if row.looked_gone_at is None:
-            return Look(row, contract, f"{row.absences} complete listings lack contract {contract}")
+            return _look(row, contract, fleet, now)
         why = f"{row.absences} complete listings and a look by id lack contract {contract}"
         return Move(row, State.DESTROYED, Reason.PROVED_GONE, why)
-    still_there = row.called_at is None or (row.last_seen_at is not None and row.last_seen_at > row.called_at)
-    if row.destroy_acked and not still_there:
-        return None
-    if row.due_at is not None and now < row.due_at:
+    if row.due_at is None or now < row.due_at:
         return None
     return Destroy(row, contract, f"it is to go: {row.reason}")
 
@@ -131,10 +179,16 @@ def _dropping_unnamed(row: Held) -> Action | None:
 
 
 def _adoptions(fleet: Fleet, view: View, now: datetime) -> Iterator[Adopt]:
+    """Take in what is ours; of two unknown boxes under one key the second is a twin of the first."""
+    keys: set[str] = set()
     for stranger in view.strangers:
         box = adoptable(stranger, fleet)
-        if box is not None:
-            yield adopt(box, twin=stranger.twin, fleet=fleet, now=now)
+        if box is None:
+            continue
+        twin = stranger.twin or box.key in keys
+        if box.key is not None:
+            keys.add(box.key)
+        yield adopt(replace(box, key=None) if twin else box, twin=twin, fleet=fleet, now=now)
 
 
 def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
@@ -171,6 +225,8 @@ def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime) -> in
     """Count the instances that may be rented now: fewer than are short while rentals fail."""
     rows = list(held)
     short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, fleet.caution, now)
+    if losses((), rows, view, fleet, now).tripped(fleet):
+        bound = 1
     if bound is None:
         return short
     unverified = sum(row.state in {State.REQUESTED, State.CREATED} for row in rows)
@@ -187,8 +243,7 @@ def _fill(
     wanted = sum(row.wanted for row in rest)
     why = f"{wanted} of {fleet.target} instances"
     for row in rest:
-        unsent = row.state is State.REQUESTED and row.unanswered == 0 and row.contract_id is None
-        if unsent and (row.due_at is None or row.due_at <= now):
+        if row.unsent and (row.due_at is None or row.due_at <= now):
             yield Send(row, f"its intent stands unsent: {why}")
     short = allowed(fleet, held, view, now)
     if short == 0:
@@ -221,7 +276,7 @@ def _listing_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime
     if last is None:
         return now, "no complete listing yet"
     due, why = last + fleet.listing_every, "the poll"
-    if view.listing_wanted_at is not None and view.listing_wanted_at > last:
+    if view.listing_wanted_at is not None:
         due, why = min(due, now), "it was asked for"
     for row in held:
         moment = _proof_due(row, last, fleet)

@@ -51,9 +51,14 @@ def ask_for_listing(session: Session, now: datetime) -> None:
     session.execute(_pool().values(listing_wanted_at=now))
 
 
-def note_listed(session: Session, begun_at: datetime) -> None:
-    """Write when the last complete listing began."""
+def note_listed(session: Session, begun_at: datetime, *, answers: datetime | None = None) -> None:
+    """Write when the last complete listing began; `answers` is the wish that had been made before it.
+
+    A wish made meanwhile stands. Whose clock it bears does not matter: wishes are only told apart.
+    """
     session.execute(_pool().values(listed_at=begun_at))
+    if answers is not None:
+        session.execute(_pool().where(Pool.listing_wanted_at == answers).values(listing_wanted_at=None))
 
 
 def note_credit(session: Session, credit: int | None) -> None:
@@ -64,6 +69,11 @@ def note_credit(session: Session, credit: int | None) -> None:
 def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> None:
     """Rent nothing before `until`; None = rent again."""
     session.execute(_pool().values(rent_not_before=until, rent_refusals=refusals))
+
+
+def turn_back(session: Session, *, to: datetime, latest: datetime) -> None:
+    """End at `to` a hold that reaches beyond `latest`, as after the clock was set back."""
+    session.execute(_pool().where(Pool.rent_not_before > latest).values(rent_not_before=to))
 
 
 def _pool() -> Update:

@@ -77,7 +77,8 @@ class Renter:
         with self._sessions.write() as session:
             fresh = rows.one(session, row.id)
             if fresh is not None and fresh.in_flight and fresh.sends == row.sends:
-                self._write_doubt(session, fresh, now)
+                lost = "the answer to the create was lost"
+                ledger.doubt(session, fresh, at=now, fleet=self._fleet, trouble=lost)
 
     def send(self, row: Held) -> None:
         """Ask Vast once for the offer of `row` and write what came of it; raises what Vast raised."""
@@ -105,11 +106,12 @@ class Renter:
         """Take Vast's answer into the row, whatever has become of the row meanwhile."""
         now = self._clock()
         with self._sessions.write() as session:
-            pool.hold_renting(session, until=None, refusals=0)
             fresh = self._learn_contract(session, row, contract, now)
             if fresh is not None and fresh.state is State.REQUESTED:
                 why = f"Vast answered with contract {contract}"
                 ledger.move(session, fresh, State.CREATED, Reason.RENTED, actor=LOOP, why=why, at=now)
+            # last, for a listing locks rows before the pool as well
+            pool.hold_renting(session, until=None, refusals=0)
 
     def _learn_contract(self, session: Session, row: Held, contract: int, now: datetime) -> Held | None:
         """Learn the contract of a send; None = a listing found another box under the key already."""
@@ -140,12 +142,12 @@ class Renter:
                 self._write_refused(row, error, now)
             case _:  # ambiguous, or anything else that does not say what happened
                 with self._sessions.write() as session:
-                    self._write_doubt(session, row, now, trouble=str(error))
+                    self._write_doubt(session, rows.one(session, row.id) or row, error, now)
 
     def _write_stopped(self, row: Held, error: StartedStopped, now: datetime) -> None:
         with self._sessions.write() as session:
             fresh = self._learn_contract(session, row, error.contract_id, now)
-            if fresh is not None and fresh.state in {State.REQUESTED, State.VERIFIED}:
+            if fresh is not None and fresh.wanted:
                 ledger.move(
                     session,
                     fresh,
@@ -160,22 +162,27 @@ class Renter:
         """Free the claim of a send that was not carried out; should it have been, listings still tell."""
         now = self._clock()
         with self._sessions.write() as session:
-            judge_from = now + self._fleet.create_grace
-            ledger.learn(session, row, unanswered=0, due_at=due_at, judge_from=judge_from)
+            fresh = rows.one(session, row.id)
+            if fresh is not None and fresh.contract_id is None:
+                judge_from = now + self._fleet.create_grace
+                ledger.learn(session, fresh, unanswered=0, judge_from=judge_from)
+                if fresh.live:
+                    ledger.learn(session, fresh, due_at=due_at)
 
     def _write_refused(self, row: Held, error: VastError, now: datetime) -> None:
         """End a row that Vast refused, unless an earlier send or the worker says that a box may exist."""
         with self._sessions.write() as session:
-            self._hold_renting(session, error, now)
             fresh = rows.one(session, row.id)
             if fresh is None:
                 return
             first = fresh.sends == 1 and fresh.verified_at is None and fresh.contract_id is None
-            if fresh.state is not State.REQUESTED or not first:
-                self._write_doubt(session, fresh, now, trouble=str(error))
-                return
-            ledger.learn(session, fresh, unanswered=0, trouble=str(error))
-            ledger.move(session, fresh, State.DESTROYED, _refusal(error), actor=LOOP, why=str(error), at=now)
+            if fresh.state is State.REQUESTED and first:
+                ledger.learn(session, fresh, unanswered=0, trouble=str(error))
+                reason, why = _refusal(error), str(error)
+                ledger.move(session, fresh, State.DESTROYED, reason, actor=LOOP, why=why, at=now)
+            else:
+                self._write_doubt(session, fresh, error, now)
+            self._hold_renting(session, error, now)
 
     def _hold_renting(self, session: Session, error: VastError, now: datetime) -> None:
         """Wait longer with each refusal that the next offer would meet as well."""
@@ -186,14 +193,10 @@ class Renter:
         hold = min(first * 2 ** min(refusals - 1, 10), HOLD_CAP)
         pool.hold_renting(session, until=now + hold, refusals=refusals)
 
-    def _write_doubt(self, session: Session, row: Held, now: datetime, *, trouble: str | None = None) -> None:
-        ledger.learn(
-            session,
-            row,
-            doubted_at=now,
-            judge_from=now + self._fleet.create_grace,
-            trouble=ledger.clipped(trouble or "the answer to the create was lost"),
-        )
+    def _write_doubt(self, session: Session, row: Held, error: VastError, now: datetime) -> None:
+        """Leave a send to the listings, unless one has named its box already."""
+        if row.contract_id is None:
+            ledger.doubt(session, row, at=now, fleet=self._fleet, trouble=str(error))
 
 
 def _refusal(error: VastError) -> Reason:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from magister.facts import Held, Record
 from magister.models import Instance, Pool, Transition
 from magister.outlook import Outlook, Verdict
-from magister.states import DUDS, FAULTS, Reason, State
+from magister.states import DUDS, FAULTS, LOSSES, Reason, State
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
@@ -52,13 +52,10 @@ def known_boxes(session: Session, contracts: Iterable[int], keys: Iterable[str])
     return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
 
 
-def anything_due(session: Session, now: datetime) -> bool:
-    """Say whether a row, or somebody who wants a listing, asks for the loop: one look at small indexes."""
-    due = exists().where(Instance.due_at.is_not(None), Instance.due_at <= now)
-    wanted = exists().where(
-        Pool.listing_wanted_at.is_not(None),
-        or_(Pool.listed_at.is_(None), Pool.listing_wanted_at > Pool.listed_at),
-    )
+def anything_due(session: Session, since: datetime, now: datetime) -> bool:
+    """Say whether a row became due after `since`, or somebody wants a listing: one look at small indexes."""
+    due = exists().where(Instance.due_at > since, Instance.due_at <= now)
+    wanted = exists().where(Pool.listing_wanted_at.is_not(None))
     return bool(session.scalar(select(or_(due, wanted))))
 
 
@@ -105,6 +102,16 @@ def records(session: Session, now: datetime, within: timedelta) -> dict[int, Rec
         elif machine is not None:
             found[machine] = Record(machine, found[machine].failures + 1 if machine in found else 1, at)
     return found
+
+
+def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
+    """Return when verified instances were given up lately although nobody had asked for it."""
+    query = select(Transition.at).where(
+        Transition.at > now - within,
+        Transition.from_state == State.VERIFIED,
+        Transition.reason.in_(LOSSES),
+    )
+    return tuple(session.scalars(query))
 
 
 def outlook(session: Session) -> Outlook:

@@ -195,6 +195,16 @@ class Caution(Group):
         default=4,
         description="Failures among those that let only one box at a time be tried until a worker verifies.",
     )
+    loss_window_secs: Interval = Field(
+        default=600, description="How close together losses of verified boxes count as one event, seconds."
+    )
+    loss_share: Share = Field(
+        default=0.34,
+        description="Share of the verified boxes, and more than one, whose loss at once is not believed.",
+    )
+    canary_after_secs: Interval = Field(
+        default=120, description="How long after such a loss one box is replaced to see, seconds."
+    )
 
 
 class Placement(Group):

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     NO_CREDIT = "no_credit"
     BAD_KEY = "bad_key"
     NEVER_SENT = "never_sent"
+    STALE_OFFER = "stale_offer"  # banned, too dear or too old before it could be asked for
     NEVER_TOOK_EFFECT = "never_took_effect"
     STARTED_STOPPED = "started_stopped"  # Vast made the box but did not start it; its disk bills
     UNVERIFIED = "unverified"  # the worker did not call in time
@@ -58,6 +59,9 @@ LOOP = "loop"
 
 DUDS = frozenset({Reason.UNVERIFIED, Reason.EXITED, Reason.STARTED_STOPPED})
 """Reasons for which a box that never verified counts as a failed rental."""
+
+LOSSES = frozenset({Reason.VANISHED, Reason.EXITED, Reason.OFFLINE})
+"""Reasons for which a verified instance goes although nobody asked for it."""
 
 FAULTS = frozenset(
     {Reason.UNVERIFIED, Reason.EXITED, Reason.OFFLINE, Reason.COORDINATOR, Reason.STARTED_STOPPED}

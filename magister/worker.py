@@ -6,22 +6,25 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
-from magister import pool, rows
-from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
+from magister import ledger, pool, rows
+from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
 from magister.conditions import conditions
 from magister.database import Sessions
-from magister.errors import LeaseLost, Stale, Stopping
+from magister.errors import LeaseLost, Stale, Stopping, Transient
 from magister.executor import Executor, Outcome
 from magister.facts import Condition, Fleet, Held, Route, View
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
-from magister.ledger import doubt_unanswered
 from magister.memory import Memory, fields_of, route_of
 from magister.planner import plan, shortage
+from magister.renting import HOLD_CAP
 
 log = structlog.get_logger("magister.worker")
+
+DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError)
+"""What concerns no row in particular, and passes by itself: a lock, a restart, a broken connection."""
 
 ROUNDS = 16
 """Plans in one step at most: each but the last followed a move that changed the rows."""
@@ -106,24 +109,30 @@ class Worker:
             begun += started
             if not again:
                 break
-        self._beat(held, view, now)
+        self._beat(held, view, planned, now)
         return Report(acting=True, begun=tuple(begun), deferred=tuple(deferred), next_at=planned.next_at)
 
     def _enter(self, now: datetime) -> None:
         """Start afresh under a new fence, and believe nothing from before a jump of the clock."""
         mono = self._clock.monotonic()
-        if self._fence != self._lease.fence and self._lease.fence is not None:
-            self._fence = self._lease.fence
-            with self._sessions.write() as session:
-                lost = doubt_unanswered(session, fence=self._fence, at=now, fleet=self._fleet)
-            log.info("loop.acting", fence=self._fence, unanswered=lost)
+        if self._fence != self._lease.fence:
             self._forget()
+            self._turn_back(now)
+            self._fence = self._lease.fence
+            log.info("loop.acting", fence=self._fence)
         elif self._last is not None:
-            wall_passed = (now - self._last[0]).total_seconds()
-            if abs(wall_passed - (mono - self._last[1])) > self._rhythm.clock_jump:
-                log.warning("clock.jumped", seconds=round(wall_passed - (mono - self._last[1]), 1))
+            jump = (now - self._last[0]).total_seconds() - (mono - self._last[1])
+            if abs(jump) > self._rhythm.clock_jump:
+                log.warning("clock.jumped", seconds=round(jump, 1))
                 self._forget()
+                self._turn_back(now)
         self._last = (now, mono)
+
+    def _turn_back(self, now: datetime) -> None:
+        """Let no moment stand that only a clock which was ahead can have written."""
+        with self._sessions.write() as session:
+            ledger.turn_back(session, to=now, fleet=self._fleet)
+            pool.turn_back(session, to=now, latest=now + HOLD_CAP)
 
     def _forget(self) -> None:
         self._memory = Memory()
@@ -141,12 +150,21 @@ class Worker:
             held = rows.held(session)
             self._pool = pool.read(session)
             view = self._memory.view(self._pool)
-            if shortage(self._fleet, held):
+            short = shortage(self._fleet, held) > 0
+            if short or any(row.absences or row.sick_since for row in held):
+                outlook = rows.outlook(session)
+                window = self._fleet.caution.loss_window
+                view = replace(
+                    view,
+                    outlook=outlook,
+                    lost=rows.lost(session, now, window),
+                    heard_at=outlook.heard_at,
+                )
+            if short:
                 view = replace(
                     view,
                     recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
                     records=rows.records(session, now, self._rhythm.failure_memory),
-                    outlook=rows.outlook(session),
                 )
         return held, view
 
@@ -168,17 +186,19 @@ class Worker:
         again = False
         for action in actions:
             try:
-                if self._begin(action, now):
-                    begun.append(action)
-                    again = again or isinstance(action, Move | Adopt)
-                    _tell(action)
-                else:
-                    deferred.append(action)
+                started = self._begin(action, now)
             except Stale:
                 again = True
             except LeaseLost:
                 log.warning("loop.lease_lost", fence=self._fence)
                 return begun, [], False
+            except DATABASE_TROUBLE:
+                raise
+            except Exception as error:
+                self._set_aside(action, error)
+            else:
+                (begun if started else deferred).append(action)
+                again = again or (started and isinstance(action, Move | Adopt))
         if any(isinstance(action, Adopt) for action in begun):
             self._memory.strangers = ()
         return begun, deferred, again or self._outcomes.qsize() > before
@@ -187,27 +207,40 @@ class Worker:
         """Carry out what needs the database only; start a call if its route is free."""
         if isinstance(action, Move | Adopt):
             self._executor.settle(action, now)
+            tell(action)
             return True
         route = route_of(action)
         if self._lanes.busy(route) or self._wait_secs(route) > 0:
             return False
+        tell(action)
         call = self._executor.renter.intend(action, now) if isinstance(action, Rent) else action
         era = self._era
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
 
     def _carry_out(self, call: Send | Destroy | Look | Search | List | CheckAccount, era: int) -> None:
-        """Make a call in its lane; whatever it raises is recorded and harms nobody else."""
+        """Make a call in its lane; an error nobody thought of is kept with what it was about."""
         try:
             self._outcomes.put((era, self._executor.call(call)))
         except (Stale, LeaseLost, Stopping) as error:
             log.info("call.not_made", why=str(error), **fields_of(call))
-        except DBAPIError as error:
-            log.warning("call.database_trouble", error=str(error.orig), **fields_of(call))
+        except DATABASE_TROUBLE as error:
+            log.warning("call.database_trouble", error=in_a_line(error), **fields_of(call))
         except Exception as error:
-            log.exception("call.failed", **fields_of(call))
-            if isinstance(call, Send | Destroy | Look):
-                self._executor.hold_back(call.row, error, self._clock.wall())
+            self._set_aside(call, error)
+            unexpected = Transient(f"unexpected {type(error).__name__}, see the log")
+            self._outcomes.put((era, Outcome(action=call, at=self._clock.wall(), error=unexpected)))
+
+    def _set_aside(self, action: Action, error: Exception) -> None:
+        """Record an error that one row, offer or box causes, and go on without it for a while."""
+        log.error("action.failed", exc_info=error, **fields_of(action))
+        if isinstance(action, Send | Destroy | Look | Move):
+            try:
+                self._executor.hold_back(action.row, error, self._clock.wall())
+            except DATABASE_TROUBLE as trouble:
+                log.warning("call.database_trouble", error=in_a_line(trouble), **fields_of(action))
+        elif isinstance(action, Rent | Adopt):
+            self._memory.pass_over(action)
 
     def _drain(self) -> None:
         while True:
@@ -223,10 +256,11 @@ class Worker:
                         "vast.error", route=route_of(outcome.action), error=str(outcome.error), **fields
                     )
 
-    def _beat(self, held: tuple[Held, ...], view: View, now: datetime) -> None:
+    def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
         credit = self._pool.credit if self._pool else None
         symptoms = self._memory.symptoms(self._fleet, held, view, now, credit=credit)
+        symptoms = replace(symptoms, held_back=len(planned.held_back))
         current = conditions(self._fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)
@@ -240,8 +274,13 @@ class Worker:
         self._beaten_at, self._shown = now, current
 
 
-def _tell(action: Action) -> None:
+def tell(action: Action) -> None:
     """Log what was begun; mere looks only for whoever wants to see everything."""
     event = f"begun.{type(action).__name__.lower()}"
     tell = log.debug if isinstance(action, List | Look | Search | CheckAccount) else log.info
     tell(event, why=action.why, **fields_of(action))
+
+
+def in_a_line(error: SQLAlchemyError) -> str:
+    """Return what the database said, in a line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -81,7 +81,7 @@ class FakeVast:
         shown = tuple(box for number, box in sorted(self.boxes.items()) if self._shown(number, box))
         return Listing(now, shown)
 
-    def search(self, machines: int) -> tuple[Offer, ...]:
+    def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
         self._note("search", machines)
         self._fail(self._before, "search")
         taken = {box.machine_id for box in self.boxes.values()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from magister.errors import Unusable
 from magister.provenance import toml
 from magister.settings import Settings, load
-from magister.settings_groups import Health, Pace
+from magister.settings_groups import Caution, Health, Pace
 from magister.simulator.plan import KNOWN_TEMPLATE
 from magister.simulator.simulation import DEFAULT_KEY
 
@@ -125,6 +125,7 @@ def _lines(place: Place) -> Iterator[str]:
         "web": {"bind": "127.0.0.1"},
         "pace": {**_hurried(Pace()), "tick_secs": 0.1},
         "health": _hurried(Health()),
+        "caution": _hurried(Caution()),
     }
     yield from _assigned(top)
     for name, table in tables.items():
@@ -133,7 +134,7 @@ def _lines(place: Place) -> Iterator[str]:
     yield '\n[[contemplant.provers]]\nvm = "sp1"\nbackend = "cuda"'
 
 
-def _hurried(group: Pace | Health) -> dict[str, object]:
+def _hurried(group: Pace | Health | Caution) -> dict[str, object]:
     """Divide every interval of a group by the speed of the demo."""
     hurried: dict[str, object] = {}
     for key, value in group:

@@ -42,9 +42,9 @@ class HttpVast:
         """
         return Listing(now, complete(self._listed))
 
-    def search(self, machines: int) -> tuple[Offer, ...]:
-        """Search the market, cheapest first, for offers on `machines` different machines, or all of it."""
-        return market.offers(self._offered, machines)
+    def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
+        """Search the market, cheapest first, until offers that `fit` were found on so many machines."""
+        return market.offers(self._offered, machines, fit)
 
     def create(self, offer_id: int, order: Order) -> int:
         """Rent an offer with one single request and return the contract.

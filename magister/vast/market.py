@@ -77,8 +77,10 @@ def page(answer: Answer, limit: int) -> Page:
     return Page(tuple(offer for offer in read if isinstance(offer, Offer)), full, highest)
 
 
-def offers(fetch: Callable[[float | None], Page], machines: int) -> tuple[Offer, ...]:
-    """Collect offers by `fetch(from_price)`, each once, until they are on `machines` different machines.
+def offers(
+    fetch: Callable[[float | None], Page], machines: int, fit: Callable[[Offer], bool]
+) -> tuple[Offer, ...]:
+    """Collect offers by `fetch(from_price)`, each once, until those that `fit` are on so many machines.
 
     Raises what the first `fetch` raises; a later page that fails ends the search with what there is.
     """
@@ -94,7 +96,7 @@ def offers(fetch: Callable[[float | None], Page], machines: int) -> tuple[Offer,
             break
         new = {offer.id: offer for offer in page.offers if offer.id not in found}
         found |= new
-        enough = len({offer.machine_id for offer in found.values()}) >= machines
+        enough = len({offer.machine_id for offer in found.values() if fit(offer)}) >= machines
         if enough or not page.full or not new or page.highest is None or page.highest == from_price:
             break
         from_price = page.highest

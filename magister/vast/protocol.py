@@ -1,5 +1,6 @@
 """What the rest of Magister may ask of Vast.ai, whoever answers."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -15,8 +16,8 @@ class Vast(Protocol):
         Raises IncompleteListing when the pages did not add up, and never returns a part.
         """
 
-    def search(self, machines: int) -> tuple[Offer, ...]:
-        """Search the market, cheapest first, for offers on `machines` different machines, or all of it."""
+    def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
+        """Search the market, cheapest first, until offers that `fit` were found on so many machines."""
 
     def create(self, offer_id: int, order: Order) -> int:
         """Rent an offer with one single request and return the contract.

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", MOMENT, nullable=True),
         sa.Column("absences", sa.Integer(), server_default="0", nullable=False),
         sa.Column("absent_since", MOMENT, nullable=True),
+        sa.Column("looked_at", MOMENT, nullable=True),
         sa.Column("looked_gone_at", MOMENT, nullable=True),
         sa.Column("sick_since", MOMENT, nullable=True),
         sa.Column("actual_status", sa.Text(), nullable=True),

@@ -105,14 +105,14 @@ def test_a_dropped_row_is_not_sent(sessions: Sessions) -> None:
             ledger.claim_send(session, row, fence=1, at=NOW)
 
 
-def test_answers_that_an_earlier_holder_awaited_are_doubted_from_now_on(sessions: Sessions) -> None:
+def test_a_doubted_send_is_judged_after_the_grace(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=True)
-        assert ledger.doubt_unanswered(session, fence=1, at=NOW, fleet=FLEET) == 0
-        assert ledger.doubt_unanswered(session, fence=2, at=NOW, fleet=FLEET) == 1
+        ledger.doubt(session, row, at=NOW, fleet=FLEET, trouble="reset")
     doubted = now(sessions, row)
     assert doubted.doubted_at == NOW
     assert doubted.judge_from == NOW + FLEET.create_grace
+    assert not doubted.in_flight
 
 
 def test_a_listing_is_written_into_the_rows_it_shows_and_lacks(sessions: Sessions) -> None:
@@ -146,7 +146,7 @@ def test_a_destroyed_box_that_is_listed_again_asks_for_the_loop(sessions: Sessio
         ledger.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
     with sessions.read() as session:
         assert [held.id for held in rows.held(session)] == [row.id]
-        assert rows.anything_due(session, NOW)
+        assert rows.anything_due(session, ago(seconds=1), NOW)
 
 
 def test_texts_from_outside_are_kept_short_and_without_nul(sessions: Sessions) -> None:

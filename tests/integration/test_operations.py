@@ -113,7 +113,7 @@ def test_the_coordinator_lets_an_instance_go(sessions: Sessions, state: State) -
     last = moves(sessions, row)[-1]
     assert (last.actor, last.detail) == ("coordinator", "it timed out")
     with sessions.read() as session:
-        assert rows.anything_due(session, NOW)
+        assert rows.anything_due(session, ago(seconds=1), NOW)
 
 
 @pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])

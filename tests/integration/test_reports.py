@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from magister import ledger, pool, reports
+from magister.actions import Adopt
 from magister.database import Sessions
-from magister.facts import Adopt, Adoptable, Condition, Held, Learned, Sighting
+from magister.facts import Adoptable, Condition, Held, Learned, Sighting
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_row, ago, an_offer
 

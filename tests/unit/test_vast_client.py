@@ -286,9 +286,9 @@ def test_a_route_closed_for_hours_is_not_waited_for(vast: responses.RequestsMock
     time = Time()
     asking = client(time)
     with pytest.raises(RateLimited):
-        asking.search(1)
+        asking.search(1, lambda _: True)
     with pytest.raises(RateLimited, match="closed search for another 7200 s") as raised:
-        asking.search(1)
+        asking.search(1, lambda _: True)
     assert raised.value.retry_after == pytest.approx(7200)
     assert len(vast.calls) == 1
     assert time.naps == []
@@ -521,7 +521,9 @@ def test_a_429_between_two_pages_ends_the_listing(vast: responses.RequestsMock) 
 def test_a_search_posts_the_query_and_returns_offers(vast: responses.RequestsMock) -> None:
     offer = {"id": 5, "machine_id": 1, "host_id": 1, "dph_total": 0.3, "gpu_name": "RTX 4090", "num_gpus": 1}
     vast.post(BUNDLES, body=json.dumps({"offers": [{**offer, "score": float("nan")}]}))
-    found = client(filters={"num_gpus": {"eq": 1}}, allocated_storage=32.0, limit=20).search(3)
+    found = client(filters={"num_gpus": {"eq": 1}}, allocated_storage=32.0, limit=20).search(
+        3, lambda _: True
+    )
     assert [offer.price for offer in found] == [300_000]
     body = sent_body(vast)
     assert isinstance(body, dict)
@@ -591,7 +593,7 @@ STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 403, 404, 408, 409, 41
 def test_whatever_comes_a_call_returns_or_raises_an_error_of_vast(status: int, body: bytes) -> None:
     calls: list[tuple[str, str, Callable[[HttpVast], object]]] = [
         ("GET", LIST, lambda asking: asking.listing(NOW)),
-        ("POST", BUNDLES, lambda asking: asking.search(2)),
+        ("POST", BUNDLES, lambda asking: asking.search(2, lambda _: True)),
         ("PUT", ASK, lambda asking: asking.create(5, ORDER)),
         ("DELETE", BOX, lambda asking: asking.destroy(7)),
         ("GET", BOX, lambda asking: asking.show(7)),

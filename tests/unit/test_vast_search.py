@@ -15,6 +15,10 @@ from magister.vast.answer import Answer, read
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
+def anything(offer: Offer) -> bool:
+    return True
+
+
 def row(number: int, price: object, machine: int | None = None, **more: object) -> dict[str, object]:
     return {
         "id": number,
@@ -74,37 +78,37 @@ def test_a_further_page_begins_at_a_price_within_the_operators_bounds() -> None:
 
 def test_one_page_is_enough_when_it_has_the_machines() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=4)) == [1, 2, 3, 4]
+    assert numbers(market.offers(fetch, machines=4, fit=anything)) == [1, 2, 3, 4]
     assert asked == [None]
 
 
 def test_further_pages_follow_by_price_while_machines_are_short() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=6)) == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers(market.offers(fetch, machines=6, fit=anything)) == [1, 2, 3, 4, 5, 6, 7]
     assert asked == [None, 0.04]
 
 
 def test_several_offers_of_one_machine_are_one_machine() -> None:
     fetch, asked = selling([row(n, n / 100, machine=1 + n // 4) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=3)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert numbers(market.offers(fetch, machines=3, fit=anything)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert len(asked) == 3
 
 
 def test_a_page_that_is_not_full_is_the_last() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 4)], limit=4)
-    assert numbers(market.offers(fetch, machines=9)) == [1, 2, 3]
+    assert numbers(market.offers(fetch, machines=9, fit=anything)) == [1, 2, 3]
     assert asked == [None]
 
 
 def test_a_page_of_one_price_ends_the_search() -> None:
     fetch, asked = selling([row(n, 0.3) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=9)) == [1, 2, 3, 4]
+    assert numbers(market.offers(fetch, machines=9, fit=anything)) == [1, 2, 3, 4]
     assert asked == [None, 0.3]
 
 
 def test_at_most_five_pages_are_asked_for() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 99)], limit=4)
-    market.offers(fetch, machines=99)
+    market.offers(fetch, machines=99, fit=anything)
     assert len(asked) == market.PAGES
 
 
@@ -121,7 +125,7 @@ def test_a_later_page_that_fails_leaves_what_was_found() -> None:
             raise RateLimited
         return fetch(from_price)
 
-    assert numbers(market.offers(failing, machines=9)) == [1, 2, 3, 4]
+    assert numbers(market.offers(failing, machines=9, fit=anything)) == [1, 2, 3, 4]
 
 
 def test_a_first_page_that_fails_is_no_empty_market() -> None:
@@ -129,7 +133,7 @@ def test_a_first_page_that_fails_is_no_empty_market() -> None:
         raise RateLimited
 
     with pytest.raises(RateLimited):
-        market.offers(failing, machines=9)
+        market.offers(failing, machines=9, fit=anything)
 
 
 @pytest.mark.parametrize("body", [{}, {"offers": None}, {"offers": 5}])

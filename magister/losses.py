@@ -1,0 +1,56 @@
+"""Pure: whether so many verified instances were lost at once that something else than they is at fault."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from magister.actions import Move
+from magister.facts import Fleet, Held, View
+from magister.states import LOSSES, Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Hold when verified instances were lost lately, those included that are about to be given up.
+
+    `of` is how many were verified before. A worker that verified since makes a loss count no more: it
+    proves that Vast, the network and the coordinator work.
+    """
+
+    moments: tuple[datetime, ...]
+    of: int
+
+    def tripped(self, fleet: Fleet) -> bool:
+        """Say whether the breaker is open: then one canary at a time is tried, and the rest wait."""
+        return len(self.moments) > max(1.0, fleet.caution.loss_share * self.of)
+
+    def closes_at(self, fleet: Fleet) -> datetime:
+        """Return when the breaker closes by itself if nothing more is lost."""
+        return max(self.moments) + fleet.caution.loss_window
+
+    def canary_from(self, fleet: Fleet) -> datetime:
+        """Return when the first canary may be tried: what passes in a moment shall cost nothing."""
+        return min(self.moments) + fleet.caution.canary_after
+
+
+def is_loss(action: object) -> bool:
+    """Say whether an action gives up a verified instance that nobody asked to be given up."""
+    return isinstance(action, Move) and action.row.state is State.VERIFIED and action.reason in LOSSES
+
+
+def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet, now: datetime) -> Losses:
+    """Count the losses in the history of the window and those that `moves` would make."""
+    after = max(now - fleet.caution.loss_window, view.heard_at or now - fleet.caution.loss_window)
+    ahead = [moment for moment in (_lost_at(move, fleet) for move in moves) if moment > after]
+    behind = [moment for moment in view.lost if moment > after]
+    verified = sum(row.state is State.VERIFIED for row in held)
+    return Losses((*behind, *ahead), verified + len(behind))
+
+
+def _lost_at(move: Move, fleet: Fleet) -> datetime:
+    """Return when the loss behind a move happened, as far as listings tell."""
+    row = move.row
+    if move.reason is Reason.VANISHED:
+        return row.absent_since or row.moved_at
+    grace = fleet.offline_grace if move.reason is Reason.OFFLINE else timedelta()
+    return (row.sick_since or row.moved_at) + grace
