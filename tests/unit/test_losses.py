@@ -34,7 +34,7 @@ def test_a_third_of_a_pool_is_believed_and_more_is_not() -> None:
 
 def test_losses_before_it_in_the_window_count_with_it() -> None:
     rows = (held(), held(), held(), gone())
-    assert decided(*rows, lost=(ago(minutes=9),))[1] == 1
+    assert decided(*rows, lost=(ago(minutes=1),))[1] == 1
     assert decided(*rows, lost=(ago(minutes=11),))[1] == 0
 
 
