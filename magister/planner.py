@@ -12,13 +12,16 @@ from magister.losses import is_loss, losses
 from magister.offers import candidates
 from magister.states import Reason, State
 
+STALE_AFTER = 5
+"""After so many polls without a listing the last one is no longer believed."""
+
 INTENT_LASTS = timedelta(minutes=15)
 """How long an offer that could not be asked for is believed to stand at its price."""
 
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
     """Decide what to do at `now`, and when to decide again if nothing else happens before."""
-    sighted = view.listed_at is not None and not view.list_failing
+    sighted = _sighted(fleet, view, now)
     actions: list[Action] = []
     for row in sorted(held, key=_longest_untried):
         action = _for_row(row, fleet, view, now, sighted=sighted)
@@ -37,6 +40,13 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions += _fill(fleet, held, rest, view, now)
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+
+
+def _sighted(fleet: Fleet, view: View, now: datetime) -> bool:
+    """Say whether the last listing may be judged by: a process that was frozen wakes with an old one."""
+    if view.listed_at is None or view.list_failing:
+        return False
+    return now - view.listed_at < STALE_AFTER * fleet.listing_every
 
 
 def _hold_back(

@@ -29,7 +29,7 @@ PATIENCE = 10.0
 
 
 def options(**changes: object) -> SimulatorOptions:
-    return replace(FAST, **changes)  # type: ignore[arg-type]
+    return replace(FAST, **changes)  # type: ignore[arg-type] # names and types are its fields'
 
 
 class Magister:

@@ -38,6 +38,11 @@ def test_a_failing_listing_judges_and_rents_nothing(state: State) -> None:
     assert decide(row, fleet=a_fleet(target=3), view=view) == ()
 
 
+def test_an_old_listing_judges_nothing() -> None:
+    row = held(actual_status="exited")
+    assert [type(a) for a in decide(row, view=a_view(listed_at=ago(seconds=151)))] == [List]
+
+
 def test_a_failing_listing_does_not_stop_a_destroy() -> None:
     row = held(State.DROPPING, due_at=NOW)
     view = a_view(list_failing=True, list_not_before=NOW + timedelta(seconds=10))

@@ -33,7 +33,7 @@ class Vast:
 
     def __init__(self, **changes: object) -> None:
         self.now = 1_800_000_000.0
-        plan = replace(PLAN, **changes)  # type: ignore[arg-type]
+        plan = replace(PLAN, **changes)  # type: ignore[arg-type] # names and types are its fields'
         self.market = Market(plan, self.now)
         simulation: Simulation = app().extensions["simulation"]
         simulation.market, simulation.clock, simulation.logs = self.market, lambda: self.now, {}

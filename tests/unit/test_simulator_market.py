@@ -28,7 +28,7 @@ ORDER = Order(
 
 
 def market(**changes: object) -> Market:
-    return Market(replace(PLAN, **changes))  # type: ignore[arg-type]
+    return Market(replace(PLAN, **changes))  # type: ignore[arg-type] # names and types are its fields'
 
 
 def whole_machine(market: Market) -> int:

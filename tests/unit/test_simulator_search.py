@@ -15,7 +15,7 @@ CALENDAR = Calendar()
 
 
 def offers(query: dict[str, object], **changes: object) -> list[dict[str, object]]:
-    found = search(Market(replace(PLAN, **changes)), query, CALENDAR)["offers"]  # type: ignore[arg-type]
+    found = search(Market(replace(PLAN, **changes)), query, CALENDAR)["offers"]  # type: ignore[arg-type] # names and types are its fields'
     assert isinstance(found, list)
     return found
 

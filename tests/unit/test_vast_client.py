@@ -61,7 +61,7 @@ class Time:
 
 def client(time: Time | None = None, **more: object) -> HttpVast:
     time = time or Time()
-    access = Access(url=URL, api_key=SecretStr(KEY), **more)  # type: ignore[arg-type]
+    access = Access(url=URL, api_key=SecretStr(KEY), **more)  # type: ignore[arg-type] # names and types are its fields'
     intervals = {Route.CREATE: 4.5, Route.LIST: 1.0, Route.DESTROY: 3.0, Route.SHOW: 2.0}
     pacer = Pacer(intervals, backoff=10, cap=60, clock=time.clock, nap=time.nap)
     return HttpVast(access, pacer, nap=time.nap)
@@ -117,8 +117,8 @@ def test_a_netrc_file_does_not_replace_the_key(
 def test_every_call_has_a_timeout_and_follows_no_redirect(vast: responses.RequestsMock) -> None:
     vast.get(USER, json={"credit": 1})
     client(connect_timeout=3, timeout=20).account()
-    assert sent(vast).req_kwargs["timeout"] == (3, 20)  # type: ignore[attr-defined]
-    assert sent(vast).req_kwargs["stream"] is True  # type: ignore[attr-defined]
+    assert sent(vast).req_kwargs["timeout"] == (3, 20)  # type: ignore[attr-defined] # responses adds it
+    assert sent(vast).req_kwargs["stream"] is True  # type: ignore[attr-defined] # responses adds it
 
 
 def test_cookies_are_refused(vast: responses.RequestsMock) -> None:

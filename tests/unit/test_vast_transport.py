@@ -82,7 +82,7 @@ def good(body: bytes = b'{"credit": 1}', status: str = "200 OK", headers: str = 
 
 
 def line(url: str, **more: object) -> Line:
-    return Line(Access(url=url, api_key=SecretStr(KEY), **more))  # type: ignore[arg-type]
+    return Line(Access(url=url, api_key=SecretStr(KEY), **more))  # type: ignore[arg-type] # names and types are its fields'
 
 
 def closed_port() -> int:
@@ -154,7 +154,7 @@ def test_a_body_that_trickles_is_given_up() -> None:
 
 
 POOL = HTTPConnectionPool("vast.test")
-REFUSED = NewConnectionError(POOL, "refused")  # type: ignore[arg-type]
+REFUSED = NewConnectionError(POOL, "refused")  # type: ignore[arg-type] # names and types are its fields'
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ REFUSED = NewConnectionError(POOL, "refused")  # type: ignore[arg-type]
         pytest.param(requests.ConnectionError(MaxRetryError(POOL, "/", REFUSED)), True, id="refused"),
         pytest.param(
             requests.ConnectionError(
-                MaxRetryError(POOL, "/", NameResolutionError("vast.test", POOL, socket.gaierror())),  # type: ignore[arg-type]
+                MaxRetryError(POOL, "/", NameResolutionError("vast.test", POOL, socket.gaierror())),  # type: ignore[arg-type] # names and types are its fields'
             ),
             True,
             id="no such name",
