@@ -184,6 +184,16 @@ def doubt(session: Session, row: Held, *, at: datetime, fleet: Fleet, trouble: s
     learn(session, row, doubted_at=at, judge_from=judge_from, trouble=clipped(trouble))
 
 
+def excuse_waiting(session: Session) -> None:
+    """Let what becomes of the boxes that now wait for their workers count neither way.
+
+    A worker that called while nobody was there to hear it has ended for good, and that is no fault of
+    its machine or its template.
+    """
+    waiting = update(Instance).where(Instance.state.in_((State.REQUESTED, State.CREATED)))
+    session.execute(waiting.values(excused=True).execution_options(synchronize_session=False))
+
+
 def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
     """Bring what lies in the future back to `to`, after the clock was set back."""
     for row in rows.held(session, lock=True):

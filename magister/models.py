@@ -145,6 +145,9 @@ class Instance(Table):
     start_date: Mapped[datetime | None] = mapped_column(Utc)
     end_date: Mapped[datetime | None] = mapped_column(Utc)
     trouble: Mapped[str | None] = mapped_column(Text)
+    excused: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="excused"), server_default=text("false")
+    )
 
 
 class Transition(Table):

@@ -91,7 +91,10 @@ def records(session: Session, now: datetime, within: timedelta) -> dict[int, Rec
         .join(Transition, Transition.instance_id == Instance.id)
         .where(
             Transition.at > now - within,
-            or_(Transition.to_state == State.VERIFIED, Transition.reason.in_(FAULTS)),
+            or_(
+                Transition.to_state == State.VERIFIED,
+                and_(Transition.reason.in_(FAULTS), Instance.excused.is_(False)),
+            ),
         )
         .order_by(Transition.at, Transition.id)
     )
@@ -116,10 +119,16 @@ def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, 
 
 def outlook(session: Session) -> Outlook:
     """Return what became of the last rentals: verified, or failed by their own fault before that."""
-    failed = and_(Transition.from_state.in_((State.REQUESTED, State.CREATED)), Transition.reason.in_(DUDS))
+    failed = and_(
+        Transition.from_state.in_((State.REQUESTED, State.CREATED)),
+        Transition.reason.in_(DUDS),
+        Instance.excused.is_(False),
+    )
+    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason == Reason.CALLED)
     query = (
         select(Transition.at, Transition.to_state)
-        .where(or_(and_(Transition.to_state == State.VERIFIED, Transition.reason == Reason.CALLED), failed))
+        .join(Instance, Instance.id == Transition.instance_id)
+        .where(or_(verified, failed))
         .order_by(Transition.id.desc())
         .limit(VERDICTS)
     )

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,6 +19,9 @@ from pydantic import SecretStr
 from magister import onstart, telemetry
 from magister.errors import BadSettings, PortTaken, Unusable
 from magister.settings import Loaded, Settings, load
+
+PORT_PATIENCE = 2.0
+"""Seconds for which a port that is in use is asked for again."""
 
 BACKLOG = 512
 """Connections that may wait while the web side is being restarted."""
@@ -75,12 +79,26 @@ def listen(settings: Settings) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        _bind(listener, address)
         listener.listen(BACKLOG)
     except OSError as reason:
         listener.close()
         raise _refused(reason, settings.web.bind, port) from reason
     return listener
+
+
+def _bind(listener: socket.socket, address: tuple[object, ...]) -> None:
+    """Bind, and wait a moment for a port: what is left of a service that was killed may still be ending."""
+    until = time.monotonic() + PORT_PATIENCE
+    while True:
+        try:
+            listener.bind(address)
+        except OSError as reason:
+            if reason.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _refused(reason: OSError, bind: str, port: int) -> Unusable:

@@ -118,6 +118,8 @@ class Worker:
         if self._fence != self._lease.fence:
             self._forget()
             self._turn_back(now)
+            with self._sessions.write() as session:
+                ledger.excuse_waiting(session)
             self._fence = self._lease.fence
             log.info("loop.acting", fence=self._fence)
         elif self._last is not None:

@@ -68,6 +68,12 @@ def upgrade() -> None:
         sa.Column("start_date", MOMENT, nullable=True),
         sa.Column("end_date", MOMENT, nullable=True),
         sa.Column("trouble", sa.Text(), nullable=True),
+        sa.Column(
+            "excused",
+            sa.Boolean(create_constraint=True, name="excused"),
+            server_default=sa.text("false"),
+            nullable=False,
+        ),
         sa.CheckConstraint(
             "sends >= 0 AND unanswered >= 0 AND unanswered <= sends", name=op.f("ck_instances_sends")
         ),

@@ -305,11 +305,14 @@ class World:
         ]
 
     def settled(self) -> bool:
-        """Say whether the service has come to rest: as many verified as wanted, and nothing else live."""
-        if len(self.live()) != self.target:
+        """Say whether the service is up and at rest: as many verified as wanted, and nothing else live."""
+        live = self.live()
+        if len(live) != self.target or not self.answers():
             return False
-        states = [story.row.state for story in self.stories() if story.row.live]
-        return states == [State.VERIFIED] * self.target
+        rows = [story.row for story in self.stories() if story.row.live]
+        return live == {row.contract_id for row in rows if row.state is State.VERIFIED} and len(rows) == len(
+            live
+        )
 
 
 @contextmanager

@@ -421,14 +421,6 @@ def test_a_banned_host_with_the_64_cheapest_machines_does_not_hide_the_rest(sess
     assert len(pool.vast.boxes) == 1
 
 
-def test_a_template_that_never_verifies_is_not_paid_for_over_and_over(sessions: Sessions) -> None:
-    """Failures in a row slow renting down, and four of six let one box at a time be tried."""
-    pool = Controller(sessions, fleet=a_fleet(target=8))
-    pool.vast.stock(an_offer() for _ in range(200))
-    pool.run(3600, every=10)
-    assert len(pool.vast.created) <= 8 + 2 + 2 + 2 + 4
-
-
 def test_a_pool_that_vanishes_at_once_is_replaced_by_one_canary_only(sessions: Sessions) -> None:
     """Vast forgets all for half a minute, as its listings have been seen to."""
     pool = Controller(sessions, fleet=a_fleet(target=8))

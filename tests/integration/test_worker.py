@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from magister import pool as pool_row
+from magister import rows
 from magister.database import Sessions
 from magister.errors import BadKey, IncompleteListing, NoCredit, OfferGone, Transient
 from magister.facts import Route
@@ -299,8 +300,10 @@ def test_no_deadline_fires_after_a_jump_of_the_clock_until_a_listing(pool: Contr
     assert pool.rows(State.CREATED) == [] or pool.rows()[0].state is not State.CREATED
 
 
-def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(sessions: Sessions) -> None:
-    pool = Controller(sessions, fleet=a_fleet(target=5))
+def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(
+    sqlite_sessions: Sessions,
+) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))
     pool.run(3600, every=10)
     assert len(pool.vast.created) <= 5 + 6
@@ -309,8 +312,8 @@ def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(sess
     assert "one box at a time is tried" in condition.what
 
 
-def test_one_worker_that_verifies_ends_the_caution(sessions: Sessions) -> None:
-    pool = Controller(sessions, fleet=a_fleet(target=5))
+def test_one_worker_that_verifies_ends_the_caution(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))
     pool.run(1200, every=10)
     while not pool.rows(State.CREATED):
@@ -319,3 +322,14 @@ def test_one_worker_that_verifies_ends_the_caution(sessions: Sessions) -> None:
     pool.verify_all()
     pool.step(10)
     assert len(pool.vast.boxes) == 5
+
+
+def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool: Controller) -> None:
+    pool.step()
+    pool.restart()
+    pool.run(220)
+    assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
+    with pool.sessions.read() as session:
+        assert rows.outlook(session).failures == 0
+        assert rows.records(session, pool.clock.now, timedelta(days=1)) == {}
+    assert len(pool.vast.boxes) == 3

@@ -241,7 +241,7 @@ SOAKING = settings.get_current_profile_name() == "soak"
 
 TestPool = Pool.TestCase
 TestPool.settings = settings(
-    max_examples=200 if SOAKING else 40,
+    max_examples=200 if SOAKING else 30,
     stateful_step_count=40,
     phases=[Phase.generate],  # shrinking a life of forty events takes minutes; the log of one is readable
 )
