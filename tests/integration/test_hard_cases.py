@@ -122,8 +122,10 @@ def test_a_key_is_recognised_under_the_label_it_was_rented_with(sessions: Sessio
     pool.vast.after("create", Ambiguous("reset"))
     pool.step()
     pool.restart(label_tag="prod")
+    pool.step(5)
+    pool.verify_all()
     pool.run(600)
-    assert len(pool.vast.boxes) == 1
+    assert len(pool.vast.boxes) == len(pool.vast.created) == 1
     assert pool.story(1)[1] == (State.CREATED, Reason.FOUND)
 
 
