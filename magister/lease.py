@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -76,9 +77,12 @@ class AdvisoryLock:
         return self._locked
 
     def release(self) -> None:
-        """Give the lock back by closing its connection."""
-        self._locked = False
+        """Give the lock back, and close its connection."""
+        held, self._locked = self._locked, False
         if self._connection is not None:
+            if held:
+                with suppress(DBAPIError):  # the server frees it with the connection, a moment later
+                    self._connection.execute(text(f"SELECT pg_advisory_unlock({LOOP_LOCK})"))
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

@@ -88,3 +88,37 @@ def test_a_destroyed_box_that_is_seen_again_asks_for_the_loop() -> None:
 def test_a_null_never_overwrites_a_fact() -> None:
     learned = evidence.seen(held(), a_sighting(1, price=None, machine_id=None), NOW, FLEET)
     assert not {"price", "machine_id", "host_id", "gpu_name"} & set(learned)
+
+
+class TestAClockThatWasSetBack:
+    LATER = NOW + timedelta(hours=2)
+
+    def test_what_is_due_later_than_it_can_be_is_due_now(self) -> None:
+        row = held(State.DROPPING, due_at=self.LATER, called_at=self.LATER, judge_from=self.LATER)
+        learned = evidence.turned_back(row, NOW, FLEET)
+        assert (learned["due_at"], learned["called_at"], learned["judge_from"]) == (NOW, NOW, NOW)
+
+    def test_a_grace_is_at_most_a_whole_one(self) -> None:
+        row = held(State.CREATED, judge_from=self.LATER, verify_by=self.LATER)
+        learned = evidence.turned_back(row, NOW, FLEET)
+        assert learned["judge_from"] == NOW + FLEET.create_grace
+        assert learned["verify_by"] == NOW + FLEET.verify_within + FLEET.provisioning_grace
+
+    def test_no_suspicion_outlives_the_time_it_was_counted_in(self) -> None:
+        row = held(absences=1, absent_since=self.LATER, sick_since=self.LATER, looked_at=self.LATER)
+        learned = evidence.turned_back(row, NOW, FLEET)
+        assert (learned["absences"], learned["absent_since"]) == (0, None)
+        assert (learned["sick_since"], learned["looked_at"]) == (NOW, None)
+
+    def test_a_sighting_from_later_is_one_from_now(self) -> None:
+        assert evidence.turned_back(held(last_seen_at=self.LATER), NOW, FLEET)["last_seen_at"] == NOW
+
+    def test_nothing_else_changes(self) -> None:
+        row = held(judge_from=ago(minutes=1))
+        assert evidence.turned_back(row, NOW, FLEET) == {"judge_from": ago(minutes=1)}
+
+
+def test_a_box_seen_after_its_acknowledged_destroy_is_due_again() -> None:
+    row = held(State.DROPPING, destroy_acked=True, called_at=ago(seconds=9), destroys=2)
+    learned = evidence.seen(row, a_sighting(1), NOW, FLEET)
+    assert learned["due_at"] == ago(seconds=9) + FLEET.destroy_waits[1]
