@@ -14,8 +14,8 @@ help: ## list the goals
 
 init: $(INSTALLED) ## create .env and magister.toml from the examples; never overwrites
 	@test -e .env && echo ".env is there already" || (cp .env.example .env && chmod 600 .env && echo "made .env")
-	@test -e magister.toml && echo "magister.toml is there already" || (cp magister.example.toml magister.toml && echo "made magister.toml")
-	@echo "next: fill in both, then $(BIN)/magister check"
+	@test -e magister.toml && echo "magister.toml is there already" || (cp magister.example.toml magister.toml && chmod 600 magister.toml && echo "made magister.toml")
+	@echo "next: fill in either (.env wins), then $(BIN)/magister check"
 
 install: $(INSTALLED) ## install Magister and its tools into .venv
 

@@ -4,15 +4,12 @@ import re
 from datetime import datetime
 
 from magister.actions import Adopt
-from magister.evidence import PROVISIONING
+from magister.evidence import PROVISIONING, STOPPED
 from magister.facts import Adoptable, Fleet, Stranger
 from magister.states import Reason, State
 
 OLDER_LABEL = "magister"
 """The label that the older tool of the same name gives to every box."""
-
-STOPPED = frozenset({"exited", "stopped", "frozen"})
-"""Statuses from which Vast says a box never comes back to running by itself."""
 
 LARGEST_ID = 2**63 - 1
 

@@ -135,9 +135,9 @@ def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:
         cure = "make it, or set database_url"
         return Finding(Grade.FAIL, f"{shown}: there is no folder {file.parent}", cure), False
     try:
-        found, needed = schema.revision(sessions), schema.head()
+        found, needed = schema.require_usable(sessions), schema.head()
     except DatabaseUnusable as error:
-        return Finding(Grade.FAIL, f"{shown}: {error}", "set database_url to one that can be reached"), False
+        return Finding(Grade.FAIL, f"{shown}: {error}", "set database_url to one that can be used"), False
     if found == needed:
         return Finding(Grade.OK, f"{shown}: at revision {found} as needed"), True
     said = "is empty" if found is None else f"is at revision {found}, not {needed}"

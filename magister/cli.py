@@ -33,6 +33,9 @@ class Magister(click.Group):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            code = error.exit_code
         except click.ClickException as error:
             click.echo(f"magister: {_line(error)}", err=True)
             code = error.exit_code

@@ -63,7 +63,7 @@ def _reach(symptoms: Symptoms) -> Iterator[Condition]:
     failing = symptoms.failing.get(Route.LIST)
     if failing is not None and not isinstance(failing.error, BadKey):
         yield Condition(
-            f"no complete listing from Vast since {failing.since:%H:%M:%S} UTC: {failing.error}",
+            f"listings from Vast fail since {failing.since:%H:%M:%S} UTC: {failing.error}",
             "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",
         )
 
@@ -71,7 +71,7 @@ def _reach(symptoms: Symptoms) -> Iterator[Condition]:
 def _credit(symptoms: Symptoms) -> Iterator[Condition]:
     refused = symptoms.renting is not None and isinstance(symptoms.renting.error, NoCredit)
     if refused or (symptoms.credit is not None and symptoms.credit <= 0):
-        left = "" if symptoms.credit is None else f" ({symptoms.credit / 1e6:.2f} USD)"
+        left = "" if symptoms.credit is None else f" ({symptoms.credit / 1e6 + 0.0:.2f} USD)"
         yield Condition(
             f"the Vast account has no credit to rent with{left}",
             "add credit at console.vast.ai; renting goes on by itself",
@@ -120,7 +120,8 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
         return
     yield Condition(
         f"{have} of {fleet.target} instances, and {symptoms.matching or 'no'} offers that could be rented",
-        "raise vast_query.cost_per_hour or loosen [vast_query]; the market is searched again every minute",
+        f"loosen {'[vast_query]' if fleet.max_price is None else '[vast_query], cost_per_hour above all'}; "
+        "the market is searched again by itself",
     )
 
 

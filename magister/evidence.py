@@ -10,6 +10,9 @@ PROVISIONING = frozenset({"created", "loading"})
 
 RUNNING = "running"
 
+STOPPED = frozenset({"exited", "stopped", "frozen"})
+"""Statuses from which Vast says a box never comes back to running by itself."""
+
 
 def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:
     """Return what is learned of `row` from a sighting in an answer that was begun at `begun_at`."""
@@ -24,7 +27,7 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
         intended_status=sighting.intended_status,
         cur_state=sighting.cur_state,
         status_msg=sighting.status_msg,
-        sick_since=None if sighting.actual_status == RUNNING else row.sick_since or begun_at,
+        sick_since=_sick_since(row, sighting, begun_at),
     )
     if row.first_seen_at is None:
         learned["first_seen_at"] = begun_at
@@ -53,6 +56,14 @@ def missing(row: Held, begun_at: datetime) -> Learned:
     return Learned(absences=row.absences + 1)
 
 
+def _sick_since(row: Held, sighting: Sighting, begun_at: datetime) -> datetime | None:
+    """Return since when a box is not running, or since it stopped if it was only out of reach before."""
+    if sighting.actual_status == RUNNING:
+        return None
+    stopped_now = sighting.actual_status in STOPPED and row.actual_status not in STOPPED
+    return begun_at if stopped_now else row.sick_since or begun_at
+
+
 def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
     """Return what of `row` changes when the clock was set back to `to`.
 
@@ -68,6 +79,8 @@ def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
         learned |= Learned(called_at=to, judge_from=to)
     if row.last_seen_at is not None and row.last_seen_at > to:
         learned["last_seen_at"] = to
+    if row.verified_at is not None and row.verified_at > to:
+        learned["verified_at"] = to
     if row.sick_since is not None and row.sick_since > to:
         learned["sick_since"] = to
     if row.looked_at is not None and row.looked_at > to:

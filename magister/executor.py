@@ -127,7 +127,7 @@ class Executor:
                 trouble=None,
             )
             if fresh.state is State.DROPPING:
-                ledger.learn(session, fresh, due_at=None)
+                ledger.learn(session, fresh, due_at=now + self._fleet.destroy_waits[-1])
         return Outcome(action=action, at=now)
 
     def _write_undestroyed(self, row: Held, error: VastError, now: datetime) -> None:

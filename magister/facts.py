@@ -191,6 +191,7 @@ class Learned(TypedDict, total=False):
     status_msg: str | None
     trouble: str | None
     unanswered: int
+    verified_at: datetime | None
     verify_by: datetime | None
 
 
@@ -269,7 +270,9 @@ class View:
     account_at: datetime | None = None
     outlook: Outlook = field(default_factory=Outlook)
     lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
-    heard_at: datetime | None = None  # when a worker last verified
+    canary_at: datetime | None = None  # when the last box was rented whose worker verified
+    arrived_at: datetime | None = None  # when the last complete listing was there
+    set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 
 
 @dataclass(frozen=True, slots=True)

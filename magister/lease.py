@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, func, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from magister.database import Sessions, sqlite_file
@@ -81,7 +81,7 @@ class AdvisoryLock:
         held, self._locked = self._locked, False
         if self._connection is not None:
             if held:
-                with suppress(DBAPIError):  # the server frees it with the connection, a moment later
+                with suppress(SQLAlchemyError):  # the server frees it with the connection, a moment later
                     self._connection.execute(text(f"SELECT pg_advisory_unlock({LOOP_LOCK})"))
             self._connection.invalidate()
             self._connection.close()

@@ -190,7 +190,7 @@ def excuse_waiting(session: Session) -> None:
     A worker that called while nobody was there to hear it has ended for good, and that is no fault of
     its machine or its template.
     """
-    waiting = update(Instance).where(Instance.state.in_((State.REQUESTED, State.CREATED)))
+    waiting = update(Instance).where(Instance.state.in_((State.REQUESTED, State.CREATED)), Instance.sends > 0)
     session.execute(waiting.values(excused=True).execution_options(synchronize_session=False))
 
 
@@ -198,6 +198,8 @@ def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
     """Bring what lies in the future back to `to`, after the clock was set back."""
     for row in rows.held(session, lock=True):
         learn(session, row, **evidence.turned_back(row, to, fleet))
+    ended = update(Instance).where(Instance.destroyed_at > to)
+    session.execute(ended.values(destroyed_at=to).execution_options(synchronize_session=False))
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:

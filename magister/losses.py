@@ -13,8 +13,8 @@ from magister.states import LOSSES, Reason, State
 class Losses:
     """Hold when verified instances were lost lately, those included that are about to be given up.
 
-    `of` is how many were verified before. A worker that verified since makes a loss count no more: it
-    proves that Vast, the network and the coordinator work.
+    `of` is how many were verified before. A worker that verifies in a box rented since then makes a loss
+    count no more: it proves that Vast, the network and the coordinator work.
     """
 
     moments: tuple[datetime, ...]
@@ -39,12 +39,15 @@ def is_loss(action: object) -> bool:
 
 
 def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet, now: datetime) -> Losses:
-    """Count the losses in the history of the window and those that `moves` would make."""
-    after = max(now - fleet.caution.loss_window, view.heard_at or now - fleet.caution.loss_window)
-    ahead = [moment for moment in (_lost_at(move, fleet) for move in moves) if moment > after]
+    """Count the losses in the history of the window, and those that `moves` and listings foretell."""
+    window = now - fleet.caution.loss_window
+    after = max(window, view.canary_at or window)
+    verified = [row for row in held if row.state is State.VERIFIED]
+    foretold = {move.row.id: _lost_at(move, fleet) for move in moves}
+    foretold |= {row.id: row.absent_since or now for row in verified if row.absences >= 2}
+    ahead = [moment for moment in foretold.values() if moment > after]
     behind = [moment for moment in view.lost if moment > after]
-    verified = sum(row.state is State.VERIFIED for row in held)
-    return Losses((*behind, *ahead), verified + len(behind))
+    return Losses((*behind, *ahead), len(verified) + len(behind))
 
 
 def _lost_at(move: Move, fleet: Fleet) -> datetime:

@@ -18,6 +18,8 @@ class Memory:
     """Hold the last listing and search, and since when calls have been failing."""
 
     listed_at: datetime | None = None
+    arrived_at: datetime | None = None
+    set_aside: dict[int, datetime] = field(default_factory=dict)
     list_failures: int = 0
     list_not_before: datetime | None = None
     strangers: tuple[Stranger, ...] = ()
@@ -33,6 +35,7 @@ class Memory:
         match outcome.action:
             case List() if outcome.listing is not None:
                 self.listed_at, self.strangers = outcome.listing.begun_at, outcome.strangers
+                self.arrived_at = outcome.at
                 self.list_failures, self.list_not_before = 0, None
             case List():
                 self.list_failures += 1
@@ -52,10 +55,12 @@ class Memory:
         contract = action.box.sighting.contract_id
         self.strangers = tuple(s for s in self.strangers if s.sighting.contract_id != contract)
 
-    def view(self, state: PoolState) -> View:
+    def view(self, state: PoolState, now: datetime) -> View:
         """Return what the planner may know of this, together with the pool's row."""
         return View(
             listed_at=self.listed_at,
+            arrived_at=self.arrived_at,
+            set_aside=frozenset(row for row, until in self.set_aside.items() if now < until),
             list_failing=self.list_failures > 0,
             strangers=self.strangers,
             listing_wanted_at=state.listing_wanted_at,

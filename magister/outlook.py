@@ -29,6 +29,7 @@ class Verdict:
     """Tell what became of one rental that made a box: its worker verified, or it failed by its own fault."""
 
     at: datetime
+    rented_at: datetime
     verified: bool
 
 
@@ -44,9 +45,9 @@ class Outlook:
         return next((n for n, verdict in enumerate(self.verdicts) if verdict.verified), len(self.verdicts))
 
     @property
-    def heard_at(self) -> datetime | None:
-        """Return when a worker last verified; None = not among the last verdicts."""
-        return next((verdict.at for verdict in self.verdicts if verdict.verified), None)
+    def canary_at(self) -> datetime | None:
+        """Return when the youngest box was rented whose worker verified; None = not among the last."""
+        return max((verdict.rented_at for verdict in self.verdicts if verdict.verified), default=None)
 
     def tripped(self, caution: Caution) -> bool:
         """Say whether the breaker is open; one worker that verifies closes it."""

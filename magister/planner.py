@@ -5,15 +5,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
-from magister.adoption import STOPPED, adopt, adoptable
-from magister.evidence import PROVISIONING, RUNNING
+from magister.adoption import adopt, adoptable
+from magister.evidence import PROVISIONING, RUNNING, STOPPED
 from magister.facts import Fleet, Held, View
-from magister.losses import is_loss, losses
+from magister.losses import Losses, is_loss, losses
 from magister.offers import candidates
-from magister.states import Reason, State
+from magister.states import LOSSES, Reason, State
 
-STALE_AFTER = 5
-"""After so many polls without a listing the last one is no longer believed."""
+STALE_POLLS = 5
+STALE_AT_LEAST = timedelta(seconds=60)
+"""After so many polls, and so long, without a listing the last one is no longer believed."""
 
 INTENT_LASTS = timedelta(minutes=15)
 """How long an offer that could not be asked for is believed to stand at its price."""
@@ -23,11 +24,13 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     """Decide what to do at `now`, and when to decide again if nothing else happens before."""
     sighted = _sighted(fleet, view, now)
     actions: list[Action] = []
-    for row in sorted(held, key=_longest_untried):
+    for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
         action = _for_row(row, fleet, view, now, sighted=sighted)
         if action is not None:
             actions.append(action)
-    actions, held_back = _hold_back(actions, held, fleet, view, now)
+    moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
+    found = losses(moves, held, view, fleet, now)
+    actions, held_back = _hold_back(actions, held, found, fleet, now)
     if sighted:
         adoptions = tuple(_adoptions(fleet, view, now))
         actions += adoptions
@@ -37,7 +40,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         given_up = tuple(_surplus(fleet, rest))
         actions += given_up
         if not adoptions and not given_up:
-            actions += _fill(fleet, held, rest, view, now)
+            actions += _fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
 
@@ -46,21 +49,27 @@ def _sighted(fleet: Fleet, view: View, now: datetime) -> bool:
     """Say whether the last listing may be judged by: a process that was frozen wakes with an old one."""
     if view.listed_at is None or view.list_failing:
         return False
-    return now - view.listed_at < STALE_AFTER * fleet.listing_every
+    arrived_at = view.arrived_at or view.listed_at
+    return now - arrived_at < max(STALE_POLLS * fleet.listing_every, STALE_AT_LEAST)
 
 
 def _hold_back(
-    actions: list[Action], held: tuple[Held, ...], fleet: Fleet, view: View, now: datetime
+    actions: list[Action], held: tuple[Held, ...], found: Losses, fleet: Fleet, now: datetime
 ) -> tuple[list[Action], list[Move]]:
     """Hold the giving up of verified instances while too many of them are lost at once, but for a canary."""
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
-    found = losses(moves, held, view, fleet, now)
     if not moves or not found.tripped(fleet):
         return actions, []
-    waiting = any(row.state in {State.REQUESTED, State.CREATED} for row in held)
+    waiting = shortage(fleet, held) > 0 or any(_awaits_canary(row) for row in held)
     canary = moves[:1] if now >= found.canary_from(fleet) and not waiting else []
     kept_back = [move for move in moves if move not in canary]
     return [action for action in actions if action not in kept_back], kept_back
+
+
+def _awaits_canary(row: Held) -> bool:
+    """Say whether a row is the canary, or the one that has to be gone before the canary can be rented."""
+    going = row.state is State.DROPPING and row.reason in LOSSES
+    return going or row.state in {State.REQUESTED, State.CREATED}
 
 
 def _longest_untried(row: Held) -> tuple[float, int]:
@@ -173,7 +182,7 @@ def _dropping(row: Held, fleet: Fleet, now: datetime, *, sighted: bool) -> Actio
             return _look(row, contract, fleet, now)
         why = f"{row.absences} complete listings and a look by id lack contract {contract}"
         return Move(row, State.DESTROYED, Reason.PROVED_GONE, why)
-    if row.due_at is None or now < row.due_at:
+    if row.destroys and (row.due_at is None or now < row.due_at):
         return None
     return Destroy(row, contract, f"it is to go: {row.reason}")
 
@@ -231,11 +240,14 @@ def rent_from(fleet: Fleet, view: View) -> datetime | None:
     return max((hold for hold in holds if hold is not None), default=None)
 
 
-def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime) -> int:
-    """Count the instances that may be rented now: fewer than are short while rentals fail."""
+def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime, *, tripped: bool = False) -> int:
+    """Count the instances that may be rented now: fewer than are short while rentals fail.
+
+    `tripped` = too many verified ones are lost at once, so that one canary at a time is tried.
+    """
     rows = list(held)
     short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, fleet.caution, now)
-    if losses((), rows, view, fleet, now).tripped(fleet):
+    if tripped:
         bound = 1
     if bound is None:
         return short
@@ -244,7 +256,13 @@ def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime) -> in
 
 
 def _fill(
-    fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], view: View, now: datetime
+    fleet: Fleet,
+    held: tuple[Held, ...],
+    rest: tuple[Held, ...],
+    view: View,
+    now: datetime,
+    *,
+    tripped: bool,
 ) -> Iterator[Action]:
     """Send what stands unsent, then rent what is short from the best offers."""
     held_until = rent_from(fleet, view)
@@ -255,7 +273,7 @@ def _fill(
     for row in rest:
         if row.unsent and (row.due_at is None or row.due_at <= now):
             yield Send(row, f"its intent stands unsent: {why}")
-    short = allowed(fleet, held, view, now)
+    short = allowed(fleet, held, view, now, tripped=tripped)
     if short == 0:
         return
     fresh = view.searched_at is not None and now < view.searched_at + fleet.search_every

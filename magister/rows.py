@@ -55,8 +55,14 @@ def known_boxes(session: Session, contracts: Iterable[int], keys: Iterable[str])
 def anything_due(session: Session, since: datetime, now: datetime) -> bool:
     """Say whether a row became due after `since`, or somebody wants a listing: one look at small indexes."""
     due = exists().where(Instance.due_at > since, Instance.due_at <= now)
+    dropped = exists().where(
+        Instance.id.in_(live_ids()),
+        Instance.state == State.DROPPING,
+        Instance.destroys == 0,
+        Instance.contract_id.is_not(None),
+    )  # whatever the clock of the host says that heard the drop
     wanted = exists().where(Pool.listing_wanted_at.is_not(None))
-    return bool(session.scalar(select(or_(due, wanted))))
+    return bool(session.scalar(select(or_(due, dropped, wanted))))
 
 
 def recent_offers(session: Session, now: datetime, within: timedelta) -> frozenset[int]:
@@ -111,14 +117,18 @@ def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, 
     """Return when verified instances were given up lately although nobody had asked for it."""
     query = select(Transition.at).where(
         Transition.at > now - within,
+        Transition.at <= now,
         Transition.from_state == State.VERIFIED,
         Transition.reason.in_(LOSSES),
     )
     return tuple(session.scalars(query))
 
 
-def outlook(session: Session) -> Outlook:
-    """Return what became of the last rentals: verified, or failed by their own fault before that."""
+def outlook(session: Session, now: datetime) -> Outlook:
+    """Return what became of the last rentals: verified, or failed by their own fault before that.
+
+    A moment after `now`, which a clock that was ahead has written, counts as long past.
+    """
     failed = and_(
         Transition.from_state.in_((State.REQUESTED, State.CREATED)),
         Transition.reason.in_(DUDS),
@@ -126,14 +136,23 @@ def outlook(session: Session) -> Outlook:
     )
     verified = and_(Transition.to_state == State.VERIFIED, Transition.reason == Reason.CALLED)
     query = (
-        select(Transition.at, Transition.to_state)
+        select(Transition.at, Instance.requested_at, Transition.to_state)
         .join(Instance, Instance.id == Transition.instance_id)
         .where(or_(verified, failed))
         .order_by(Transition.id.desc())
         .limit(VERDICTS)
     )
     told = session.execute(query)
-    return Outlook(tuple(Verdict(at, verified=state is State.VERIFIED) for at, state in told))
+    return Outlook(
+        tuple(
+            Verdict(_past(at, now), _past(rented_at, now), verified=state is State.VERIFIED)
+            for at, rented_at, state in told
+        )
+    )
+
+
+def _past(moment: datetime, now: datetime) -> datetime:
+    return moment if moment <= now else now - timedelta(days=1)
 
 
 def by_offer(session: Session, offer_id: int) -> tuple[Held, ...]:

@@ -37,6 +37,15 @@ def revision(sessions: Sessions) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def require_usable(sessions: Sessions) -> str | None:
+    """Return the revision, None = empty; raise DatabaseUnusable if `migrate` would."""
+    found = revision(sessions)
+    _require_known(found)
+    if found == head():
+        probe_write(sessions)
+    return found
+
+
 def head() -> str | None:
     """Return the revision this version of Magister works with."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
@@ -50,13 +59,9 @@ def migrate(sessions: Sessions) -> bool:
     """
     found = revision(sessions)
     if found == head():
-        _probe_write(sessions)
+        probe_write(sessions)
         return False
-    if found is not None and not _known(found):
-        raise DatabaseUnusable(
-            f"the database is from a newer Magister (revision {found}, newest known {head()}): "
-            "run that version, or restore a backup"
-        )
+    _require_known(found)
     _change(sessions, "head")
     return True
 
@@ -84,11 +89,16 @@ def _change(sessions: Sessions, to: str) -> None:
             plain.connection.cursor().execute("PRAGMA foreign_keys=ON")
 
 
-def _known(found: str) -> bool:
+def _require_known(found: str | None) -> None:
+    """Raise DatabaseUnusable for a revision that only a newer Magister can have made."""
     try:
-        return ScriptDirectory.from_config(alembic_config()).get_revision(found) is not None
-    except CommandError:
-        return False
+        if found is not None:
+            ScriptDirectory.from_config(alembic_config()).get_revision(found)
+    except CommandError as error:
+        raise DatabaseUnusable(
+            f"the database is from a newer Magister (revision {found}, newest known {head()}): "
+            "run that version, or restore a backup"
+        ) from error
 
 
 def require_current(sessions: Sessions) -> None:
@@ -96,13 +106,14 @@ def require_current(sessions: Sessions) -> None:
     found = revision(sessions)
     if found is None:
         raise DatabaseUnusable("the database is empty: run `magister migrate` first")
+    _require_known(found)
     if found != head():
         raise DatabaseUnusable(
             f"the database is at revision {found}, this Magister needs {head()}: run `magister migrate`"
         )
 
 
-def _probe_write(sessions: Sessions) -> None:
+def probe_write(sessions: Sessions) -> None:
     """Find out now, and not at the first rental, that the database cannot be written."""
     with plain_words(), sessions.write() as session:
         session.connection().exec_driver_sql("UPDATE pool SET id = id WHERE id = 1")

@@ -30,10 +30,12 @@ def serve(config: Path | None, *, parent: int | None = None) -> int:
             return max(code, 1)  # a signal counts as a failure
         log.info(_greeting(settings))
         descriptor = listener.fileno()
-        return children.keep(
+        code = children.keep(
             Role("web", ("web", "--fd", str(descriptor), *same), (descriptor,)),
             Role("worker", ("worker", *same)),
         )
+        log.info("serve.ended", code=code, why="the rented boxes go on, and the next start takes them over")
+        return code
 
 
 def _greeting(settings: Settings) -> str:

@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     )
     api_token: Token = Field(
         default=None,
-        description="Secret that guards the operator's API and signs drop addresses, 16 characters or more.",
+        description="Secret, 16 characters or more, that signs drop addresses; what only shows stays open.",
         examples=[""],
     )
     vast_query: VastQuery = VastQuery()

@@ -8,7 +8,7 @@ import click
 
 from magister import signals
 from magister.errors import PortTaken, Unusable
-from magister.simulator.plan import MarketPlan
+from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from magister.simulator.simulation import DEFAULT_KEY
 
@@ -72,6 +72,11 @@ def exports(server: SimulatorServer) -> tuple[str, ...]:
     return (
         f"export VAST_API_URL={server.url}",
         f"export VAST_API_KEY={server.options.api_key}",
+        f"export VAST_TEMPLATE_HASH={next(iter(server.options.plan.templates), KNOWN_TEMPLATE)}",
+        "export THIS_MAGISTER_ADDR=http://127.0.0.1",
+        "export HIEROPHANT_IP=127.0.0.1",
+        f"export HIEROPHANT_HTTP_PORT={server.hierophant_url.rpartition(':')[2]}",
+        "export NUMBER_INSTANCES=3",
     )
 
 

@@ -26,6 +26,9 @@ log = structlog.get_logger("magister.worker")
 DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError)
 """What concerns no row in particular, and passes by itself: a lock, a restart, a broken connection."""
 
+DOWN_AFTER = 10.0
+"""Seconds without a heartbeat after which the whole service is held to have been down."""
+
 ROUNDS = 16
 """Plans in one step at most: each but the last followed a move that changed the rows."""
 
@@ -87,6 +90,7 @@ class Worker:
         self._era = 0  # grows when what was observed before must not be believed any more
         self._outcomes: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
         self._fence: int | None = None
+        self._standing_by = False
         self._last: tuple[datetime, float] | None = None
         self._pool: pool.PoolState | None = None
         self._beaten_at: datetime | None = None
@@ -118,9 +122,8 @@ class Worker:
         if self._fence != self._lease.fence:
             self._forget()
             self._turn_back(now)
-            with self._sessions.write() as session:
-                ledger.excuse_waiting(session)
-            self._fence = self._lease.fence
+            self._excuse(now)
+            self._fence, self._standing_by = self._lease.fence, False
             log.info("loop.acting", fence=self._fence)
         elif self._last is not None:
             jump = (now - self._last[0]).total_seconds() - (mono - self._last[1])
@@ -129,6 +132,17 @@ class Worker:
                 self._forget()
                 self._turn_back(now)
         self._last = (now, mono)
+
+    def _excuse(self, now: datetime) -> None:
+        """Excuse the boxes whose workers may have called while the service was down.
+
+        A loop that is back within seconds was not missed; were that excused as well, restarts would
+        switch off the caution about a template that never works.
+        """
+        with self._sessions.write() as session:
+            beaten = pool.read(session).heartbeat_at
+            if beaten is not None and abs((now - beaten).total_seconds()) > DOWN_AFTER:
+                ledger.excuse_waiting(session)
 
     def _turn_back(self, now: datetime) -> None:
         """Let no moment stand that only a clock which was ahead can have written."""
@@ -145,22 +159,25 @@ class Worker:
             log.warning("loop.lease_lost", fence=self._fence)
             self._fence = None
             self._forget()
+        if not self._standing_by:
+            log.info("loop.standing_by", why="another loop acts; this one takes over when it ends")
+        self._standing_by = True
 
     def _observe(self, now: datetime) -> tuple[tuple[Held, ...], View]:
         """Read the rows, and of the rest only what is needed when instances are short."""
         with self._sessions.read() as session:
             held = rows.held(session)
             self._pool = pool.read(session)
-            view = self._memory.view(self._pool)
+            view = self._memory.view(self._pool, now)
             short = shortage(self._fleet, held) > 0
             if short or any(row.absences or row.sick_since for row in held):
-                outlook = rows.outlook(session)
+                outlook = rows.outlook(session, now)
                 window = self._fleet.caution.loss_window
                 view = replace(
                     view,
                     outlook=outlook,
                     lost=rows.lost(session, now, window),
-                    heard_at=outlook.heard_at,
+                    canary_at=outlook.canary_at,
                 )
             if short:
                 view = replace(
@@ -236,6 +253,8 @@ class Worker:
     def _set_aside(self, action: Action, error: Exception) -> None:
         """Record an error that one row, offer or box causes, and go on without it for a while."""
         log.error("action.failed", exc_info=error, **fields_of(action))
+        if isinstance(action, Move):  # calls are pushed back by their row
+            self._memory.set_aside[action.row.id] = self._clock.wall() + timedelta(minutes=1)
         if isinstance(action, Send | Destroy | Look | Move):
             try:
                 self._executor.hold_back(action.row, error, self._clock.wall())

@@ -326,10 +326,37 @@ def test_one_worker_that_verifies_ends_the_caution(sqlite_sessions: Sessions) ->
 
 def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool: Controller) -> None:
     pool.step()
+    pool.clock.advance(30)
     pool.restart()
     pool.run(220)
     assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
     with pool.sessions.read() as session:
-        assert rows.outlook(session).failures == 0
+        assert rows.outlook(session, pool.clock.now).failures == 0
         assert rows.records(session, pool.clock.now, timedelta(days=1)) == {}
     assert len(pool.vast.boxes) == 3
+
+
+def test_a_loop_that_is_back_within_seconds_excuses_nothing(pool: Controller) -> None:
+    pool.step()
+    pool.clock.advance(3)
+    pool.restart()
+    pool.run(190)
+    with pool.sessions.read() as session:
+        assert rows.outlook(session, pool.clock.now).failures == 3
+
+
+def test_a_mass_loss_that_is_real_is_made_good_after_one_canary(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=6))
+    pool.vast.stock(an_offer() for _ in range(30))
+    pool.filled()
+    for contract in list(pool.vast.boxes):
+        pool.vast.change(contract, actual_status="exited")
+    pool.run(100, every=10)
+    assert len(pool.vast.created) == 6
+    pool.run(90, every=10)
+    assert len(pool.vast.created) == 7
+    for _ in range(12):
+        pool.verify_all()
+        pool.step(10)
+    assert len(pool.rows(State.VERIFIED)) == 6
+    assert len(pool.vast.created) == 12

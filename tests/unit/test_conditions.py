@@ -36,7 +36,7 @@ def test_a_key_that_vast_does_not_know(route: Route) -> None:
 
 def test_vast_that_does_not_answer_since_when() -> None:
     failing = {Route.LIST: Failing(ago(minutes=3), Transient("503 from Vast"))}
-    assert told(failing=failing) == ["no complete listing from Vast since 11:57:00 UTC: 503 from Vast"]
+    assert told(failing=failing) == ["listings from Vast fail since 11:57:00 UTC: 503 from Vast"]
 
 
 def test_a_search_that_fails_once_is_no_condition() -> None:

@@ -51,7 +51,7 @@ def test_while_the_canary_is_awaited_the_others_wait() -> None:
 
 def test_a_worker_that_verifies_since_proves_that_the_rest_is_really_lost() -> None:
     rows = [gone(seconds=121) for _ in range(4)]
-    assert decided(*rows, heard_at=ago(seconds=60)) == (rows, 0)
+    assert decided(*rows, canary_at=ago(seconds=60)) == (rows, 0)
 
 
 def test_after_the_window_the_losses_are_believed() -> None:
@@ -67,3 +67,20 @@ def test_what_was_asked_for_is_not_held_back() -> None:
 def test_boxes_that_stopped_all_at_once_are_held_back_as_well() -> None:
     rows = [held(actual_status="exited", sick_since=ago(seconds=5)) for _ in range(4)]
     assert decided(*rows) == ([], 4)
+
+
+def test_losses_are_foreseen_before_a_look_has_proved_them() -> None:
+    suspected = [held(absences=2, absent_since=ago(seconds=6)) for _ in range(3)]
+    assert decided(gone(), *suspected) == ([], 1)
+
+
+def test_no_second_one_is_replaced_before_the_first_has_a_successor() -> None:
+    going = held(State.DROPPING, reason=Reason.EXITED, destroys=1, due_at=NOW + timedelta(minutes=1))
+    assert decided(going, *[gone(seconds=121) for _ in range(3)]) == ([], 3)
+    planned = plan(a_fleet(target=4), tuple(gone(seconds=121) for _ in range(3)), a_view(), NOW)
+    assert len(planned.held_back) == 3, "the place of the first is still empty"
+
+
+def test_a_worker_that_had_been_rented_before_the_loss_proves_nothing() -> None:
+    rows = [gone(seconds=60) for _ in range(4)]
+    assert decided(*rows, canary_at=ago(seconds=61)) == ([], 4)

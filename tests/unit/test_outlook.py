@@ -12,7 +12,9 @@ USUAL = Caution()
 
 def outlook(told: str, *, minutes_ago: float = 0) -> Outlook:
     """Read verdicts from a text, the newest first: v = verified, x = failed."""
-    return Outlook(tuple(Verdict(ago(minutes=minutes_ago + n), word == "v") for n, word in enumerate(told)))
+    return Outlook(
+        tuple(Verdict(ago(minutes=minutes_ago + n), ago(hours=1), word == "v") for n, word in enumerate(told))
+    )
 
 
 @pytest.mark.parametrize(

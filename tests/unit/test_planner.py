@@ -148,12 +148,17 @@ class TestDropping:
         row = held(State.DROPPING, due_at=NOW)
         assert [type(a) for a in decide(row)] == [Destroy]
 
+    def test_one_never_tried_is_due_whatever_the_clock_says_that_heard_the_drop(self) -> None:
+        row = held(State.DROPPING, due_at=NOW + timedelta(seconds=10))
+        assert [type(a) for a in decide(row)] == [Destroy]
+
     def test_it_is_not_destroyed_before(self) -> None:
-        row = held(State.DROPPING, due_at=NOW + timedelta(seconds=2))
+        row = held(State.DROPPING, destroys=1, due_at=NOW + timedelta(seconds=2))
         assert decide(row) == ()
 
     def test_an_acknowledged_destroy_is_not_repeated_but_listed(self) -> None:
-        row = held(State.DROPPING, destroy_acked=True, called_at=NOW, last_seen_at=ago(seconds=9))
+        later = NOW + timedelta(minutes=5)
+        row = held(State.DROPPING, destroys=1, destroy_acked=True, called_at=NOW, due_at=later)
         assert [type(a) for a in decide(row, view=a_view(listed_at=ago(seconds=2)))] == [List]
 
     def test_a_box_seen_after_its_destroy_is_destroyed_again(self) -> None:
