@@ -8,8 +8,9 @@ from magister.conditions import Failing, Symptoms
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
+from magister.listings import listing_retry
 from magister.offers import candidates
-from magister.planner import allowed, listing_retry
+from magister.planner import allowed
 from magister.pool import PoolState
 
 

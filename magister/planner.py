@@ -8,13 +8,10 @@ from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, M
 from magister.adoption import adopt, adoptable
 from magister.evidence import PROVISIONING, RUNNING, STOPPED
 from magister.facts import Fleet, Held, View
+from magister.listings import listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses
 from magister.offers import candidates
 from magister.states import LOSSES, Reason, State
-
-STALE_POLLS = 5
-STALE_AT_LEAST = timedelta(seconds=60)
-"""After so many polls, and so long, without a listing the last one is no longer believed."""
 
 INTENT_LASTS = timedelta(minutes=15)
 """How long an offer that could not be asked for is believed to stand at its price."""
@@ -22,7 +19,7 @@ INTENT_LASTS = timedelta(minutes=15)
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
     """Decide what to do at `now`, and when to decide again if nothing else happens before."""
-    sighted = _sighted(fleet, view, now)
+    sighted = sighted_by(fleet, view, now)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
         action = _for_row(row, fleet, view, now, sighted=sighted)
@@ -43,14 +40,6 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions += _fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
-
-
-def _sighted(fleet: Fleet, view: View, now: datetime) -> bool:
-    """Say whether the last listing may be judged by: a process that was frozen wakes with an old one."""
-    if view.listed_at is None or view.list_failing:
-        return False
-    arrived_at = view.arrived_at or view.listed_at
-    return now - arrived_at < max(STALE_POLLS * fleet.listing_every, STALE_AT_LEAST)
 
 
 def _hold_back(
@@ -291,58 +280,16 @@ def _fill(
 
 
 def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Iterator[Action]:
-    due, why = _listing_due(fleet, held, view, now)
+    due, why = listing_due(fleet, held, view, now)
     if due <= now and (view.list_not_before is None or now >= view.list_not_before):
         yield List(why)
     if view.account_at is None or now >= view.account_at + fleet.account_every:
         yield CheckAccount("the credit decides whether anything can be rented")
 
 
-def _listing_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> tuple[datetime, str]:
-    """Say when the next listing is due and why: the poll, a question of somebody's, or a suspicion."""
-    last = view.listed_at
-    if last is None:
-        return now, "no complete listing yet"
-    due, why = last + fleet.listing_every, "the poll"
-    if view.listing_wanted_at is not None:
-        due, why = min(due, now), "it was asked for"
-    for row in held:
-        moment = _proof_due(row, last, fleet)
-        if moment is not None and moment < due:
-            due, why = moment, f"instance {row.id} waits for proof"
-    return due, why
-
-
-def _proof_due(row: Held, last: datetime, fleet: Fleet) -> datetime | None:
-    """Say when a listing would settle a row; None = the poll is soon enough.
-
-    A new box is looked for until a listing shows it: one that none has shown may be judged gone only
-    after the long grace, and until then a drop would keep its slot.
-    """
-    if row.absences == 1 and row.absent_since is not None:
-        return row.absent_since + fleet.recheck_after
-    if row.absences:
-        return None
-    if row.state is State.DROPPING and row.destroy_acked and row.called_at is not None:
-        return _soon_after(row.called_at, last, fleet)
-    if row.contract_id is not None and row.first_seen_at is None and row.created_at is not None:
-        return _soon_after(row.created_at, last, fleet)
-    if row.doubted_at is not None and row.contract_id is None:
-        judged = row.judge_from if row.judge_from is not None and last < row.judge_from else None
-        return _soon_after(row.doubted_at, last, fleet) or judged
-    return None
-
-
-def _soon_after(moment: datetime, last: datetime, fleet: Fleet) -> datetime | None:
-    """Say when to list after `moment`: at once, then every recheck for a dozen times, then at the poll."""
-    if last < moment:
-        return moment
-    return last + fleet.recheck_after if last < moment + 12 * fleet.recheck_after else None
-
-
 def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> datetime | None:
     """Return the earliest moment after `now` at which time alone changes the plan."""
-    moments = [_listing_due(fleet, held, view, now)[0]]
+    moments = [listing_due(fleet, held, view, now)[0]]
     if view.list_not_before is not None:
         moments[0] = max(moments[0], view.list_not_before)
     if view.account_at is not None:
@@ -364,8 +311,3 @@ def _deadlines(row: Held, fleet: Fleet) -> tuple[datetime | None, ...]:
         row.verify_by if row.state is State.CREATED else None,
         sick if row.state is State.VERIFIED else None,
     )
-
-
-def listing_retry(failures: int, *, backoff: timedelta) -> timedelta:
-    """Return how long to wait after `failures` listings in a row that proved nothing."""
-    return min(backoff * max(failures, 1), 6 * backoff)

@@ -6,7 +6,8 @@ import pytest
 
 from magister.actions import Action, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
 from magister.facts import Fleet, Held, Stranger, View
-from magister.planner import listing_retry, plan, shortage
+from magister.listings import listing_retry
+from magister.planner import plan, shortage
 from magister.states import Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_sighting, a_view, ago, an_offer, held
 
