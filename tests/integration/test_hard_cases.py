@@ -523,3 +523,22 @@ def test_a_holder_frozen_within_a_transaction_is_succeeded(postgres_sessions: Se
             with suppress(DBAPIError):
                 taken = second.hold(datetime.now(UTC))
     assert taken
+
+
+def test_a_move_that_fails_is_pushed_back(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.step()
+    real, tries = ledger.move, []
+
+    def move(session: Any, row: Any, to: State, *rest: Any, **facts: Any) -> None:
+        if to is State.DROPPING:
+            tries.append(pool.clock.now)
+            raise ValueError("a bad row")
+        real(session, row, to, *rest, **facts)
+
+    monkeypatch.setattr(ledger, "move", move)
+    pool.run(180)
+    tries.clear()
+    pool.run(60)
+    assert len(tries) <= 2
