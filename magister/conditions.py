@@ -109,7 +109,7 @@ def _losses(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
         yield Condition(
             f"{symptoms.held_back} verified instances look lost at once: they are kept, and replaced one "
             "at a time to see",
-            "look whether Vast or the network is in trouble; the caution ends when a worker verifies, when "
+            "look whether Vast or the network is in trouble; it ends when a replacement verifies, when "
             f"they are seen again, or {minutes:g} min after the last loss",
         )
 

@@ -24,10 +24,6 @@ class Losses:
         """Say whether the breaker is open: then one canary at a time is tried, and the rest wait."""
         return len(self.moments) > max(1.0, fleet.caution.loss_share * self.of)
 
-    def closes_at(self, fleet: Fleet) -> datetime:
-        """Return when the breaker closes by itself if nothing more is lost."""
-        return max(self.moments) + fleet.caution.loss_window
-
     def canary_from(self, fleet: Fleet) -> datetime:
         """Return when the first canary may be tried: what passes in a moment shall cost nothing."""
         return min(self.moments) + fleet.caution.canary_after

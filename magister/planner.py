@@ -27,7 +27,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions.append(action)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
-    actions, held_back = _hold_back(actions, held, found, fleet, now)
+    actions, held_back = _hold_back(actions, moves, held, found, fleet, now)
     if sighted:
         adoptions = tuple(_adoptions(fleet, view, now))
         actions += adoptions
@@ -43,10 +43,14 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
 
 
 def _hold_back(
-    actions: list[Action], held: tuple[Held, ...], found: Losses, fleet: Fleet, now: datetime
+    actions: list[Action],
+    moves: list[Move],
+    held: tuple[Held, ...],
+    found: Losses,
+    fleet: Fleet,
+    now: datetime,
 ) -> tuple[list[Action], list[Move]]:
-    """Hold the giving up of verified instances while too many of them are lost at once, but for a canary."""
-    moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
+    """Hold the `moves` that give up verified instances while too many are lost at once, but for a canary."""
     if not moves or not found.tripped(fleet):
         return actions, []
     waiting = shortage(fleet, held) > 0 or any(_awaits_canary(row) for row in held)
