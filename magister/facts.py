@@ -291,3 +291,16 @@ class Adoptable:
     offer_id: int
     key: str | None  # None = a box of the older tool, which gets a new key
     mac_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Hold whom Hierophant listed, by drop endpoint; a worker without one is in neither list.
+
+    The dead were read before the living, so whoever is among the dead alone has not come back.
+    """
+
+    begun_at: datetime
+    living: frozenset[str]
+    dead: Mapping[str, int]  # how many entries of the list of the dead bear each endpoint
+    unread: int = 0  # entries that could not be read: any worker may be among them

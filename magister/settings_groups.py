@@ -1,4 +1,4 @@
-"""The settings of the search at Vast and of Magister's own pace, judgement and web side, a class a table."""
+"""The settings of the search at Vast and of Magister's own pace, judgement and company, a class a table."""
 
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from magister.settings_types import (
     Many,
     ModelNames,
     Share,
+    Url,
     Wait,
     Waits,
 )
@@ -241,6 +242,23 @@ class Lease(Group):
         if lease is not None and value >= lease / 2:
             raise ValueError(f"must be less than half of lease.lease_secs = {lease:g}")
         return value
+
+
+class Hierophant(Group):
+    """Say whether and how the coordinator is asked which workers it knows."""
+
+    poll_secs: Interval = Field(
+        default=0, description="How often Hierophant is asked for its workers, seconds; 0 = never."
+    )
+    url: Annotated[Url | None, Allowed("http(s)://host[:port][/path] without credentials or query")] = Field(
+        default=None,
+        description="Where Magister reaches Hierophant; unset = where workers do, by HTTP.",
+        examples=["http://10.0.0.8:9010"],
+    )
+    grace_secs: Interval = Field(
+        default=600,
+        description="How long Hierophant may miss a verified worker before it is held to be lost, seconds.",
+    )
 
 
 class Web(Group):

@@ -14,7 +14,7 @@ from flask import Flask, Response
 
 from magister.simulator.clock import Clock
 from magister.simulator.contemplants import Crew
-from magister.simulator.hierophant import Hierophant, json_response
+from magister.simulator.hierophant import Hierophant
 from magister.simulator.listener import Listener
 from magister.simulator.market import Market
 from magister.simulator.plan import MarketPlan
@@ -157,11 +157,12 @@ def _assemble(options: SimulatorOptions) -> Simulation:
 
 def _hierophant_app(sim: Simulation) -> Flask:
     app = Flask("magister.simulator.hierophant", static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # a cut is the server's to see
 
     def view(index: int) -> Callable[[], Response]:
         def lists() -> Response:
             with sim.lock:
-                return json_response(sim.hierophant.lists(sim.advance())[index])
+                return sim.hierophant.answer(index, sim.advance())
 
         return lists
 

@@ -1,0 +1,60 @@
+"""A drop endpoint says which offer it stands for, if it is ours."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magister import onstart
+from magister.endpoints import offer_of
+from magister.settings import Settings
+from magister.settings_types import LARGEST_ID
+
+PREFIX = "http://magister.example:8555/drop/"
+
+
+@given(
+    offer_id=st.integers(1, LARGEST_ID), mac=st.none() | st.text("0123456789abcdef", min_size=1, max_size=32)
+)
+def test_the_endpoint_that_a_worker_is_given_is_read_back(offer_id: int, mac: str | None) -> None:
+    settings = Settings.model_construct(this_magister_addr="http://magister.example:8555")
+    assert offer_of(onstart.drop_url(settings, offer_id, mac), PREFIX) == (offer_id, mac)
+
+
+@pytest.mark.parametrize(
+    ("rest", "mac"),
+    [
+        ("?key=ab12&beat=1", "ab12"),
+        ("?beat=1&key=ab12", "ab12"),
+        ("?beat=1", None),
+        ("?key=", None),
+        ("?", None),
+    ],
+)
+def test_the_mac_is_found_among_other_parameters(rest: str, mac: str | None) -> None:
+    assert offer_of(f"{PREFIX}7{rest}", PREFIX) == (7, mac)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        PREFIX,
+        "http://other.example:8555/drop/7",
+        "https://magister.example:8555/drop/7",
+        f"x{PREFIX}7",
+        f"{PREFIX}0",
+        f"{PREFIX}-7",
+        f"{PREFIX}+7",
+        f"{PREFIX}7/",
+        f"{PREFIX}7/8",
+        f"{PREFIX}7#8",
+        f"{PREFIX} 7",
+        f"{PREFIX}\N{ARABIC-INDIC DIGIT SEVEN}",
+        f"{PREFIX}{LARGEST_ID + 1}",
+        f"{PREFIX}{'9' * 100_000}",
+        "7",
+    ],
+    ids=lambda endpoint: repr(endpoint[-30:]),
+)
+def test_whatever_else_is_not_ours(endpoint: str) -> None:
+    assert offer_of(endpoint, PREFIX) is None
