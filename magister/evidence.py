@@ -83,6 +83,12 @@ def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
         learned["verified_at"] = to
     if row.sick_since is not None and row.sick_since > to:
         learned["sick_since"] = to
+    if row.beaten_at is not None and row.beaten_at > to:
+        learned["beaten_at"] = to
+    if row.off_roster_since is not None and row.off_roster_since > to:
+        learned["off_roster_since"] = to
+    if row.on_roster_at is not None and row.on_roster_at > to:
+        learned["on_roster_at"] = to
     if row.looked_at is not None and row.looked_at > to:
         learned["looked_at"] = None
     if row.absent_since is not None and row.absent_since > to:

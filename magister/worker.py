@@ -9,17 +9,34 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from magister import ledger, pool, rows
-from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
+from magister.actions import (
+    Action,
+    Adopt,
+    Call,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    Plan,
+    Rent,
+    Search,
+    Send,
+)
 from magister.conditions import conditions
 from magister.database import Sessions
 from magister.errors import LeaseLost, Stale, Stopping, Transient
 from magister.executor import Executor, Outcome
 from magister.facts import Condition, Fleet, Held, Route, View
+from magister.judgement import suspicious
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.memory import Memory, fields_of, route_of
-from magister.planner import plan, shortage
+from magister.planner import plan
+from magister.quarantine import quarantines
 from magister.renting import HOLD_CAP
+from magister.shortage import shortage
 
 log = structlog.get_logger("magister.worker")
 
@@ -41,7 +58,6 @@ class Rhythm:
     clock_jump: float = 5.0
     heartbeat: float = 5.0
     backoff: timedelta = timedelta(seconds=10)
-    failure_memory: timedelta = timedelta(days=1)
     offer_reuse: timedelta = timedelta(days=1)
 
 
@@ -170,20 +186,17 @@ class Worker:
             self._pool = pool.read(session)
             view = self._memory.view(self._pool, now)
             short = shortage(self._fleet, held) > 0
-            if short or any(row.absences or row.sick_since for row in held):
-                outlook = rows.outlook(session, now)
-                window = self._fleet.caution.loss_window
-                view = replace(
-                    view,
-                    outlook=outlook,
-                    lost=rows.lost(session, now, window),
-                    canary_at=outlook.canary_at,
-                )
+            caution = self._fleet.caution
+            if short or any(suspicious(row, self._fleet, view, now) for row in held):
+                outlook = rows.outlook(session, now, since=view.trusted_at)
+                lost = rows.lost(session, now, caution.loss_window)
+                view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
             if short:
+                tried = rows.trials(session, now, caution.quarantine_cap)
                 view = replace(
                     view,
                     recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
-                    records=rows.records(session, now, self._rhythm.failure_memory),
+                    quarantines=quarantines(tried, caution, now),
                 )
         return held, view
 
@@ -237,7 +250,7 @@ class Worker:
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
 
-    def _carry_out(self, call: Send | Destroy | Look | Search | List | CheckAccount, era: int) -> None:
+    def _carry_out(self, call: Call, era: int) -> None:
         """Make a call in its lane; an error nobody thought of is kept with what it was about."""
         try:
             self._outcomes.put((era, self._executor.call(call)))
@@ -274,7 +287,7 @@ class Worker:
                 if outcome.error is not None:
                     fields = fields_of(outcome.action)
                     log.warning(
-                        "vast.error", route=route_of(outcome.action), error=str(outcome.error), **fields
+                        "call.failed", route=route_of(outcome.action), error=str(outcome.error), **fields
                     )
 
     def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
@@ -298,7 +311,7 @@ class Worker:
 def tell(action: Action) -> None:
     """Log what was begun; mere looks only for whoever wants to see everything."""
     event = f"begun.{type(action).__name__.lower()}"
-    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount) else log.info
+    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount | CallRoll) else log.info
     tell(event, why=action.why, **fields_of(action))
 
 

@@ -393,10 +393,12 @@ def test_a_pool_that_is_kept_is_ready(client: FlaskClient, sessions: Sessions) -
 
 
 def test_a_pool_without_credit_is_ready_and_says_so(client: FlaskClient, sessions: Sessions) -> None:
-    beat(sessions, Condition("no credit", "add some"))
+    beat(sessions, Condition("no credit", "add some", "no_credit"))
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json and answer.json["conditions"] == [{"what": "no credit", "cure": "add some"}]
+    assert answer.json and answer.json["conditions"] == [
+        {"what": "no credit", "cure": "add some", "kind": "no_credit"}
+    ]
 
 
 def test_a_loop_that_never_ran_is_not_ready(client: FlaskClient) -> None:

@@ -332,7 +332,7 @@ def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool
     assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
     with pool.sessions.read() as session:
         assert rows.outlook(session, pool.clock.now).failures == 0
-        assert rows.records(session, pool.clock.now, timedelta(days=1)) == {}
+        assert rows.trials(session, pool.clock.now, timedelta(days=1)) == ()
     assert len(pool.vast.boxes) == 3
 
 
