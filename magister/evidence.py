@@ -14,6 +14,23 @@ STOPPED = frozenset({"exited", "stopped", "frozen"})
 """Statuses from which Vast says a box never comes back to running by itself."""
 
 
+KNOWN = (
+    PROVISIONING
+    | STOPPED
+    | {
+        RUNNING,
+        "rebooting",
+        "recycling",
+        "restarting",
+        "unknown",
+        "offline",
+        "scheduling",
+        "connecting",
+    }
+)
+"""Statuses that Vast documents or its clients know; any other is treated as unknown."""
+
+
 def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:
     """Return what is learned of `row` from a sighting in an answer that was begun at `begun_at`."""
     learned = Learned(

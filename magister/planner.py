@@ -24,7 +24,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         if action is not None:
             actions.append(action)
     if sighted:
-        actions += forgotten(fleet, _untouched(held, actions), view)
+        actions += forgotten(fleet, held, _untouched(held, actions), view)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
     actions, held_back = _hold_back(actions, moves, held, found, fleet, now)

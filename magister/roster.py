@@ -62,23 +62,24 @@ def enrolled(row: Held) -> Move | None:
     return Move(row, State.VERIFIED, Reason.ENROLLED, why)
 
 
-def forgotten(fleet: Fleet, rows: tuple[Held, ...], view: View) -> Iterator[Move]:
-    """Give up verified instances whose workers Hierophant has not listed for the grace.
+def forgotten(fleet: Fleet, held: tuple[Held, ...], free: tuple[Held, ...], view: View) -> Iterator[Move]:
+    """Give up those verified of `free` whose workers Hierophant has not listed for the grace.
 
     If it lists others of ours, these are lost. If it lists none of ours, it has restarted, or this is
-    the wrong list: one instance is replaced to see, and only what becomes of the new one tells.
+    the wrong list: one instance is replaced to see, and only what becomes of the new one tells. `free`
+    are the rows of `held` that nothing else is done about.
     """
-    missing = [row for row in rows if _missing(row, fleet, view)]
+    missing = [row for row in free if _missing(row, fleet, view)]
     if not missing:
         return
+    wanted = [row for row in held if row.wanted]
     since = min(row.off_roster_since for row in missing if row.off_roster_since is not None)
-    if any(row.on_roster_at == view.roster_at for row in rows if row.wanted):
+    if any(row.on_roster_at == view.roster_at for row in wanted):
         for row in missing:
             yield _forgotten(row, "and lists others of ours")
-    elif not any(_answers(row, since) for row in rows):
-        yield _forgotten(
-            missing[0], "nor any other of ours; one is replaced to see whether a new one appears"
-        )
+    elif len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted):
+        why = "nor any other of ours; one is replaced to see whether a new one appears"
+        yield _forgotten(missing[0], why)
 
 
 def _missing(row: Held, fleet: Fleet, view: View) -> bool:
@@ -86,12 +87,6 @@ def _missing(row: Held, fleet: Fleet, view: View) -> bool:
     if row.state is not State.VERIFIED or row.off_roster_since is None or view.roster_at is None:
         return False
     return view.roster_at >= max(row.off_roster_since, row.verified_at or view.roster_at) + fleet.roster_grace
-
-
-def _answers(row: Held, since: datetime) -> bool:
-    """Say whether a row shows, or soon will, if new workers appear on the list; or makes room for one."""
-    going = row.state is State.DROPPING and row.reason is Reason.FORGOTTEN
-    return going or (row.wanted and row.requested_at > since)
 
 
 def _forgotten(row: Held, besides: str) -> Move:

@@ -27,8 +27,9 @@ from magister.actions import (
 from magister.conditions import conditions
 from magister.database import Sessions
 from magister.errors import LeaseLost, Stale, Stopping, Transient
+from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
-from magister.facts import Condition, Fleet, Held, Route, View
+from magister.facts import Condition, Fleet, Held, Listing, Route, View
 from magister.judgement import suspicious
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
@@ -111,6 +112,7 @@ class Worker:
         self._pool: pool.PoolState | None = None
         self._beaten_at: datetime | None = None
         self._shown: tuple[Condition, ...] | None = None
+        self._strange: set[str] = set()
 
     def step(self, now: datetime) -> Report:
         """Do what is to be done at `now`; never waits for Vast or for a route to open."""
@@ -282,6 +284,8 @@ class Worker:
                 era, outcome = self._outcomes.get_nowait()
             except Empty:
                 return
+            if outcome.listing is not None:
+                self._tell_news(outcome.listing)
             if era == self._era:
                 self._memory.take(outcome, backoff=self._rhythm.backoff)
                 if outcome.error is not None:
@@ -289,6 +293,13 @@ class Worker:
                     log.warning(
                         "call.failed", route=route_of(outcome.action), error=str(outcome.error), **fields
                     )
+
+    def _tell_news(self, listing: Listing) -> None:
+        """Log each status that nobody knows, once in the life of the process."""
+        statuses = {box.actual_status for box in listing.sightings if box.actual_status is not None}
+        for status in sorted(statuses - KNOWN - self._strange):
+            log.warning("vast.status_never_seen", status=status, treated_as="unknown")
+        self._strange |= statuses - KNOWN
 
     def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
