@@ -216,6 +216,12 @@ def resume(config: Path | None) -> None:
 @click.option(
     "--rate-scale", default=1.0, show_default=True, help="How strict the rate limits are; 0 = none."
 )
+@click.option(
+    "--beats/--no-beats",
+    default=True,
+    show_default=True,
+    help="Whether boxes keep running, with real beats; needs processes for each box.",
+)
 @leashed
 def simulate(parent: int | None, **options: Any) -> None:
     """Stand in for Vast.ai and Hierophant on loopback, with boxes whose workers really call back.
