@@ -28,6 +28,9 @@ from magister.worker import Clock, Rhythm, Worker
 LONGEST_HOST_NAME = 40
 """Characters of the host's name in the lease, whose holder has 64 in all."""
 
+BEATS = 3
+"""Beats that a box may leave out before its silence can mean anything."""
+
 SLOWEST_HEARTBEAT = 5.0
 """Seconds between two signs of life of a loop with nothing to do."""
 
@@ -120,7 +123,7 @@ def fleet(settings: Settings) -> Fleet:
         provisioning_grace=_seconds(health.provisioning_grace_secs),
         create_grace=_seconds(health.create_grace_secs),
         offline_grace=_seconds(health.offline_grace_secs),
-        beat_timeout=_seconds(health.beat_timeout_secs),
+        beat_timeout=_seconds(max(health.beat_timeout_secs, BEATS * settings.contemplant.beat_secs)),
         roster_every=_seconds(coordinator.poll_secs) if coordinator.poll_secs else None,
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),

@@ -174,7 +174,7 @@ class Health(Group):
     )
     beat_timeout_secs: Wait = Field(
         default=300,
-        description="How long a box that used to say that its worker lives may be silent, seconds.",
+        description="How long a box that used to beat may be silent, never less than three beats, seconds.",
     )
     offer_reuse_secs: Interval = Field(
         default=86400, description="How long an offer id is not rented again after its box ended, seconds."
