@@ -8,7 +8,7 @@ from flask import Flask, Response
 
 from magister.database import Sessions
 from magister.settings import Settings
-from magister.web import problems
+from magister.web import costs, problems
 from magister.web.api import BODY_LIMIT, Api, blueprint
 from magister.web.store import Store
 
@@ -41,6 +41,7 @@ def create_app(
         stale_after=timedelta(seconds=settings.web.heartbeat_stale_secs),
     )
     app.register_blueprint(blueprint(api))
+    app.register_blueprint(costs.blueprint(costs.Costs(store)))
     problems.install(app)
     app.after_request(_guarded)
     return app

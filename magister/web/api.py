@@ -27,6 +27,7 @@ ENDPOINTS = {
     "GET /instances": "every instance that is not proved gone",
     "GET /verify/<offer id>": "a worker says that it runs",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
+    "GET /cost": "what was spent from= to= (UTC days) by= day, machine, host, gpu, reason or state",
     "GET /healthz": "whether this process answers",
     "GET /readyz": "whether the pool is being kept, and what is wrong with it",
 }

@@ -18,7 +18,20 @@ from magister.cli import main
 from magister.database import open_database
 from magister.facts import Condition
 
-COMMANDS = ("check", "demo", "migrate", "resume", "serve", "simulate", "status", "web", "worker")
+COMMANDS = (
+    "check",
+    "cost",
+    "demo",
+    "history",
+    "machines",
+    "migrate",
+    "resume",
+    "serve",
+    "simulate",
+    "status",
+    "web",
+    "worker",
+)
 
 SETTINGS = """
 this_magister_addr = "http://magister.example"
@@ -86,7 +99,10 @@ def test_a_wrong_option_is_told_in_one_line() -> None:
     assert result.stderr == "magister: No such option '--prot'. See `magister serve --help`.\n"
 
 
-@pytest.mark.parametrize("command", ["check", "migrate", "resume", "serve", "status", "web", "worker"])
+@pytest.mark.parametrize(
+    "command",
+    ["check", "cost", "history", "machines", "migrate", "resume", "serve", "status", "web", "worker"],
+)
 def test_all_problems_of_the_settings_are_told_at_once(command: str) -> None:
     result = run(command)
     lines = result.stderr.splitlines()
