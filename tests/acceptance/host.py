@@ -49,6 +49,7 @@ class Host:
     command: tuple[str, ...] = ("serve",)
     _token: str = field(default_factory=lambda: secrets.token_hex(16))
     _process: subprocess.Popen[bytes] | None = None
+    _earlier: int = 0  # characters of the log that an earlier run wrote
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the service, of which nothing is inherited that could be a setting."""
@@ -78,6 +79,7 @@ class Host:
 
     def start(self) -> None:
         """Start the service; the last one must have ended."""
+        self._earlier = len(self.log)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "magister", *self.command],
@@ -157,6 +159,12 @@ class Host:
         """Return all that the service has said."""
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
+
+    def ready(self) -> bool:
+        """Say whether all that was started is at work: the web side answers, the loop acts or stands by."""
+        said, web, loop = self.log[self._earlier :], self.command[0] != "worker", self.command[0] != "web"
+        began = "loop.acting" in said or "loop.standing_by" in said
+        return self.alive and (began or not loop) and (not web or self.answers())
 
     def until(self, look: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
         """Wait until something is seen while the service runs, and return it; else show the service's log.

@@ -1,6 +1,7 @@
 """Several hosts that keep one pool: they share a database, and the address at which it is called."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -58,6 +59,22 @@ class Hosts(Pool):
         self.front.targets.append(("127.0.0.1", host.port))
         return host
 
+    def face(self, *hosts: Host) -> None:
+        """Let calls go to these hosts only, as a load balancer does that found the others silent."""
+        self.front.targets = [("127.0.0.1", host.port) for host in hosts]
+
+    def restore(self) -> None:
+        """Start what is down, let go on what stands still, and wait until the pool is at rest."""
+        self.release()
+        self.face(*self.hosts)
+        for host in self.hosts:
+            host.thaw()
+            if not host.up:
+                host.start()
+        self.until(lambda: all(host.ready() for host in self.hosts), "all hosts at work")
+        self.until(lambda: self.settled() and self.tenure().locked, "a pool at rest")
+        self.count_anew()
+
     def tenure(self) -> Tenure:
         """Return who has the lease, and until when."""
         return records.tenure(self.database)
@@ -72,6 +89,25 @@ class Hosts(Pool):
         holder = self.until(found, "a loop that has the lease")
         assert holder is not None
         return holder
+
+    def sides(self) -> tuple[Host, Host]:
+        """Return the host whose loop acts, and the other one that has a loop."""
+        holder = self.holder()
+        return holder, next(host for host in self.hosts if host is not holder and host.running("worker"))
+
+    def succeeded(self, before: Tenure) -> timedelta:
+        """Wait for the next to have the lease, and return how long after the end of the last one's that was.
+
+        Less than nothing = it did not have to wait for that.
+        """
+        after = self.until(lambda: self._since(before), "another loop that has the lease")
+        assert after is not None
+        lasts = timedelta(seconds=float(self._settings["LEASE_LEASE_SECS"]))
+        return after.expires_at - lasts - before.expires_at
+
+    def _since(self, before: Tenure) -> Tenure | None:
+        now = self.tenure()
+        return now if now.fence > before.fence else None
 
     def settled(self) -> bool:
         """Say whether the pool is at rest, and all hosts that were started are up."""

@@ -31,8 +31,14 @@ class Market:
         return {box.id for box in self.boxes() if box.live and box.worker is Worker.VERIFIED}
 
     def most_live(self) -> int:
-        """Return how many boxes existed at one time at most."""
+        """Return how many boxes existed at one time at most, since they were counted anew."""
         return self.simulator.simulation.market.most_live
+
+    def count_anew(self) -> None:
+        """Forget how many boxes existed at one time before."""
+        with self.simulator.simulation.lock:
+            market = self.simulator.simulation.market
+            market.most_live = len(market.live())
 
     def doubled_labels(self) -> list[str | None]:
         """Return the labels that more than one contract was ever made under."""

@@ -29,6 +29,7 @@ class Tenure:
 
     fence: int
     pid: int | None
+    locked: bool
     expires_at: datetime
 
 
@@ -64,7 +65,7 @@ def tenure(url: str) -> Tenure:
     with _reading(url) as session:
         lease = session.scalars(select(Lease)).one()
         pid = int(lease.holder.split(":")[1]) if lease.holder else None
-        return Tenure(lease.fence, pid, lease.expires_at)
+        return Tenure(lease.fence, pid, lease.locked, lease.expires_at)
 
 
 def engine_of(url: str) -> str:

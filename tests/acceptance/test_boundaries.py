@@ -62,8 +62,8 @@ BOUNDARIES = [
     Boundary(route="list", when=HEARD, page=2),
     Boundary(route="show", when=AFTER),
     Boundary(route="show", when=HEARD),
-    Boundary(route="account", when=AFTER),
-    Boundary(route="account", when=HEARD),
+    Boundary(route="user", when=AFTER),
+    Boundary(route="user", when=HEARD),
 ]
 
 
