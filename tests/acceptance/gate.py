@@ -1,7 +1,8 @@
 """A gate before a commit on PostgreSQL: it stops whoever makes one kind of change to a row, just there.
 
 The gate is a deferred trigger that waits for a lock of the test, so the service needs no hook for it: its
-COMMIT has been sent and is not answered. Opened, the commit is carried out, whatever has become of its author.
+COMMIT has been sent and is not answered. Once the gate is open the commit is carried out, whatever has become
+of its author.
 """
 
 from collections.abc import Callable, Iterator

@@ -37,7 +37,8 @@ class Hosts(Pool):
         self.hosts: list[Host] = []
         self._directory = directory
         address = f"http://127.0.0.1:{self.front.port}"
-        self._settings = settings_for(simulator, target, database=self.database, address=address) | settings
+        told = settings_for(simulator, target, database=self.database, address=address)
+        self._settings = told | dict(settings)
 
     def __enter__(self) -> Self:
         return self

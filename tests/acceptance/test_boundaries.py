@@ -1,4 +1,4 @@
-"""The service dies at every boundary between two effects, on either engine, and nothing is lost or doubled."""
+"""The loop dies at every boundary between two effects, on either engine, and nothing is lost or doubled."""
 
 import threading
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from magister.states import Reason, State
+from tests.acceptance import gate
 from tests.acceptance.host import Host
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.laws import assert_no_row_was_sent_twice, assert_nothing_is_lost, tallied
@@ -65,6 +66,15 @@ BOUNDARIES = [
     Boundary(route="user", when=AFTER),
     Boundary(route="user", when=HEARD),
 ]
+
+
+COMMITS = {
+    "the intent to rent": gate.INTENT,
+    "the claim of a create": gate.CLAIM,
+    "the answer to a create": gate.RENTED,
+    "the claim of a destroy": gate.DESTROY,
+    "the proof that a box is gone": gate.GONE,
+}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -158,4 +168,39 @@ def test_a_create_that_takes_effect_after_the_restart_is_found_as_well(pool: Hos
         assert pool.asked("create") == creates + 1
         assert pool.reasons(made)[1] in {Reason.FOUND, Reason.CALLED}
         pool.until(pool.settled, "a full pool")
+        assert_nothing_is_lost(pool)
+
+
+@pytest.mark.parametrize("pool", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("commit", COMMITS)
+def test_a_commit_whose_answer_was_lost_is_carried_on_from(commit: str, pool: Hosts, loop: Host) -> None:
+    before, creates = pool.verified(), pool.asked("create")
+    with tallied(f"{commit}: committed, not answered", "SIGKILL", pool.engine):
+        with gate.shut(pool.database, COMMITS[commit]) as waiting:
+            pool.happen("coordinator_drop")
+            pool.until(waiting, commit)
+            loop.kill()
+        loop.start()
+        pool.until(pool.settled, "a full pool")
+        (dropped,) = before - pool.live()
+        assert pool.reasons(dropped)[-2:] == [Reason.COORDINATOR, Reason.PROVED_GONE]
+        assert pool.asked("create") == creates + 1
+        assert_no_row_was_sent_twice(pool)
+        assert_nothing_is_lost(pool)
+
+
+@pytest.mark.parametrize("pool", ["postgresql"], indirect=True)
+def test_a_drop_that_was_committed_stands_though_nobody_answered(pool: Hosts, loop: Host) -> None:
+    web = pool.hosts[0]
+    with tallied("a drop: committed, not answered", "SIGKILL of the web side", pool.engine):
+        with gate.shut(pool.database, gate.DROP) as waiting:
+            dropped = pool.happen("coordinator_drop")
+            pool.until(waiting, "the commit of a drop")
+            web.kill()
+        web.start()
+        pool.until(lambda: dropped not in pool.live(), "the end of the box")
+        assert dropped not in pool.dropped()
+        pool.until(web.answers, "an answer of the web side")
+        pool.until(pool.settled, "a full pool")
+        assert pool.reasons(dropped)[-2:] == [Reason.COORDINATOR, Reason.PROVED_GONE]
         assert_nothing_is_lost(pool)

@@ -52,9 +52,7 @@ HURRY = {
 
 def a_market() -> SimulatorServer:
     """Return a market without flaws, whose time is short and whose limits are none."""
-    return SimulatorServer(
-        SimulatorOptions(port=0, hierophant_port=0, speed=20.0, rate_scale=0.0, plan=PLAN)
-    )
+    return SimulatorServer(SimulatorOptions(port=0, hierophant_port=0, speed=20.0, rate_scale=0.0, plan=PLAN))
 
 
 def settings_for(simulator: SimulatorServer, target: int, *, database: str, address: str) -> dict[str, str]:
