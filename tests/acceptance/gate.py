@@ -23,20 +23,24 @@ MAKE = """
 CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql
     AS 'BEGIN PERFORM pg_advisory_xact_lock_shared({lock}); RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER gate AFTER {event} ON instances
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW {condition} EXECUTE FUNCTION gate()
+    DEFERRABLE INITIALLY {when} FOR EACH ROW {condition} EXECUTE FUNCTION gate()
 """
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {lock} AND NOT granted"
 
 
 @contextmanager
-def shut(url: str, change: str) -> Iterator[Callable[[], int]]:
-    """Keep each commit of a change waiting until left; yields what counts those that wait."""
+def shut(url: str, change: str, *, within: bool = False) -> Iterator[Callable[[], int]]:
+    """Keep each commit of a change waiting until left; yields what counts those that wait.
+
+    `within` stops them in the midst of their transaction instead, before they ask for the commit.
+    """
+    when = "IMMEDIATE" if within else "DEFERRED"
     event, _, condition = change.partition(" ")
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
-            connection.execute(text(MAKE.format(lock=LOCK, event=event, condition=condition)))
+            connection.execute(text(MAKE.format(lock=LOCK, event=event, condition=condition, when=when)))
             try:
                 yield lambda: _waiting(connection)
             finally:

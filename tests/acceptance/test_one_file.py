@@ -23,6 +23,7 @@ ENGINE = "sqlite"
 
 @pytest.fixture(scope="module", params=[APART, TOGETHER], ids=["a web and two workers", "two services"])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Start all processes at the same instant; two services find no database at all."""
     with (
         a_market() as simulator,
         Hosts(tmp_path_factory.mktemp("hosts"), simulator, TARGET, settings=HURRY | LEASE) as hosts,
@@ -31,12 +32,16 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             hosts.add(f"{command[0]}{number}", *command)
         if request.param is APART:
             hosts.hosts[0].run("migrate")
+        with tallied(f"one file: {request.param[-1][0]} twice, started at once", "none", ENGINE):
+            hosts.restore()
+            assert hosts.tenure().fence == 1
+            assert hosts.asked("create") == TARGET
         yield hosts
 
 
 @pytest.fixture
 def hosts(shared: Hosts) -> Hosts:
-    """Give a pool at rest, which the tests share; two services start at once on no database at all."""
+    """Give a pool at rest, which the tests share."""
     shared.restore()
     return shared
 

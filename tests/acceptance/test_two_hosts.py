@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from magister.facts import Held
 from magister.simulator.run import SimulatorServer
 from magister.states import Reason, State
 from tests.acceptance import gate
@@ -25,6 +26,7 @@ PACE = HURRY | {
     "LEASE_LEASE_SECS": "4",
     "LEASE_RENEW_SECS": "0.5",
     "HEALTH_CREATE_GRACE_SECS": "9",
+    "WEB_BUSY_TIMEOUT_SECS": "10",  # half of which a transaction may stand still
     "VAST_QUERY_NUM_GPUS": "1",  # offers for single GPUs do not take one another away
 }
 ENGINE = "postgresql"
@@ -76,16 +78,21 @@ class Pair(Hosts):
 
 @pytest.fixture(scope="module")
 def shared(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Start two hosts at the same instant on an empty database."""
     with an_own_database(postgres_url) as database, a_market() as simulator:
         pair = Pair(tmp_path_factory.mktemp("pair"), simulator, database)
         with pair:
+            with tallied("two hosts: started at once on an empty database", "none", ENGINE):
+                pair.restore()
+                assert pair.tenure().fence == 1
+                assert pair.asked("create") == TARGET
             yield pair
         pair.close()
 
 
 @pytest.fixture
 def pair(shared: Pair) -> Pair:
-    """Give two hosts with a pool at rest, which the tests share; the first start is on an empty database."""
+    """Give two hosts with a pool at rest, which the tests share."""
     shared.restore()
     return shared
 
@@ -158,20 +165,38 @@ def frozen_between_claim_and_create(pair: Pair) -> Host:
         pair.drop_one()
         pair.until(waiting, "the claim of a create")
         holder.freeze()
-    assert AT_ONCE <= pair.succeeded(pair.tenure()) < SLACK
+        before = pair.tenure()
+    assert AT_ONCE <= pair.succeeded(before) < SLACK
     assert pair.asked("create") == creates
     return holder
 
 
-def open_rows(pair: Hosts) -> list[int]:
-    return [story.row.id for story in pair.stories() if story.row.state is State.REQUESTED]
+def test_a_host_that_is_frozen_within_a_transaction_keeps_no_lock(pair: Pair) -> None:
+    holder, other = pair.sides()
+    with tallied("two hosts: frozen within a transaction", "SIGSTOP", ENGINE):
+        pair.face(other)
+        creates = pair.asked("create")
+        with gate.shut(pair.database, gate.CLAIM, within=True) as waiting:
+            pair.drop_one()
+            pair.until(waiting, "the claim of a create")
+            holder.freeze()
+            before = pair.tenure()
+        assert AT_ONCE <= pair.succeeded(before) < SLACK + timedelta(seconds=5)
+        pair.until(pair.full, "a full pool")
+        holder.thaw()
+        assert_all_is_well(pair)
+        assert pair.asked("create") == creates + 1
+
+
+def open_rows(pair: Hosts) -> list[Held]:
+    return [story.row for story in pair.stories() if story.row.state is State.REQUESTED]
 
 
 def test_what_a_frozen_host_sends_when_it_wakes_is_found_by_its_key(pair: Pair) -> None:
     with tallied("two hosts: frozen between claim and create, soon awake", "SIGSTOP", ENGINE):
         creates, live = pair.asked("create"), pair.live()
         holder = frozen_between_claim_and_create(pair)
-        pair.until(lambda: "create.answer_lost" in "".join(host.log for host in pair.hosts), "a doubt")
+        pair.until(lambda: any(row.doubted_at for row in open_rows(pair)), "a doubt of the other")
         holder.thaw()
         (made,) = pair.until(lambda: pair.live() - live, "the box that it rents")
         assert_all_is_well(pair)
@@ -183,8 +208,8 @@ def test_what_a_frozen_host_sends_when_it_wakes_is_found_by_its_key(pair: Pair) 
 def test_what_a_frozen_host_sends_after_its_slot_was_given_away_is_destroyed(pair: Pair) -> None:
     with tallied("two hosts: frozen between claim and create, awake too late", "SIGSTOP", ENGINE):
         holder = frozen_between_claim_and_create(pair)
-        (late,) = open_rows(pair)
-        pair.until(lambda: late not in open_rows(pair), "the create to be given up")
+        (late,) = [row.id for row in open_rows(pair)]
+        pair.until(lambda: late not in {row.id for row in open_rows(pair)}, "the create to be given up")
         pair.until(pair.full, "a full pool")
         boxes = {box.id for box in pair.boxes()}
         holder.thaw()
