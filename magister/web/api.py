@@ -12,15 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from magister import __version__, operations, reports
+from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, UnknownInstance
 from magister.settings_types import LARGEST_ID
 from magister.web import shapes
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
-
-BODY_LIMIT = 64 * 1024
-"""Bytes that the body of a request may have: it is one line of reason."""
 
 ENDPOINTS = {
     "GET /summary": "what is kept, and what it costs",

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from magister import ledger, reports, rows
+from magister.arrival import BODY_LIMIT
 from magister.database import Sessions, open_database, sqlite_file
 from magister.errors import Stale
 from magister.facts import Held
@@ -25,7 +26,6 @@ from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.states import State
 from magister.web import create_app
-from magister.web.api import BODY_LIMIT
 from tests.builders import NOW, a_row, an_offer
 from tests.fakes import FakeClock
 
