@@ -15,7 +15,7 @@ from magister import __version__, operations, reports
 from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, UnknownInstance
 from magister.settings_types import LARGEST_ID
-from magister.web import shapes
+from magister.web import openapi, shapes
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
@@ -27,6 +27,7 @@ ENDPOINTS = {
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
     "GET /healthz": "whether this process answers",
     "GET /readyz": "whether the pool is being kept, and what is wrong with it",
+    "GET /openapi.json": "what all this looks like, in OpenAPI's terms",
 }
 
 
@@ -84,6 +85,10 @@ class Api:
             ready = reports.unreachable()
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)
 
+    def openapi(self) -> Response:
+        """Describe the API."""
+        return shown(openapi.document(__version__))
+
 
 def blueprint(api: Api) -> Blueprint:
     """Return the routes."""
@@ -95,6 +100,7 @@ def blueprint(api: Api) -> Blueprint:
     routes.add_url_rule("/drop/<which>", view_func=api.drop, methods=["DELETE"])
     routes.add_url_rule("/healthz", view_func=api.healthz, methods=["GET"])
     routes.add_url_rule("/readyz", view_func=api.readyz, methods=["GET"])
+    routes.add_url_rule("/openapi.json", view_func=api.openapi, methods=["GET"])
     return routes
 
 

@@ -329,7 +329,7 @@ def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(world: Wor
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"])
 @pytest.mark.parametrize(
-    "path", ["/summary", "/instances", "/verify/1", "/healthz", "/readyz"]
+    "path", ["/summary", "/instances", "/verify/1", "/healthz", "/readyz", "/openapi.json"]
 )
 def test_a_wrong_method_is_a_405_that_names_the_right_ones(world: World, path: str, method: str) -> None:
     answer = asked(world, path, method=method)
