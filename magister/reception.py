@@ -3,8 +3,8 @@
 gunicorn's own threads read from the client and write to it, so as many clients as there are threads need
 only be slow, or silent, to keep everybody else out, the coordinator with its one DELETE among them. Here one
 selector does all that depends on clients: it gathers each request, within a time, hands it to a thread when
-it is complete, and delivers the answer, within a time. When there are too many, who has waited longest gives
-way. One connection is for one request.
+it is complete, and delivers the answer, within a time. When there are too many, those who have kept it
+waiting longest make room. One connection is for one request.
 """
 
 import errno
@@ -43,8 +43,11 @@ DELIVER_SECS = 10.0
 LINGER_SECS = 2.0
 """Seconds that a client has to hang up, for a connection closed too early can cost it the answer.
 
-When the process is asked to end, also the seconds that a client has left to send its request.
+When the process is asked to end, also the seconds that a client has to send its request.
 """
+
+MERCY_SECS = 0.5
+"""Seconds for which nobody who still waits for something has to make room for others."""
 
 LINGER_BYTES = 1024 * 1024
 """Bytes that it may go on sending meanwhile."""
@@ -52,8 +55,11 @@ LINGER_BYTES = 1024 * 1024
 CONNECTIONS = 512
 """Connections at a time: well below the 1024 open files that a process is often allowed."""
 
+ROOM = 64
+"""Connections that make room at once when there are so many."""
+
 BACKLOG_BYTES = 64 * 1024 * 1024
-"""Bytes of answers that may wait for their clients; beyond that, who has waited longest gives way."""
+"""Bytes of answers that may wait for their clients; beyond that, the oldest make room."""
 
 _PIECE = 65_536
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -104,12 +110,12 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """Hold a connection; `deadline` is by the monotonic clock, and does not count while a thread works."""
+    """Hold a connection; `since` is when it began to wait, by the monotonic clock."""
 
     sock: socket.socket
     client: tuple[str, int]
     server: tuple[str, int]
-    deadline: float
+    since: float
     stage: Stage = Stage.ARRIVING
     arrival: Arrival = field(default_factory=Arrival)
     answer: memoryview = field(default_factory=lambda: memoryview(b""))
@@ -136,31 +142,38 @@ class Reception(ThreadWorker):
         self._guests: set[Guest] = set()
 
     def accept(self, listener: socket.socket) -> None:
-        """Welcome a client; when there are too many, somebody else has to go."""
+        """Welcome a client."""
         try:
             sock, client = listener.accept()
         except OSError as error:  # the client is gone again, or no file can be opened for it
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._make_room()
+                self._make_room(time.monotonic())
             return
         self.nr_conns += 1
-        if self.nr_conns >= self.worker_connections:
-            self._make_room()
         sock.setblocking(False)
-        guest = Guest(sock, client, listener.getsockname(), time.monotonic() + RECEIVE_SECS)
+        guest = Guest(sock, client, listener.getsockname(), time.monotonic())
         self._guests.add(guest)
         self.poller.register(sock, selectors.EVENT_READ, partial(self._receive, guest))
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """Wait for clients and threads, not for long while others wait for room."""
+        crowded = self.nr_conns >= self.worker_connections
+        super().wait_for_and_dispatch_events(MERCY_SECS / 5 if crowded else timeout)
 
     def murder_pending(self) -> None:
         """Go on without those who took too long; gunicorn asks at least once a second."""
         now = time.monotonic()
-        hurry = 0.0 if self.alive else RECEIVE_SECS - LINGER_SECS
         for guest in tuple(self._guests):
+            waited = now - guest.since
             match guest.stage:
-                case Stage.ARRIVING if guest.deadline - hurry <= now:
+                case Stage.ARRIVING if waited >= (RECEIVE_SECS if self.alive else LINGER_SECS):
                     self._give_up(guest)
-                case Stage.LEAVING | Stage.LINGERING if guest.deadline <= now:
+                case Stage.LEAVING if waited >= DELIVER_SECS:
                     self._part(guest)
+                case Stage.LINGERING if waited >= LINGER_SECS:
+                    self._part(guest)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room(now)
 
     def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
         """Deliver what the thread has left; whatever it was, the connection ends with it."""
@@ -186,8 +199,7 @@ class Reception(ThreadWorker):
         except BlockingIOError:
             return
         except OSError:
-            self._part(guest)
-            return
+            piece = b""
         if not piece:
             self._give_up(guest)
             return
@@ -214,17 +226,20 @@ class Reception(ThreadWorker):
         self.poller.unregister(guest.sock)
         guest.stage = Stage.WORKING
         self.enqueue_req(Visit(self.cfg, guest))
+        guest.arrival = Arrival()  # the visit has all of it
 
     def _deliver(self, guest: Guest, answer: bytes) -> None:
         """Begin to send the answer; an empty one ends the connection."""
         guest.answer = memoryview(answer)
-        self._enter(guest, Stage.LEAVING, DELIVER_SECS, selectors.EVENT_WRITE, self._send)
+        self._enter(guest, Stage.LEAVING, selectors.EVENT_WRITE, self._send)
         self._send(guest)
-        others = {each for each in self._guests if each.answer} - {guest}
-        while others and sum(len(each.answer) for each in others) + len(guest.answer) > BACKLOG_BYTES:
-            oldest = min(others, key=_waiting_since)
-            others.remove(oldest)
-            self._part(oldest)
+        waiting = sorted((each for each in self._guests if each.answer), key=_since)
+        unsent = sum(len(each.answer) for each in waiting)
+        for each in waiting[:-1]:
+            if unsent <= BACKLOG_BYTES:
+                break
+            unsent -= len(each.answer)
+            self._part(each)
 
     def _send(self, guest: Guest, _: object = None) -> None:
         if guest not in self._guests:
@@ -239,7 +254,7 @@ class Reception(ThreadWorker):
         except OSError:
             self._part(guest)
             return
-        self._enter(guest, Stage.LINGERING, LINGER_SECS, selectors.EVENT_READ, self._discard)
+        self._enter(guest, Stage.LINGERING, selectors.EVENT_READ, self._discard)
 
     def _discard(self, guest: Guest, _: object) -> None:
         """Read on until the client hangs up: a reset for what was left unread would cost it the answer."""
@@ -255,19 +270,24 @@ class Reception(ThreadWorker):
         if not piece or guest.discarded > LINGER_BYTES:
             self._part(guest)
 
-    def _enter(
-        self, guest: Guest, stage: Stage, secs: float, event: int, on: Callable[[Guest, object], None]
-    ) -> None:
-        watched = guest.stage is not Stage.WORKING
-        guest.stage, guest.deadline = stage, time.monotonic() + secs
-        (self.poller.modify if watched else self.poller.register)(guest.sock, event, partial(on, guest))
+    def _enter(self, guest: Guest, stage: Stage, event: int, on: Callable[[Guest, object], None]) -> None:
+        watch = self.poller.register if guest.stage is Stage.WORKING else self.poller.modify
+        guest.stage, guest.since = stage, time.monotonic()
+        watch(guest.sock, event, partial(on, guest))
 
-    def _make_room(self) -> None:
-        """Part with whom has waited longest for a client, if there is one."""
-        waiting = (guest for guest in self._guests if guest.stage is not Stage.WORKING)
-        oldest = min(waiting, key=_waiting_since, default=None)
-        if oldest is not None:
-            self._part(oldest)
+    def _make_room(self, now: float) -> None:
+        """Part with those who have kept us waiting longest; a wish of theirs that is known is heard."""
+        waiting = [
+            guest
+            for guest in self._guests
+            if guest.stage is Stage.LINGERING  # has its answer
+            or (guest.stage is not Stage.WORKING and now - guest.since >= MERCY_SECS)
+        ]
+        for guest in sorted(waiting, key=_since)[:ROOM]:
+            if guest.stage is Stage.ARRIVING and guest.arrival.headed:
+                self._admit(guest)
+            else:
+                self._part(guest)
 
     def _part(self, guest: Guest) -> None:
         if guest.stage is not Stage.WORKING:
@@ -277,8 +297,8 @@ class Reception(ThreadWorker):
         guest.sock.close()
 
 
-def _waiting_since(guest: Guest) -> float:
-    return guest.deadline
+def _since(guest: Guest) -> float:
+    return guest.since
 
 
 def refusal(status: HTTPStatus, detail: str) -> bytes:

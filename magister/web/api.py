@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 
 from magister import __version__, operations, reports
 from magister.arrival import BODY_LIMIT
-from magister.errors import DatabaseUnusable, UnknownInstance
+from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
 from magister.web import openapi, shapes
 from magister.web.store import Store
@@ -57,6 +58,7 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
+        self._refuse_strangers(offer_id, mac)
         row = self.store.write(
             lambda session, now: operations.verify(session, offer_id, mac=mac, token=token, now=now)
         )
@@ -66,11 +68,17 @@ class Api:
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
         offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
+        self._refuse_strangers(offer_id, mac)
         row = self.store.write(
             lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
         )
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
+
+    def _refuse_strangers(self, offer_id: int, mac: str | None) -> None:
+        """Refuse what is about no instance of ours before it waits, and keeps others waiting, to write."""
+        with suppress(TooEarly, DatabaseUnusable):  # whoever writes waits for the end of both
+            self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
 
     def healthz(self) -> Response:
         """Say that this process answers, whatever the database does."""

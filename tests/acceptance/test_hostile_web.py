@@ -29,11 +29,14 @@ THREADS = 8
 SLOW = 40
 """Slow clients at a time: five for each thread of the web side."""
 
-CROWD = 700
-"""Silent clients at a time: more than the web side keeps connections for."""
+CROWD, FLOOD = 400, 700
+"""Silent clients at a time: fewer and more than the web side keeps connections for."""
 
 QUICK = 2.0
 """Seconds within which the coordinator is answered whatever else comes in."""
+
+IN_A_FLOOD = 10.0
+"""Seconds within which it is when it has to wait for a connection: those who came before are heard first."""
 
 PATIENCE = 30.0
 PLAN = MarketPlan(
@@ -159,13 +162,13 @@ def verified(world: World) -> list[Held]:
     return [story.row for story in world.stories() if story.row.state is State.VERIFIED]
 
 
-def coordinator(world: World) -> Held:
+def coordinator(world: World, within: float) -> Held:
     """Drop a worker as the coordinator does, prove that it was answered quickly, and return its row."""
     row, begun = verified(world)[0], time.monotonic()
     answer = asked(world, f"/drop/{row.offer_id}", method="DELETE", body=b"strikes: 3", patience=PATIENCE)
     took = time.monotonic() - begun
     assert answer.status == 200, answer.raw
-    assert took < QUICK, f"the coordinator waited {took:.1f} s"
+    assert took < within, f"the coordinator waited {took:.1f} s"
     return row
 
 
@@ -181,10 +184,10 @@ def heartbeat(world: World) -> datetime:
 
 
 @contextmanager
-def the_loop_goes_on(world: World) -> Iterator[None]:
+def the_loop_goes_on(world: World, *, within: float = QUICK) -> Iterator[None]:
     """Prove that the loop acts while something goes on: its heart beats, and what is dropped is replaced."""
     before = heartbeat(world)
-    row = coordinator(world)
+    row = coordinator(world, within)
     yield
     world.until(lambda: heartbeat(world) > before, "a heartbeat")
     world.until(lambda: row.contract_id not in world.live(), "the end of what was dropped")
@@ -371,11 +374,14 @@ def test_slow_clients_keep_nobody_waiting(world: World, request_: bytes) -> None
     ],
     ids=["nothing", "half a head", "half a body", "half a chunk"],
 )
-def test_a_crowd_that_falls_silent_keeps_nobody_waiting(world: World, sent: bytes) -> None:
+@pytest.mark.parametrize(("clients", "within"), [(CROWD, QUICK), (FLOOD, IN_A_FLOOD)], ids=["crowd", "flood"])
+def test_many_that_fall_silent_keep_nobody_waiting(
+    world: World, sent: bytes, clients: int, within: float
+) -> None:
     with ExitStack() as stack:
-        for _ in range(CROWD):
+        for _ in range(clients):
             stack.enter_context(closing(opened(world))).sendall(sent)
-        with the_loop_goes_on(world):
+        with the_loop_goes_on(world, within=within):
             pass
 
 
