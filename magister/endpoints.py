@@ -1,19 +1,17 @@
-"""Pure: the drop endpoint of a worker, read back as what it says."""
+"""Pure: the drop endpoint of a worker, read back as the offer it says."""
 
-from urllib.parse import parse_qsl
+import re
 
 from magister.settings_types import LARGEST_ID
 
+_PATH = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?/drop/([0-9]{1,19})(?:\?[^#\s]*)?")
 
-def offer_of(endpoint: str, drop_prefix: str) -> tuple[int, str | None] | None:
-    """Return the offer id and the mac that a drop endpoint of ours bears; None = it is not ours.
 
-    `drop_prefix` is the endpoint up to the offer id. A mac of None = it bears none.
+def offer_of(endpoint: str) -> int | None:
+    """Return the offer id that a drop endpoint bears; None = it is none.
+
+    Only the path counts: a box keeps the address and the key it was rented with when settings change, and
+    an offer is rented once at a time, by us or by another.
     """
-    digits, _, query = endpoint.removeprefix(drop_prefix).partition("?")
-    if not endpoint.startswith(drop_prefix) or not (digits.isascii() and digits.isdigit()):
-        return None
-    # the length first: Python refuses to read a number of thousands of digits
-    if len(digits) > len(str(LARGEST_ID)) or not 0 < int(digits) <= LARGEST_ID:
-        return None
-    return int(digits), next((value for name, value in parse_qsl(query) if name == "key"), None)
+    found = _PATH.fullmatch(endpoint)
+    return int(found[1]) if found and 0 < int(found[1]) <= LARGEST_ID else None

@@ -172,8 +172,9 @@ class Health(Group):
     clock_jump_secs: Wait = Field(
         default=5, description="How far the clocks may part before deadlines wait for a new listing, seconds."
     )
-    failure_memory_secs: Interval = Field(
-        default=86400, description="How long a machine that failed is tried last, seconds."
+    beat_timeout_secs: Wait = Field(
+        default=300,
+        description="How long a box that used to beat may be silent, never less than three beats, seconds.",
     )
     offer_reuse_secs: Interval = Field(
         default=86400, description="How long an offer id is not rented again after its box ended, seconds."
@@ -205,6 +206,16 @@ class Caution(Group):
     )
     canary_after_secs: Interval = Field(
         default=120, description="How long after such a loss one box is replaced to see, seconds."
+    )
+    quarantine_secs: Interval = Field(
+        default=3600,
+        description="How long a machine that failed is tried last, each time four times as long, seconds.",
+    )
+    quarantine_cap_secs: Interval = Field(
+        default=604800, description="Longest such time, after which a failure is forgotten, seconds."
+    )
+    quarantine_host_machines: Few = Field(
+        default=3, description="Machines in quarantine that put their whole host there, 1 to 64."
     )
 
 

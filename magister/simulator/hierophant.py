@@ -80,6 +80,10 @@ class Hierophant:
         self.dead.append(listed)
         return listed.drop_endpoint
 
+    def forget(self, contract_id: int) -> None:
+        """Lose a worker without a word: it is listed nowhere any more, and no DELETE is sent."""
+        self.alive.pop(contract_id, None)
+
     def trim(self, living: set[int]) -> None:
         """Move those whose worker is gone to the dead, as the real one does now and then."""
         if not self.trims:

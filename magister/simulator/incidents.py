@@ -12,6 +12,7 @@ OF_A_BOX = (
     "vanish",
     "console_delete",
     "worker_dies",
+    "worker_exits",
     "offline",
     "back",
     "stop",
@@ -68,6 +69,9 @@ def _strike(sim: Simulation, kind: str, contract: Contract, secs: float | None) 
             market.host_back(contract.machine_id)
         case "stop":
             market.stop(contract.id, why="Stopped by incident")
+        case "worker_exits":
+            market.happen("worker_dies", contract)
+            sim.hierophant.forget(contract.id)
         case _:
             market.happen(kind, contract)
 
