@@ -76,10 +76,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def database(settings: Settings) -> Sessions:
-    """Return sessions on the database; nothing is connected yet."""
+def database(settings: Settings, *, bound: bool = False) -> Sessions:
+    """Return sessions on the database, `bound` to the file it is in; nothing is connected yet."""
     url = settings.database_url.get_secret_value()
-    return open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    return open_database(url, busy_timeout=settings.web.busy_timeout_secs, bound=bound)
 
 
 def fleet(settings: Settings) -> Fleet:

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 import click
 
 from magister import assembly, onstart, rows, schema
-from magister.database import Sessions, sqlite_file
+from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import MICROS_PER_USD, Fleet, Offer
 from magister.offers import unfit
 from magister.provenance import Shown
 from magister.settings import Loaded, Settings, effective, load
+from magister.sqlite import sqlite_file
 from magister.vast import Vast
 
 ONE_DAY = 24
@@ -137,7 +138,7 @@ def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:
     try:
         found, needed = schema.require_usable(sessions), schema.head()
     except DatabaseUnusable as error:
-        return Finding(Grade.FAIL, f"{shown}: {error}", "set database_url to one that can be used"), False
+        return Finding(Grade.FAIL, str(error), "set database_url to one that can be used"), False
     if found == needed:
         return Finding(Grade.OK, f"{shown}: at revision {found} as needed"), True
     said = "is empty" if found is None else f"is at revision {found}, not {needed}"

@@ -178,6 +178,22 @@ def status(config: Path | None, as_json: bool) -> int:
     return showing.run(config, as_json=as_json)
 
 
+@main.command(short_help="Show which boxes would be taken in.")
+@configured
+@click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
+    """Show each row that the next start would make for a box of ours that has none, as after a loss.
+
+    `magister serve` takes such boxes in by itself, before it rents anything. With --dry-run this asks Vast
+    for the boxes of the account and says which of them come in, as what and why, and which are left alone.
+    It changes nothing.
+    """
+    from magister import adopting
+
+    return adopting.run(config, dry_run=dry_run, as_json=as_json)
+
+
 @main.command(short_help="Stand in for Vast.ai on loopback.")
 @indifferent
 @click.option(

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from magister.database import Sessions, sqlite_file
+from magister.database import Sessions
 from magister.errors import LeaseLost
 from magister.models import Lease, Utc
+from magister.sqlite import sqlite_file
 
 LOOP_LOCK = 0x4D61_676C
 """The PostgreSQL advisory lock that the acting loop holds: the letters "Magl"."""

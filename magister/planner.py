@@ -1,11 +1,10 @@
 """Pure: from what is held, seen and wanted at a moment to the actions to take, each with its why."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
-from magister.adoption import adopt, adoptable
+from magister.actions import Action, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
+from magister.adoption import adoptions
 from magister.evidence import PROVISIONING, RUNNING, STOPPED
 from magister.facts import Fleet, Held, View
 from magister.listings import listing_due, sighted_by
@@ -29,14 +28,14 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     found = losses(moves, held, view, fleet, now)
     actions, held_back = _hold_back(actions, moves, held, found, fleet, now)
     if sighted:
-        adoptions = tuple(_adoptions(fleet, view, now))
-        actions += adoptions
+        adopted = tuple(adoptions(view.strangers, fleet, now))
+        actions += adopted
         touched = (*actions, *held_back)
         acted = {action.row.id for action in touched if isinstance(action, Move | Look | Destroy)}
         rest = tuple(row for row in held if row.id not in acted)
         given_up = tuple(_surplus(fleet, rest))
         actions += given_up
-        if not adoptions and not given_up:
+        if not adopted and not given_up:
             actions += _fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
@@ -188,19 +187,6 @@ def _dropping_unnamed(row: Held) -> Action | None:
         why = f"{row.absences} complete listings after the grace do not show its key"
         return Move(row, State.DESTROYED, Reason.NEVER_TOOK_EFFECT, why)
     return None
-
-
-def _adoptions(fleet: Fleet, view: View, now: datetime) -> Iterator[Adopt]:
-    """Take in what is ours; of two unknown boxes under one key the second is a twin of the first."""
-    keys: set[str] = set()
-    for stranger in view.strangers:
-        box = adoptable(stranger, fleet)
-        if box is None:
-            continue
-        twin = stranger.twin or box.key in keys
-        if box.key is not None:
-            keys.add(box.key)
-        yield adopt(replace(box, key=None) if twin else box, twin=twin, fleet=fleet, now=now)
 
 
 def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:

@@ -12,7 +12,7 @@ from magister import ledger, pool, rows
 from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
 from magister.conditions import conditions
 from magister.database import Sessions
-from magister.errors import LeaseLost, Stale, Stopping, Transient
+from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.executor import Executor, Outcome
 from magister.facts import Condition, Fleet, Held, Route, View
 from magister.lanes import Lanes
@@ -23,8 +23,8 @@ from magister.renting import HOLD_CAP
 
 log = structlog.get_logger("magister.worker")
 
-DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError)
-"""What concerns no row in particular, and passes by itself: a lock, a restart, a broken connection."""
+DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError, DatabaseReplaced)
+"""What concerns no row in particular: a lock, a restart, a full disk, a broken connection, a lost file."""
 
 DOWN_AFTER = 10.0
 """Seconds without a heartbeat after which the whole service is held to have been down."""
@@ -302,6 +302,6 @@ def tell(action: Action) -> None:
     tell(event, why=action.why, **fields_of(action))
 
 
-def in_a_line(error: SQLAlchemyError) -> str:
+def in_a_line(error: SQLAlchemyError | DatabaseReplaced) -> str:
     """Return what the database said, in a line."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from magister import ledger, reports, rows
-from magister.database import Sessions, open_database, sqlite_file
+from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.facts import Held
 from magister.models import Transition
 from magister.settings import Settings
 from magister.settings_groups import Web
+from magister.sqlite import sqlite_file
 from magister.states import State
 from magister.web import create_app
 from magister.web.api import BODY_LIMIT

@@ -14,8 +14,11 @@ from click.testing import CliRunner, Result
 
 from magister import __version__, status
 from magister.cli import main
+from magister.database import RESCUE
 
-COMMANDS = ("check", "demo", "migrate", "serve", "simulate", "status", "web", "worker")
+COMMANDS = ("adopt", "check", "demo", "migrate", "serve", "simulate", "status", "web", "worker")
+
+NO_DATABASE = "there is no database magister.db: `magister serve` or `magister migrate` makes it"
 
 SETTINGS = """
 this_magister_addr = "http://magister.example"
@@ -164,14 +167,17 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(command: str) -> Non
     Path("magister.db").write_text("this is no database, and long enough to be taken for a header " * 9)
     result = run(command)
     assert result.exit_code == 2
-    assert result.stderr == "magister: the database cannot be used: file is not a database\n"
+    assert result.stderr == (
+        "magister: the database sqlite:///magister.db cannot be used: it is no SQLite database "
+        f"(file is not a database): {RESCUE}\n"
+    )
 
 
 def test_the_status_of_no_database_makes_none() -> None:
     configured()
     result = run("status")
     assert result.exit_code == 2
-    assert result.stderr == "magister: there is no database magister.db: `magister serve` makes it\n"
+    assert result.stderr == f"magister: {NO_DATABASE}\n"
     assert not Path("magister.db").exists()
 
 
@@ -198,7 +204,8 @@ def test_the_worker_asks_for_a_migration_first() -> None:
     configured()
     result = run("worker")
     assert result.exit_code == 2
-    assert result.stderr.endswith("magister: the database is empty: run `magister migrate` first\n")
+    assert result.stderr.endswith(f"magister: {NO_DATABASE}\n")
+    assert not Path("magister.db").exists()
 
 
 def test_a_simulator_that_cannot_be_is_told_in_one_line() -> None:
