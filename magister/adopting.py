@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -96,7 +96,8 @@ def _names(settings: Settings) -> tuple[str, tuple[rows.Name, ...]]:
         return "it is empty", ()
     if file is not None:
         url = f"sqlite:///file:{quote(str(file))}?mode=ro&uri=true"
-    sessions = open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    opened = open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    sessions = replace(opened, called=settings.database_url_shown)
     try:
         return _names_in(sessions)
     finally:

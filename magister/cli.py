@@ -194,6 +194,34 @@ def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
     return adopting.run(config, dry_run=dry_run, as_json=as_json)
 
 
+@main.command(short_help="Copy the database to a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def backup(config: Path | None, file: Path, force: bool) -> None:
+    """Copy the SQLite database to FILE as it is at one moment; the service may run meanwhile.
+
+    FILE is complete or not there. For PostgreSQL it says which command does so.
+    """
+    from magister import backups
+
+    click.echo(backups.backup(config, file, force=force))
+
+
+@main.command(short_help="Put a backup in the place of the database.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+def restore(config: Path | None, file: Path) -> None:
+    """Put the backup FILE in the place of the SQLite database, which is kept beside it under a dated name.
+
+    The service must not run. Started again, it takes in the boxes rented since the backup, and finds gone
+    those that are gone, before it rents anything.
+    """
+    from magister import backups
+
+    click.echo(backups.restore(config, file))
+
+
 @main.command(short_help="Stand in for Vast.ai on loopback.")
 @indifferent
 @click.option(

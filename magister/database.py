@@ -29,10 +29,13 @@ class Sessions:
     """
 
     engine: Engine
+    called: str = ""  # what people know it by; "" = its URL
 
     @property
     def shown(self) -> str:
-        """Return the URL with any password masked."""
+        """Return what people know the database by, with any password masked."""
+        if self.called:
+            return self.called
         url = self.engine.url.render_as_string(hide_password=True)
         return re.sub(r"(?i)((?:password|passfile)=)[^&]*", r"\1***", url)
 
@@ -128,9 +131,14 @@ _OF_SQLITE = {
 _OF_POSTGRESQL = {"53100": FULL, "25006": UNWRITABLE}
 
 
-def trouble(error: SQLAlchemyError) -> Trouble | None:
+def finding(check: object) -> str:
+    """Return in a line what SQLite found wrong with a file."""
+    return " ".join(str(check).replace("*** in database main ***", "").split())
+
+
+def trouble(error: SQLAlchemyError | sqlite3.Error) -> Trouble | None:
     """Name what an error of a driver means for people; None = its own words say all there is to say."""
-    cause: object = getattr(error, "orig", None)
+    cause: object = getattr(error, "orig", error)
     if isinstance(cause, sqlite3.Error):
         # an error of the module itself, and not of the library, bears no code
         return _OF_SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)

@@ -105,7 +105,12 @@ def kernel_lock(sessions: Sessions) -> KernelLock:
     if sessions.engine.dialect.name == "postgresql":
         return AdvisoryLock(sessions.engine)
     path = sqlite_file(sessions.engine.url.render_as_string(hide_password=False))
-    return NoLock() if path is None else FileLock(path.with_name(path.name + ".loop"))
+    return NoLock() if path is None else loop_lock(path)
+
+
+def loop_lock(database: Path) -> FileLock:
+    """Return the lock that the loop which acts on a SQLite file holds."""
+    return FileLock(database.with_name(database.name + ".loop"))
 
 
 class LeaseHolder:

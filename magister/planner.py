@@ -190,8 +190,12 @@ def _dropping_unnamed(row: Held) -> Action | None:
 
 
 def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
-    """Give up what exceeds the target: the newest unverified first, then the dearest verified."""
-    wanted = [row for row in rows if row.wanted]
+    """Give up what exceeds the target: the newest unverified first, then the dearest verified.
+
+    One that a listing lacks neither counts nor goes before it is settled: beside the boxes that came in its
+    place, as after an old backup was put back, it would have one that exists given up for one that does not.
+    """
+    wanted = [row for row in rows if row.wanted and not row.absences]
     excess = len(wanted) - fleet.target
     if excess <= 0:
         return
@@ -199,7 +203,9 @@ def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
         (r for r in wanted if r.state is not State.VERIFIED), key=lambda r: r.id, reverse=True
     )
     verified = sorted(
-        (r for r in wanted if r.state is State.VERIFIED), key=lambda r: (r.price or 0, r.id), reverse=True
+        (r for r in wanted if r.state is State.VERIFIED),
+        key=lambda r: (r.contract_id is None, r.price or 0, r.id),
+        reverse=True,
     )
     why = f"{len(wanted)} instances for a target of {fleet.target}"
     for row in (unverified + verified)[:excess]:

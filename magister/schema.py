@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect
 
-from magister.database import RESCUE, Sessions, plain_words
+from magister.database import RESCUE, Sessions, finding, plain_words
 from magister.errors import DatabaseUnusable
 from magister.models import Table
 from magister.sqlite import sqlite_file
@@ -57,7 +57,7 @@ def _require_sound(sessions: Sessions, connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise DatabaseUnusable(f"the database {sessions.shown} is corrupt ({found}): {RESCUE}")
+            raise DatabaseUnusable(f"the database {sessions.shown} is corrupt ({finding(found)}): {RESCUE}")
 
 
 def _lacking(connection: Connection, found: str | None, tables: frozenset[str]) -> str:

@@ -52,6 +52,7 @@ def sqlite_engine(url: str, *, busy_timeout: float, bound: bool) -> Engine:
     if path is None:
         options["poolclass"] = StaticPool
     engine = create_engine(url, **options)
+    written = path is not None and engine.url.query.get("mode") != "ro"
     if path is not None:
         # before the pragmas, which make the file
         _Watch(path, bound=bound).over(engine)
@@ -60,7 +61,7 @@ def sqlite_engine(url: str, *, busy_timeout: float, bound: bool) -> Engine:
     def set_pragmas(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # else the driver decides when a transaction begins
         cursor = connection.cursor()
-        for pragma in PRAGMAS if path is None else FILE_PRAGMAS + PRAGMAS:
+        for pragma in FILE_PRAGMAS + PRAGMAS if written else PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
         record.info["file"] = None if path is None else identity(path)
@@ -104,9 +105,9 @@ class _Watch:
     def _replaced(self) -> DatabaseReplaced:
         if identity(self.path) is None:
             return DatabaseReplaced(
-                f"the database file {self.path} was removed or moved while in use: nothing is rented or given "
-                "up any more; start again with the file put back, or without it: then a new one is made, "
-                "and all boxes of ours are taken into it before anything is rented"
+                f"the database file {self.path} was removed or moved while in use: nothing is rented or "
+                "given up any more; start again with the file put back, or without it: then a new one is "
+                "made, and all boxes of ours are taken into it before anything is rented"
             )
         return DatabaseReplaced(
             f"the database file {self.path} was replaced by another while in use: nothing is rented or given "

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     FOUND = "found"  # a listing showed the key of a create whose answer was lost
     CALLED = "called"  # the worker called /verify
     ADOPTED = "adopted"  # ours at Vast, without a row
+    RESTORED = "restored"  # a backup was put back: its worker has had the time to call since
     TWIN = "twin"  # a second box under the key of one row
     OFFER_GONE = "offer_gone"
     REFUSED = "refused"

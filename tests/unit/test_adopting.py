@@ -23,10 +23,14 @@ KEY = "0123456789abcdef" * 2
 OTHER_KEY = "fedcba9876543210" * 2
 
 
-def ours(contract: int, *, label: str = f"magister:{KEY}", **facts: object) -> Sighting:
-    onstart = f"export MAGISTER_DROP_ENDPOINT={ADDRESS}/drop/{contract + 1000}"
-    plain: dict[str, object] = {"onstart": onstart, "start_date": ago(minutes=10), "price": 310_000}
-    return a_sighting(contract, label=label, **{**plain, **facts})
+def ours(contract: int, **facts: object) -> Sighting:
+    plain: dict[str, object] = {
+        "label": f"magister:{KEY}",
+        "onstart": f"export MAGISTER_DROP_ENDPOINT={ADDRESS}/drop/{contract + 1000}",
+        "start_date": ago(minutes=10),
+        "price": 310_000,
+    }
+    return a_sighting(contract, **{**plain, **facts})
 
 
 @pytest.fixture
