@@ -19,6 +19,9 @@ RESCUE = (
 )
 """What to do about a database that can be read no more."""
 
+NO_CHANGE = "UPDATE pool SET id = id WHERE id = 1"
+"""A statement that writes and changes nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
@@ -129,6 +132,16 @@ _OF_SQLITE = {
 }
 
 _OF_POSTGRESQL = {"53100": FULL, "25006": UNWRITABLE}
+
+
+def obstacle(sessions: Sessions) -> Trouble | None:
+    """Try to write, and name what keeps it from being done; None = nothing does, or only a lock."""
+    try:
+        with sessions.write() as session:
+            session.connection().exec_driver_sql(NO_CHANGE)
+    except SQLAlchemyError as error:
+        return trouble(error)
+    return None
 
 
 def finding(check: object) -> str:

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -182,6 +182,11 @@ def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readin
         heartbeat_age_secs=_age(state.heartbeat_at, now),
         listing_age_secs=_age(state.listed_at, now),
     )
+
+
+def obstructed(seen: Readiness, obstacle: str) -> Readiness:
+    """Return the readiness of a pool whose database cannot be written; "" = it can."""
+    return replace(seen, ready=False, why=(*seen.why, obstacle)) if obstacle else seen
 
 
 def unreachable() -> Readiness:

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect
 
-from magister.database import RESCUE, Sessions, finding, plain_words
+from magister.database import NO_CHANGE, RESCUE, Sessions, finding, plain_words
 from magister.errors import DatabaseUnusable
 from magister.models import Table
 from magister.sqlite import sqlite_file
@@ -166,4 +166,4 @@ def require_there(sessions: Sessions) -> None:
 def probe_write(sessions: Sessions) -> None:
     """Find out now, and not at the first rental, that the database cannot be written."""
     with plain_words(sessions), sessions.write() as session:
-        session.connection().exec_driver_sql("UPDATE pool SET id = id WHERE id = 1")
+        session.connection().exec_driver_sql(NO_CHANGE)

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from magister import assembly, reports, schema, screen
-from magister.database import plain_words
+from magister.database import obstacle, plain_words
 from magister.reports import Event, InstanceView, Overview, usd
 from magister.settings import Settings, load
 from magister.states import State
@@ -54,6 +54,8 @@ def read(settings: Settings, now: datetime) -> Status:
     with plain_words(sessions), sessions.read() as session:
         overview = reports.overview(session, now, last=EVENTS)
         readiness = reports.readiness(session, now, stale)
+    found = None if readiness.ready else obstacle(sessions)
+    readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
     sessions.engine.dispose()
     return Status(overview, (*readiness.why, *_short(overview)))
 
