@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from magister.errors import Stopping
 from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
 from magister.lanes import Lanes, ThreadLanes
-from magister.lease import LeaseHolder, kernel_lock
+from magister.lease import LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
 from magister.outlook import Caution
 from magister.renting import Renter
@@ -23,9 +22,6 @@ from magister.settings import Settings
 from magister.settings_groups import MB_PER_GB
 from magister.vast import Access, HttpVast, Pacer, Vast
 from magister.worker import Clock, Rhythm, Worker
-
-LONGEST_HOST_NAME = 40
-"""Characters of the host's name in the lease, whose holder has 64 in all."""
 
 SLOWEST_HEARTBEAT = 5.0
 """Seconds between two signs of life of a loop with nothing to do."""
@@ -179,11 +175,10 @@ def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
 
 def lease(settings: Settings, sessions: Sessions) -> LeaseHolder:
     """Return the lease of this process, under a name that no other process has."""
-    host = socket.gethostname()[:LONGEST_HOST_NAME]
     return LeaseHolder(
         sessions,
         kernel_lock(sessions),
-        holder=f"{host}:{os.getpid()}:{secrets.token_hex(4)}",
+        holder=f"{this_host()}:{os.getpid()}:{secrets.token_hex(4)}",
         lasts=_seconds(settings.lease.lease_secs),
         renew=_seconds(settings.lease.renew_secs),
     )

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, onstart, rows, schema
+from magister import assembly, onstart, rows, schema, startup
 from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import MICROS_PER_USD, Fleet, Offer
 from magister.offers import unfit
 from magister.provenance import Shown
-from magister.settings import Loaded, Settings, effective, load
+from magister.settings import Loaded, Settings, effective
 from magister.sqlite import sqlite_file
 from magister.vast import Vast
 
@@ -46,7 +46,7 @@ class Finding:
 
 def run(config: Path | None) -> int:
     """Show the settings and the findings as they come, and return the exit code. Raises BadSettings."""
-    loaded = load(config)
+    loaded = startup.read(config)
     for line in described(effective(loaded)):
         click.echo(line)
     click.echo()

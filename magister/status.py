@@ -81,6 +81,7 @@ def jsonable(found: Status) -> dict[str, object]:
         "credit": None if overview.credit is None else usd(overview.credit),
         "heartbeat_age_secs": overview.heartbeat_age_secs,
         "listing_age_secs": overview.listing_age_secs,
+        "acting": None if overview.acting is None else asdict(overview.acting),
         "conditions": [asdict(condition) for condition in overview.conditions],
         "instances": [_instance(view) for view in overview.instances],
         "events": [_event(event) for event in overview.events],

@@ -334,6 +334,7 @@ def test_a_database_that_is_away_is_told_at_once_where_nothing_is_lost_by_it(
         "target": None,
         "heartbeat_age_secs": None,
         "listing_age_secs": None,
+        "acting": None,
     }
 
 

@@ -153,6 +153,20 @@ def test_a_level_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.startswith("magister: MAGISTER_LOG: 'loud' is not a level")
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_level_that_is_none_is_told_with_all_other_problems(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("MAGISTER_LOG", "loud")
+    Path("magister.toml").write_text(SETTINGS.replace("number_instances = 0", "number_instances = -1"))
+    result = run(command)
+    assert result.exit_code == 2
+    assert [line.split(" ")[1] for line in result.stderr.splitlines()] == [
+        "number_instances",
+        "MAGISTER_LOG:",
+    ]
+
+
 def test_a_migration_says_what_it_did() -> None:
     configured()
     first, second = run("migrate"), run("migrate")
