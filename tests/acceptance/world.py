@@ -154,6 +154,36 @@ class World:
         assert not self.members(), "some processes outlived the service"
         return code
 
+    def ended(self) -> int:
+        """Wait for the service to end by itself, and return its exit code."""
+        process, self._process = self._process, None
+        assert process is not None
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process = process  # it is killed on leaving
+            raise
+        assert not self.members(), "some processes outlived the service"
+        return code
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of magister with the settings of the service."""
+        return subprocess.run(
+            [sys.executable, "-m", "magister", *arguments],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+
+    @property
+    def log(self) -> str:
+        """Return what the service has written to its log."""
+        return (self.directory / "log").read_text()
+
     def kill(self) -> None:
         """Kill every process of the service at once; the supervisor first, so that it cannot mourn."""
         process, self._process = self._process, None

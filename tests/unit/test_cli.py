@@ -16,7 +16,19 @@ from magister import __version__, status
 from magister.cli import main
 from magister.database import RESCUE
 
-COMMANDS = ("adopt", "check", "demo", "migrate", "serve", "simulate", "status", "web", "worker")
+COMMANDS = (
+    "adopt",
+    "backup",
+    "check",
+    "demo",
+    "migrate",
+    "restore",
+    "serve",
+    "simulate",
+    "status",
+    "web",
+    "worker",
+)
 
 NO_DATABASE = "there is no database magister.db: `magister serve` or `magister migrate` makes it"
 
