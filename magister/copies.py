@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 from magister.database import finding, trouble
 from magister.errors import Unusable
-from magister.lease import FileLock, loop_lock
+from magister.lease import loop_lock
 
 COMPANIONS = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file, and would take for a part of another that comes in its place."""
@@ -48,9 +49,7 @@ def _fill(copy: Path, source: Path, *, live: bool) -> None:
             old.backup(new)
             found = str(new.execute("PRAGMA integrity_check(1)").fetchone()[0])
     except sqlite3.Error as error:
-        known = trouble(error)
-        why = f"{known.what} ({error})" if known else error
-        raise Unusable(f"{source} cannot be copied to {copy.parent}: {why}") from error
+        raise Unusable(f"{source} cannot be copied to {copy.parent}: {_why(error)}") from error
     if found != "ok":
         raise Unusable(f"{source} is corrupt: {finding(found)}")
 
@@ -69,25 +68,18 @@ def publish(copy: Path, target: Path, *, force: bool) -> None:
         if force:
             copy.replace(target)
         else:
-            try:
-                os.link(copy, target)
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without links
-                if target.exists():
-                    raise FileExistsError from None
-                copy.rename(target)
+            _link(copy, target)
         _synced(target.parent)
     except FileExistsError as error:
         raise Unusable(f"{target} is there already: --force overwrites it") from error
-    except OSError as error:
-        raise Unusable(f"{target} cannot be written: {error.strerror}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise Unusable(f"{target} cannot be written: {_why(error)}") from error
 
 
 @contextmanager
 def alone_with(database: Path) -> Iterator[None]:
     """Keep every loop from acting on a database meanwhile. Raises Unusable if a process has it open."""
-    lock: FileLock = loop_lock(database)
+    lock = loop_lock(database)
     try:
         taken = lock.take()
     except OSError as error:
@@ -127,31 +119,44 @@ def put_in_place(copy: Path, database: Path, now: datetime) -> Path | None:
         if database.exists():
             _made_like(copy, database)
         aside = _set_aside(database, now) if database.exists() else None
-        for suffix in COMPANIONS:
+        for suffix in COMPANIONS:  # without a file of theirs they are of no use, and go with the copy's
             with suppress(FileNotFoundError):
                 Path(f"{database}{suffix}").rename(f"{aside or copy}{suffix}")
         copy.replace(database)
         _synced(database.parent)
-    except OSError as error:
-        raise Unusable(f"{database} cannot be replaced: {error.strerror}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise Unusable(f"{database} cannot be replaced: {_why(error)}") from error
     return aside
 
 
 def _set_aside(database: Path, now: datetime) -> Path:
     """Give a database a second, dated name that no other file has."""
     dated = f"{database.name}.{now:%Y%m%dT%H%M%SZ}"
-    for number in range(1, 1000):
+    for number in count(1):
         aside = database.with_name(dated if number == 1 else f"{dated}-{number}")
-        try:
-            os.link(database, aside)
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without links
-            if aside.exists():
-                continue
-            database.rename(aside)
-        return aside
-    raise FileExistsError(0, f"all names like {dated} are taken")
+        with suppress(FileExistsError):
+            _link(database, aside)
+            break
+    return aside
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name, or on a file system without links a new one; raises FileExistsError."""
+    try:
+        os.link(path, name)
+    except FileExistsError:
+        raise
+    except OSError:
+        if name.exists():
+            raise FileExistsError from None
+        path.rename(name)
+
+
+def _why(error: OSError | sqlite3.Error) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    known = trouble(error)
+    return f"{known.what} ({error})" if known else str(error)
 
 
 def _whole(copy: Path) -> None:

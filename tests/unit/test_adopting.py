@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import adopting, assembly, rows
+from magister import adopting, assembly, rows, schema
 from magister.adopting import Preview, preview
 from magister.cli import main
 from magister.database import Sessions, open_database
@@ -136,6 +136,19 @@ def test_boxes_with_a_row_are_not_taken_in_again(vast: FakeVast, sqlite_sessions
     found = listed(vast, ours(1, label=f"magister:{row.key}"), ours(2, label=f"magister:{requested.key}"))
     assert (found.adopt, found.leave) == ((), ())
     assert {name.id for name in found.known} == {row.id, requested.id}
+
+
+def test_rows_on_postgresql_are_recognised_as_well(
+    vast: FakeVast, postgres_sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres_sessions.write() as session:
+        row = a_row(session, contract_id=1)
+    url = postgres_sessions.engine.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("DATABASE_URL", url)
+    found = listed(vast, ours(1), ours(2))
+    assert [name.id for name in found.known] == [row.id]
+    assert [action.box.sighting.contract_id for action in found.adopt] == [2]
+    assert found.database == f"it has 1 rows at revision {schema.head()}"
 
 
 def test_a_box_under_the_key_of_a_row_with_another_contract_is_a_twin(
