@@ -1,5 +1,7 @@
 """Where the migrations are, which revision a database stands at, and the upgrade under a lock."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,9 +12,9 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect
 
-from magister.database import NO_CHANGE, RESCUE, Sessions, finding, plain_words
+from magister.database import NO_CHANGE, RESCUE, Sessions, finding, open_database, plain_words
 from magister.errors import DatabaseUnusable
-from magister.models import Table
+from magister.models_money import Rate
 from magister.sqlite import sqlite_file
 
 MIGRATION_LOCK = 0x4D61_6769
@@ -20,6 +22,9 @@ MIGRATION_LOCK = 0x4D61_6769
 
 ORIGINAL = frozenset({"instances", "transitions", "lease", "pool"})
 """The tables that every revision has."""
+
+TABLES = Rate.metadata.tables
+"""All tables of this version: the module that is imported last knows them."""
 
 
 def migrations() -> Path:
@@ -66,11 +71,11 @@ def _lacking(connection: Connection, found: str | None, tables: frozenset[str]) 
         there = ", ".join(sorted(tables & ORIGINAL))
         return f"it holds {there} but no revision" if there else ""
     current = found == head()
-    if missing := sorted((frozenset(Table.metadata.tables) if current else ORIGINAL) - tables):
+    if missing := sorted((frozenset(TABLES) if current else ORIGINAL) - tables):
         return f"revision {found} without the table {missing[0]}"
     if not current:
         return ""
-    for name, table in Table.metadata.tables.items():
+    for name, table in TABLES.items():
         columns = {column["name"] for column in inspect(connection).get_columns(name)}
         if absent := [column.name for column in table.columns if column.name not in columns]:
             return f"the table {name} lacks the column {absent[0]}"
@@ -161,6 +166,18 @@ def require_there(sessions: Sessions) -> None:
         raise DatabaseUnusable(
             f"there is no database {file}: `magister serve` or `magister migrate` makes it"
         )
+
+
+@contextmanager
+def existing(url: str, *, busy_timeout: float) -> Iterator[Sessions]:
+    """Yield sessions on a database that is there and at this version's revision. Raises DatabaseUnusable."""
+    sessions = open_database(url, busy_timeout=busy_timeout)
+    try:
+        require_current(sessions)
+        with plain_words(sessions):
+            yield sessions
+    finally:
+        sessions.engine.dispose()
 
 
 def probe_write(sessions: Sessions) -> None:

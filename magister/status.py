@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from magister import assembly, reports, schema, screen
-from magister.database import obstacle, plain_words
+from magister import assembly, reports, screen
+from magister.database import obstacle
 from magister.reports import Event, InstanceView, Overview, usd
+from magister.schema import existing
 from magister.settings import Settings, load
 from magister.states import State
 
@@ -48,15 +49,14 @@ def _show(found: Status) -> None:
 
 def read(settings: Settings, now: datetime) -> Status:
     """Read the pool as it is at `now`. Raises DatabaseUnusable."""
-    sessions = assembly.database(settings)
-    schema.require_current(sessions)
+    url = settings.database_url.get_secret_value()
     stale = timedelta(seconds=settings.web.heartbeat_stale_secs)
-    with plain_words(sessions), sessions.read() as session:
-        overview = reports.overview(session, now, last=EVENTS)
-        readiness = reports.readiness(session, now, stale)
-    found = None if readiness.ready else obstacle(sessions)
+    with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions:
+        with sessions.read() as session:
+            overview = reports.overview(session, now, last=EVENTS)
+            readiness = reports.readiness(session, now, stale)
+        found = None if readiness.ready else obstacle(sessions)
     readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
-    sessions.engine.dispose()
     return Status(overview, (*readiness.why, *_short(overview)))
 
 
