@@ -15,6 +15,7 @@ from sqlalchemy import update
 from magister import onstart, pool, rows
 from magister.database import Sessions, open_database
 from magister.facts import Condition, Held, Learned
+from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
 from magister.settings import Settings
 from magister.states import State
@@ -401,7 +402,23 @@ def test_a_pool_that_is_kept_is_ready(client: FlaskClient, sessions: Sessions) -
         "target": 3,
         "heartbeat_age_secs": 2.0,
         "listing_age_secs": 20.0,
+        "acting": None,
     }
+
+
+@pytest.mark.parametrize(("host", "here"), [(this_host(), True), ("another-host", False)])
+def test_readyz_says_which_process_acts(
+    client: FlaskClient, sessions: Sessions, host: str, here: bool
+) -> None:
+    beat(sessions, seconds=2, listed=20)
+    lease = LeaseHolder(
+        sessions, NoLock(), holder=f"{host}:77:beef", lasts=timedelta(days=1), renew=timedelta(seconds=10)
+    )
+    assert lease.hold(NOW)
+    body = client.get("/readyz").get_json()
+    assert body["acting"] == {"host": host, "pid": 77, "here": here}
+    lease.release(NOW)
+    assert client.get("/readyz").get_json()["acting"] is None
 
 
 def test_a_pool_without_credit_is_ready_and_says_so(client: FlaskClient, sessions: Sessions) -> None:
