@@ -162,7 +162,7 @@ class World(Pool):
 
     def settled(self) -> bool:
         """Say whether the service is up and at rest: as many verified as wanted, and nothing else live."""
-        return self.host.up and self.full() and self.answers()
+        return self.host.up and self.answers() and self.full()
 
 
 @contextmanager
