@@ -39,11 +39,14 @@ test: $(INSTALLED) ## run all tests, and fail if the modules that handle money a
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=90 --include='magister/planner.py,magister/listings.py,magister/losses.py,magister/outlook.py,magister/evidence.py,magister/adoption.py,magister/offers.py,magister/ledger.py,magister/rows.py,magister/executor.py,magister/renting.py,magister/vast/*'
 
-check: $(INSTALLED) ## check format, lint, types and layers
+check: $(INSTALLED) ## check format, lint, types, layers, scripts and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck --source-path=SCRIPTDIR .ci/run .github/scripts/*.sh
+	$(BIN)/zizmor --offline --quiet --no-progress --persona=auditor .github
+	.github/scripts/actionlint.sh $(BIN)
 
 format: $(INSTALLED) ## format the code and mend what can be mended
 	$(BIN)/ruff format .
