@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from magister import __version__, status
 from magister.cli import main
 
-COMMANDS = ("check", "demo", "migrate", "serve", "simulate", "status", "web", "worker")
+COMMANDS = ("check", "demo", "health", "migrate", "serve", "simulate", "status", "web", "worker")
 
 SETTINGS = """
 this_magister_addr = "http://magister.example"
