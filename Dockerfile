@@ -10,7 +10,7 @@ ARG PIP_INDEX_URL
 ARG PIP_CERT
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 python3-venv \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 
@@ -35,9 +35,10 @@ RUN case "${BUILD_TYPE}" in \
 FROM ${RUNTIME_IMAGE}
 ARG USER_ID=1000
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
- && useradd --uid "${USER_ID}" --user-group --create-home --shell /bin/bash magister
+ && useradd --uid "${USER_ID}" --user-group --no-create-home --shell /bin/bash magister \
+ && install --directory --owner magister --group magister --mode 0750 /home/magister
 COPY --from=build /opt/magister /opt/magister
 ENV PATH=/opt/magister/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # the native dependencies were chosen by the Python of the other image

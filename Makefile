@@ -25,7 +25,7 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
 
 .DEFAULT_GOAL := help
 .PHONY: help init install build demo serve test check format readme bench soak lock clean \
-  docker ci run stop shell act image-test engine runner wheel
+  docker ci run stop shell act build-test image-test engine runner wheel
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,8 +85,12 @@ runner: engine
 wheel:
 	@ls out/magister-*.whl >/dev/null 2>&1 || { echo "there is no wheel in out/: make build" >&2; exit 2; }
 
-image-test: $(INSTALLED) ## build the image in both ways, run it, and show its figures; needs root, buildah, podman, debootstrap
-	$(BIN)/python -m tests.shipping.image
+build-test: $(INSTALLED) ## build twice, compare the bytes, and try the executable file
+	$(BIN)/python -m pytest -q -p no:randomly tests/shipping/artefacts.py
+
+image-test: $(INSTALLED) ## build the image in both ways, run it, show its figures; needs root, buildah, podman, debootstrap
+	$(BIN)/python -m pytest -q -p no:randomly tests/shipping/image.py
+	@cat .image/figures.md
 
 demo: $(INSTALLED) ## show the whole life of a pool on a simulated market; no account needed
 	@$(BIN)/magister demo $(ARGS)

@@ -1,8 +1,8 @@
 """Make the one executable file: the wheel in out/ and its locked dependencies, the same bytes every time.
 
-pex does the work. Some dependencies are native code, which no interpreter can load from within an archive; pex
-unpacks them once per user into a cache, as a virtual environment whose interpreter is `sys.executable`, so that
-the processes that the service starts find everything, too.
+pex does the work. Some dependencies are native code, which no interpreter can load from within an archive;
+pex unpacks all once per user into a cache, as a virtual environment whose interpreter is `sys.executable`, so
+that the processes that the service starts find everything, too.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-GUARD = '''
+GUARD = """
 import os, sys
 from importlib.machinery import EXTENSION_SUFFIXES
 def _guard(version, suffix, built_for):
@@ -29,10 +29,11 @@ def _guard(version, suffix, built_for):
             pass
     here = EXTENSION_SUFFIXES[0].strip(".").rsplit(".", 1)[0]
     sys.stderr.write("magister: this file needs Python %d.%d (%s), but python3 is %d.%d (%s): "
-        "install python%d.%d, or use the wheel\\n" % (version + (built_for,) + sys.version_info[:2] + (here,) + version))
+        "install python%d.%d, or use the wheel\\n"
+        % (version + (built_for,) + sys.version_info[:2] + (here,) + version))
     sys.exit(2)
 _guard({version!r}, {suffix!r}, {built_for!r})
-'''
+"""
 """What the file runs first, in any Python 3: whether its native code can be loaded, and if not, a line."""
 
 
@@ -42,8 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         guard, wheels = Path(scratch, "guard.py"), Path(scratch, "wheels")
         guard.write_text(guarded(sys.version_info[:2], EXTENSION_SUFFIXES[0]))
-        lock = ("--require-hashes", "--requirement", str(ROOT / "requirements.lock"))
-        _python("pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *lock, "--dest", str(wheels))
+        lock = ("--no-deps", "--require-hashes", "--requirement", str(ROOT / "requirements.lock"))
+        _python("pip", "download", "--quiet", "--only-binary=:all:", *lock, "--dest", str(wheels))
         made = Path(scratch, "magister")
         _python("pex", *options(guard, wheels), str(wheel), "--output-file", str(made), scratch=scratch)
         made.chmod(0o755)
