@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.shipping.checkout import OUTSIDE
+from tests.shipping.checkout import OUTSIDE, ROOT
 
+PLACE = ROOT / ".image"
 RELEASE = "trixie"
 BASE = f"localhost/debian:{RELEASE}"
 
@@ -50,7 +51,7 @@ QUICK_DPKG = "force-unsafe-io\n"
 
 
 def troubles() -> tuple[str, ...]:
-    """Return what keeps this machine from building and running an image; none = it can."""
+    """Return what can be seen to be missing on this machine before anything is tried."""
     if os.getuid() != 0:
         return ("only root can do it here",)
     missing = [command for command in NEEDED if shutil.which(command) is None]
@@ -159,11 +160,22 @@ class Engine:
         return done
 
 
+def ready() -> Engine:
+    """Return an engine that has run a container; raises AssertionError saying why none can be run here."""
+    found = troubles()
+    assert not found, "; ".join(found)
+    engine = Engine(PLACE)
+    engine.set_up()
+    engine("podman", "run", "--rm", "--network=host", BASE, "true")
+    return engine
+
+
 def main() -> None:
     """Say what keeps this machine from building and running an image; exit code 0 = nothing."""
-    found = troubles()
-    sys.stdout.write("".join(f"{trouble}\n" for trouble in found))
-    sys.exit(bool(found))
+    try:
+        ready()
+    except AssertionError as why:
+        sys.exit(str(why))
 
 
 if __name__ == "__main__":

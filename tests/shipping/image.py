@@ -17,13 +17,12 @@ from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from tests.acceptance.world import World, until
 from tests.shipping.checkout import ROOT, copied
-from tests.shipping.engine import BASE, Engine, troubles
+from tests.shipping.engine import BASE, PLACE, Engine, ready
 
 pytestmark = pytest.mark.timeout(1500)
 
 TARGET = 3
 NAME = "magister-image-test"
-PLACE = ROOT / ".image"
 PLAN = MarketPlan(machines=20, dud_share=0.0, unverified_share=0.0, odd_share=0.0)
 
 TOML = """
@@ -94,11 +93,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    if found := troubles():
-        pytest.fail(f"the image can neither be built nor run on this machine: {'; '.join(found)}")
-    engine = Engine(PLACE)
-    engine.set_up()
-    return engine
+    return ready()
 
 
 @pytest.fixture(scope="module")
