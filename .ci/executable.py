@@ -41,12 +41,14 @@ def main() -> None:
     """Write out/magister."""
     (wheel,) = (ROOT / "out").glob("magister-*.whl")
     with tempfile.TemporaryDirectory() as scratch:
-        guard, wheels = Path(scratch, "guard.py"), Path(scratch, "wheels")
+        guard, wheels, made = (Path(scratch, name) for name in ("guard.py", "wheels", "magister"))
         guard.write_text(guarded(sys.version_info[:2], EXTENSION_SUFFIXES[0]))
         lock = ("--no-deps", "--require-hashes", "--requirement", str(ROOT / "requirements.lock"))
         _python("pip", "download", "--quiet", "--only-binary=:all:", *lock, "--dest", str(wheels))
-        made = Path(scratch, "magister")
-        _python("pex", *options(guard, wheels), str(wheel), "--output-file", str(made), scratch=scratch)
+        for left_out in wheels.glob("psycopg*"):  # who has PostgreSQL takes the wheel or the image
+            left_out.unlink()
+        shutil.copy(wheel, wheels)
+        _python("pex", *options(guard, wheels), "--output-file", str(made), scratch=scratch)
         made.chmod(0o755)
         shutil.move(made, ROOT / "out" / "magister")
 
@@ -59,8 +61,8 @@ def guarded(version: tuple[int, int], suffix: str) -> str:
 def options(guard: Path, wheels: Path) -> Sequence[str]:
     """Return pex's options: nothing but these wheels, and an environment of its own."""
     return (
-        *("--no-pypi", "--find-links", str(wheels), "--no-compile"),
-        *("--venv", "prepend", "--console-script", "magister"),
+        *("--no-pypi", "--pre-resolved-dists", str(wheels), "--no-compile"),
+        *("magister", "--venv", "prepend", "--console-script", "magister"),
         *("--preamble-file", str(guard), "--python-shebang", "/usr/bin/env python3"),
     )
 
