@@ -75,6 +75,8 @@ class Engine:
             (self.place / f"{name}.conf").write_text(text.format(place=self.place))
         self.environment["CONTAINERS_CONF"] = str(self.place / "containers.conf")
         self.environment["CONTAINERS_STORAGE_CONF"] = str(self.place / "storage.conf")
+        self("buildah", "rm", "--all")  # what a run that was cut short has left
+        self("podman", "image", "prune", "--force")
         if self("buildah", "inspect", "--type", "image", BASE, check=False).returncode != 0:
             self._import(self._base())
 

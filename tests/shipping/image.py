@@ -22,6 +22,9 @@ from tests.shipping.engine import BASE, PLACE, Engine, ready
 pytestmark = pytest.mark.timeout(1500)
 
 TARGET = 3
+PATIENCE = 120.0
+"""Seconds that a container may take for what takes an installed service two or three."""
+
 NAME = "magister-image-test"
 PLAN = MarketPlan(machines=20, dud_share=0.0, unverified_share=0.0, odd_share=0.0)
 
@@ -145,12 +148,16 @@ def _forget(engine: Engine) -> None:
 
 
 def _full(world: World) -> bool:
-    """Say whether the service knows a full pool, and has looked at the market of now."""
-    verified = _summary(world).get("verified")
-    return verified == TARGET == len(world.verified())
+    """Say whether the service counts a full pool as verified, and the market as well."""
+    return _states(world).get("verified") == TARGET == len(world.verified())
 
 
-def _summary(world: World) -> dict[str, int]:
+def _known(world: World) -> bool:
+    """Say whether the service counts each box; one that it adopts young is `created` to it."""
+    return sum(_states(world).values()) == TARGET == len(world.live())
+
+
+def _states(world: World) -> dict[str, int]:
     connection = HTTPConnection("127.0.0.1", world.port, timeout=5)
     try:
         connection.request("GET", "/summary")
@@ -164,13 +171,13 @@ def _summary(world: World) -> dict[str, int]:
 
 
 def _listed_again(world: World) -> None:
-    """Wait until the pool is full and listed more than once from now on."""
+    """Wait until every box is known and listed more than once from now on."""
     before = world.asked("list")
-    until(lambda: _full(world) and world.asked("list") > before + 2, "a full pool, listed")
+    until(lambda: _known(world) and world.asked("list") > before + 2, "a known pool", patience=PATIENCE)
 
 
 def _watch(ran: Ran, engine: Engine, world: World) -> None:
-    until(lambda: _full(world), "a full pool")
+    until(lambda: _full(world), "a full pool", patience=PATIENCE)
     ran.grew = len(world.live())
     ran.user = engine.inside(NAME, "id").stdout
     ran.wrote_root = engine.inside(NAME, "touch", "/opt/magister/x").returncode == 0
@@ -196,7 +203,7 @@ def _run_as_published(ran: Ran, engine: Engine, world: World, checkout: Path) ->
         *("podman", "run", "--detach", "--name", NAME, "--network", "host", "--volume", file),
         *("--env-file", str(checkout / ".env"), PREBUILT),
     )
-    until(world.answers, "an answer")
+    until(world.answers, "an answer", patience=PATIENCE)
     ran.start_secs = time.monotonic() - begun
     question = BASH_HEALTH.format(port=world.port)
     ran.bash_well = engine.inside(NAME, "bash", "-c", question).returncode == 0
