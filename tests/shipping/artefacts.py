@@ -1,6 +1,7 @@
 """The wheel and the executable file, really built and really run: `make build-test`, which needs PyPI."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,9 +18,9 @@ pytestmark = pytest.mark.timeout(600)
 MOMENT = "1700000000"
 
 
-def built(place: Path, umask: int) -> dict[str, Path]:
-    """Run `make build` in a checkout at `place`, and return what it made by name."""
-    checkout = copied(place)
+def built(source: Path, place: Path, umask: int) -> dict[str, Path]:
+    """Run `make build` in a copy of a checkout at `place`, and return what it made by name."""
+    checkout = Path(shutil.copytree(source, place))
     command = ["make", f"VENV={sys.prefix}", f"--old-file={sys.prefix}/.installed", "build"]
     environment = OUTSIDE | {"SOURCE_DATE_EPOCH": MOMENT}
     subprocess.run(command, cwd=checkout, env=environment, umask=umask, check=True, capture_output=True)
@@ -27,8 +28,13 @@ def built(place: Path, umask: int) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return built(tmp_path_factory.mktemp("one"), umask=0o022)
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return built(source, tmp_path_factory.mktemp("one") / "checkout", umask=0o022)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +63,9 @@ def run(
 
 
 def test_two_builds_of_one_source_are_the_same_bytes(
-    made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+    source: Path, made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    again = built(tmp_path_factory.mktemp("elsewhere") / "deeper", umask=0o077)
+    again = built(source, tmp_path_factory.mktemp("two") / "deeper" / "checkout", umask=0o077)
     assert made.keys() == again.keys()
     assert len(made) == 3
     assert [name for name in made if made[name].read_bytes() != again[name].read_bytes()] == []
