@@ -1,5 +1,9 @@
-"""Read an image that lies in a folder in OCI layout."""
+"""Read an image in a folder as skopeo's dir: transport writes it: manifest.json, and blobs by digest.
 
+OCI's own layout would do as well, but an image in OCI's format has no HEALTHCHECK.
+"""
+
+import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterator
@@ -8,12 +12,12 @@ from typing import TypedDict
 
 from trouble import Refused
 
-REMOVED = ".wh."  # the OCI image format's marks for what a layer takes away
+REMOVED = ".wh."  # the image format's marks for what a layer takes away
 EMPTIED = ".wh..wh..opq"
 
 
 class Descriptor(TypedDict):
-    """What names a blob: the OCI image format's descriptor, as far as it is used here."""
+    """What names a blob, as far as it is used here."""
 
     digest: str
 
@@ -24,31 +28,27 @@ class Manifest(TypedDict):
     layers: list[Descriptor]
 
 
-class Index(TypedDict):
-    """The layout's index of images."""
-
-    manifests: list[Descriptor]
-
-
-def digest(layout: Path) -> str:
-    """Return the digest of the layout's one image; raises Refused if there is not exactly one."""
-    path = layout / "index.json"
+def manifest(folder: Path) -> bytes:
+    """Return the image's manifest, byte for byte; raises Refused if the folder has no image."""
+    path = folder / "manifest.json"
     if not path.is_file():
-        raise Refused(f"{layout} is no folder in OCI layout: it has no index.json")
-    index: Index = json.loads(path.read_text())
-    if len(index["manifests"]) != 1:
-        raise Refused(f"{layout} has {len(index['manifests'])} images, not one")
-    return index["manifests"][0]["digest"]
+        raise Refused(f"{folder} has no image: there is no manifest.json")
+    return path.read_bytes()
 
 
-def files(layout: Path, wanted: Callable[[PurePosixPath], bool]) -> dict[PurePosixPath, bytes]:
+def digest(folder: Path) -> str:
+    """Return the digest that names the image."""
+    return f"sha256:{hashlib.sha256(manifest(folder)).hexdigest()}"
+
+
+def files(folder: Path, wanted: Callable[[PurePosixPath], bool]) -> dict[PurePosixPath, bytes]:
     """Return the wanted files as a container would see them: upper layers replace and remove."""
-    manifest: Manifest = json.loads(_blob(layout, digest(layout)).read_bytes())
+    read: Manifest = json.loads(manifest(folder))
     seen: dict[PurePosixPath, bytes] = {}
-    for layer in manifest["layers"]:
+    for layer in read["layers"]:
         added: dict[PurePosixPath, bytes] = {}
         gone: set[PurePosixPath] = set()
-        for path, content in _entries(_blob(layout, layer["digest"]), wanted):
+        for path, content in _entries(_blob(folder, layer["digest"]), wanted):
             if path.name == EMPTIED:
                 gone.add(path.parent)
             elif path.name.startswith(REMOVED):
@@ -70,5 +70,5 @@ def _entries(layer: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[t
                 yield path, file.read()
 
 
-def _blob(layout: Path, name: str) -> Path:
-    return layout / "blobs" / name.replace(":", "/")
+def _blob(folder: Path, name: str) -> Path:
+    return folder / name.partition(":")[2]

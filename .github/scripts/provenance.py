@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import layout as oci
+import layout
 from records import stamp
 from registries import BUILD_IMAGES, configuration
 from trouble import Refused, end
@@ -32,7 +32,10 @@ def statement(image: Path, version: str, environment: Mapping[str, str], now: da
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [
-            {"name": f"magister:{version}", "digest": {"sha256": oci.digest(image).removeprefix("sha256:")}}
+            {
+                "name": f"magister:{version}",
+                "digest": {"sha256": layout.digest(image).removeprefix("sha256:")},
+            }
         ],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {

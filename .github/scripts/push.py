@@ -11,23 +11,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import layout
 from records import Move, Record, stamp
 from registries import Registry, logged_in, registries
-from skopeo import Skopeo, digest_of, in_layout
+from skopeo import Skopeo, digest_of, in_folder
 from trouble import Refused, end
 
 RECORD = "release-record.json"
 TAG = "latest"
 
 
-def push(skopeo: Skopeo, places: Sequence[Registry], layout: Path, version: str) -> bytes:
+def push(skopeo: Skopeo, places: Sequence[Registry], folder: Path, version: str) -> bytes:
     """Push the image as VERSION to every registry and return its manifest, which is the same in all.
 
     A version never changes: raises Refused, before anything is pushed, where it is out with other content.
     """
-    manifest = skopeo.manifest(in_layout(layout))
-    if manifest is None:
-        raise Refused(f"{layout} has no image")
+    manifest = layout.manifest(folder)
     targets = [f"docker://{place.repository}:{version}" for place in places]
     published = [skopeo.manifest(target) for target in targets]
     refused = [
@@ -39,7 +38,7 @@ def push(skopeo: Skopeo, places: Sequence[Registry], layout: Path, version: str)
     if refused:
         raise Refused(*refused)
     for target in targets:
-        skopeo.copy(in_layout(layout), target)
+        skopeo.copy(in_folder(folder), target)
         if skopeo.manifest(target) != manifest:
             raise Refused(f"{target} does not serve the manifest that was pushed")
     return manifest
@@ -64,13 +63,13 @@ def recorded(skopeo: Skopeo, places: Sequence[Registry], digest: str, version: s
     return Record(version, commit, stamp(datetime.now(UTC)), f"release {version}", TAG, tuple(moves))
 
 
-def main(layout: Path, version: str, out: Path) -> None:
+def main(folder: Path, version: str, out: Path) -> None:
     """Push, and write the artefacts of a release that describe the image."""
     places = registries()
     out.mkdir(parents=True, exist_ok=True)
     with logged_in(places) as environment:
         skopeo = Skopeo(environment)
-        manifest = push(skopeo, places, layout, version)
+        manifest = push(skopeo, places, folder, version)
         digest = digest_of(manifest)
         recorded(skopeo, places, digest, version, out).write(out / RECORD)
     lines = [f"{place.name} {place.repository}:{version}@{digest}\n" for place in places]
@@ -82,7 +81,7 @@ def main(layout: Path, version: str, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("layout", type=Path, help="folder in OCI layout with the one image")
+    parser.add_argument("folder", metavar="LAYOUT", type=Path, help="folder that export-image.sh wrote")
     parser.add_argument("version", help="the version, which is the image's tag, such as 0.1.0")
     parser.add_argument("out", type=Path, help="folder for the artefacts")
     try:

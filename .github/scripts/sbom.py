@@ -12,7 +12,7 @@ from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
-import layout as oci
+import layout
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
@@ -58,11 +58,11 @@ def _component(name: str, version: str, purl: PackageURL) -> Component:
 
 def described(image: Path, version: str, now: datetime) -> Bom:
     """Return the list of an image; raises Refused if nothing in it says what it has."""
-    files = oci.files(image, wanted)
+    files = layout.files(image, wanted)
     components = [*python_packages(files), *debian_packages(files)]
     if not components:
         raise Refused(f"{image} has no record of any package")
-    sha256 = oci.digest(image).removeprefix("sha256:")
+    sha256 = layout.digest(image).removeprefix("sha256:")
     subject = Component(
         name="magister",
         version=version,

@@ -17,9 +17,9 @@ def digest_of(manifest: bytes) -> str:
     return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
 
-def in_layout(layout: Path) -> str:
-    """Return skopeo's name of the one image in a folder in OCI layout."""
-    return f"oci:{layout}"
+def in_folder(folder: Path) -> str:
+    """Return skopeo's name of the image in a folder."""
+    return f"dir:{folder}"
 
 
 @dataclass(frozen=True, slots=True)

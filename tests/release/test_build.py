@@ -31,7 +31,7 @@ def test_an_image_is_built_on_what_the_runner_says_and_exported_as_it_is(program
     program(
         folder, "make", f'echo "$1 $MAGISTER_NAME:$IMAGE_TAG $BUILD_IMAGE $RUNTIME_IMAGE" >>{folder}/made'
     )
-    copy = f'skopeo copy -q oci:{runner.folder}/image "docker-archive:$3:$4"'
+    copy = f'skopeo copy -q dir:{runner.folder}/image "docker-archive:$3:$4"'
     program(folder, "docker", f'[[ "$1 $2" == "save --output" ]]; {copy}')
     layout = runner.folder / "exported"
 
@@ -53,7 +53,10 @@ def test_podman_and_buildah_write_the_folder_themselves(programs_of: Runner) -> 
     runner = replace(programs_of, environment={**programs_of.environment, "ENGINE": "buildah"})
     assert runner.run("export-image.sh", "magister:1", runner.folder / "exported").returncode == 0
     told = (folder / "buildah.told").read_text()
-    assert told == f"push --quiet --format oci magister:1 oci:{runner.folder}/exported\n"
+    assert (
+        told
+        == f"push --quiet --format v2s2 --compression-format gzip magister:1 dir:{runner.folder}/exported\n"
+    )
 
 
 def test_an_engine_that_is_not_known_is_refused(runner: Runner) -> None:

@@ -34,7 +34,7 @@ def other_image(runner: Runner) -> Path:
 def move(runner: Runner, name: str, tag: str) -> None:
     """Point a tag of one registry at another image, as somebody with its password could."""
     target = f"docker://{runner.repositories[name]}:{tag}"
-    runner.skopeo("copy", "--dest-tls-verify=false", f"oci:{other_image(runner)}", target)
+    runner.skopeo("copy", "--dest-tls-verify=false", f"dir:{other_image(runner)}", target)
 
 
 def test_a_release_is_verified(downloaded: Runner) -> None:

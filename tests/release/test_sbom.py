@@ -57,10 +57,9 @@ def test_it_has_debians_and_pythons_packages_that_are_installed(tmp_path: Path) 
 
 def test_it_is_about_the_image_by_its_digest(tmp_path: Path) -> None:
     image = world.image(tmp_path / "image", world.installed("magister", "1.2.3"))
-    digest = json.loads((image / "index.json").read_text())["manifests"][0]["digest"]
     subject = listed(tmp_path, image)["metadata"]["component"]
     assert subject["type"] == "container"
-    assert f"sha256:{subject['hashes'][0]['content']}" == digest
+    assert f"sha256:{subject['hashes'][0]['content']}" == world.digest(image)
 
 
 def test_what_an_upper_layer_replaced_or_removed_is_not_in_it(tmp_path: Path) -> None:
@@ -93,5 +92,5 @@ def test_a_folder_that_is_no_image_is_refused(tmp_path: Path) -> None:
     done = sbom(tmp_path, tmp_path / "files")
     assert (done.returncode, done.stderr) == (
         2,
-        f"{tmp_path} is no folder in OCI layout: it has no index.json\n",
+        f"{tmp_path} has no image: there is no manifest.json\n",
     )

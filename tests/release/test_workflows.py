@@ -98,7 +98,7 @@ def test_the_steps_of_the_workflow_release_on_loopback(runner: Runner, told: Pat
     check_out(runner.folder)
     runner = with_programs(runner, told)
     layout = runner.folder / "image"
-    digest = layout_digest(layout)
+    digest = world.digest(layout)
     (runner.files / "sbom.cdx.json").write_text(f'{{"about": "{digest}"}}')
     assert runner.run("provenance.py", layout, VERSION, runner.files).returncode == 0
 
@@ -162,12 +162,6 @@ def test_the_configuration_of_registries_is_read_and_never_run(runner: Runner, t
     done = runner.run("registries.py", "build-arguments")
     assert done.stdout == f"BUILD_IMAGE=$(touch {trap})\nRUNTIME_IMAGE=debian:run\n"
     assert not trap.exists()
-
-
-def layout_digest(layout: Path) -> str:
-    """Return the digest of the image in a folder in OCI layout."""
-    named: str = loaded(layout / "index.json")["manifests"][0]["digest"]
-    return named
 
 
 def check_out(folder: Path) -> None:

@@ -19,6 +19,7 @@ from threading import Thread
 SCRIPTS = Path(__file__).parents[2] / ".github" / "scripts"
 OWNER = "Owner"
 VERSION = "1.2.3"
+DOCKER = "application/vnd.docker."
 PASSPHRASE = "correct horse"
 ACCOUNTS = {"GHCR_HOST": "owner", "DH_HOST": "dockerhub-user", "DO_HOST": "secret"}
 PASSWORD = "secret"  # of every account; DigitalOcean takes it as the user's name too
@@ -26,15 +27,13 @@ BCRYPT = "$2b$04$1r2FsTfBrEcrmfDf89MIVur36wJD/CGsWUojc3FeVNQWM1lTxi2iu"  # what 
 
 
 def image(folder: Path, *layers: Mapping[str, bytes]) -> Path:
-    """Write an image of the given layers, each a mapping of paths to contents, as a folder in OCI layout."""
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
+    """Write an image of the given layers, each a mapping of paths to contents, as a folder."""
+    folder.mkdir(parents=True)
 
     def blob(content: bytes, kind: str) -> dict[str, object]:
         name = hashlib.sha256(content).hexdigest()
-        (blobs / name).write_bytes(content)
-        kind = f"application/vnd.oci.image.{kind}"
-        return {"mediaType": kind, "digest": f"sha256:{name}", "size": len(content)}
+        (folder / name).write_bytes(content)
+        return {"mediaType": DOCKER + kind, "digest": f"sha256:{name}", "size": len(content)}
 
     archives = [_tar(files) for files in layers]
     diffs = [f"sha256:{hashlib.sha256(archive).hexdigest()}" for archive in archives]
@@ -46,14 +45,20 @@ def image(folder: Path, *layers: Mapping[str, bytes]) -> Path:
     }
     manifest = {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"),
-        "layers": [blob(gzip.compress(archive, mtime=0), "layer.v1.tar+gzip") for archive in archives],
+        "mediaType": DOCKER + "distribution.manifest.v2+json",
+        "config": blob(json.dumps(config).encode(), "container.image.v1+json"),
+        "layers": [
+            blob(gzip.compress(archive, mtime=0), "image.rootfs.diff.tar.gzip") for archive in archives
+        ],
     }
-    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
-    (folder / "index.json").write_text(json.dumps(index))
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "version").write_text("Directory Transport Version: 1.1\n")
     return folder
+
+
+def digest(folder: Path) -> str:
+    """Return the digest of the image in a folder."""
+    return f"sha256:{hashlib.sha256((folder / 'manifest.json').read_bytes()).hexdigest()}"
 
 
 def _tar(files: Mapping[str, bytes]) -> bytes:
