@@ -178,6 +178,18 @@ def status(config: Path | None, as_json: bool) -> int:
     return showing.run(config, as_json=as_json)
 
 
+@main.command(short_help="Ask whether the service answers.")
+@configured
+def health(config: Path | None) -> int:
+    """Ask the service that runs here whether it answers, as the health check of a container does.
+
+    Exit code 0: it does; 1: it does not; 2: the settings cannot be used.
+    """
+    from magister import health as asking
+
+    return asking.run(config)
+
+
 @main.command(short_help="Show which boxes would be taken in.")
 @configured
 @click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")

@@ -23,6 +23,7 @@ COMMANDS = (
     "backup",
     "check",
     "demo",
+    "health",
     "migrate",
     "restore",
     "resume",
