@@ -15,7 +15,7 @@ from magister.errors import Stopping
 from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
 from magister.lanes import Lanes, ThreadLanes
-from magister.lease import LeaseHolder, kernel_lock
+from magister.lease import KernelLock, LeaseHolder, kernel_lock
 from magister.loop import Loop
 from magister.outlook import Caution
 from magister.renting import Renter
@@ -40,13 +40,44 @@ class Assembled:
     lease: LeaseHolder
 
 
-def assembled(settings: Settings, sessions: Sessions) -> Assembled:
-    """Put the loop and all it works with together; nothing is connected yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Hold what a loop takes from the world around it: the time, how it waits, and what its end releases.
+
+    `nap` waits for seconds, or raises Stopping.
+    """
+
+    clock: Clock
+    nap: Callable[[float], None]
+    lanes: Lanes
+    lock: KernelLock
+    stop: threading.Event
+    wake: threading.Event
+
+
+def surroundings(sessions: Sessions) -> Surroundings:
+    """Return the world of a process: its clocks, threads of its own and a kernel lock."""
     stop, wake = threading.Event(), threading.Event()
-    client = vast(settings, nap=nap_until(stop))
-    wanted, beat, clock = fleet(settings), rhythm(settings), Clock(now, time.monotonic)
-    holder = lease(settings, sessions)
-    lanes = ThreadLanes(done=wake.set)
+    return Surroundings(
+        clock=Clock(now, time.monotonic),
+        nap=nap_until(stop),
+        lanes=ThreadLanes(done=wake.set),
+        lock=kernel_lock(sessions),
+        stop=stop,
+        wake=wake,
+    )
+
+
+def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None = None) -> Assembled:
+    """Put the loop and all it works with together; nothing is connected yet.
+
+    `world` None = that of this process.
+    """
+    world = world or surroundings(sessions)
+    client = vast(settings, nap=world.nap, clock=world.clock.monotonic)
+    wanted, beat, clock = fleet(settings), rhythm(settings), world.clock
+    holder = lease(settings, sessions, world.lock)
+    lanes, stop, wake = world.lanes, world.stop, world.wake
     renter = Renter(
         sessions=sessions,
         vast=client,
@@ -54,9 +85,11 @@ def assembled(settings: Settings, sessions: Sessions) -> Assembled:
         fleet=wanted,
         order=lambda row: order(settings, row),
         mac_required=settings.api_token is not None,
-        clock=now,
+        clock=clock.wall,
     )
-    executor = Executor(sessions=sessions, vast=client, lease=holder, fleet=wanted, renter=renter, clock=now)
+    executor = Executor(
+        sessions=sessions, vast=client, lease=holder, fleet=wanted, renter=renter, clock=clock.wall
+    )
     worker = Worker(
         sessions=sessions,
         executor=executor,
@@ -156,8 +189,10 @@ def order(settings: Settings, row: Held) -> Order:
     )
 
 
-def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
-    """Return the client of Vast; `nap` waits for seconds, or raises Stopping."""
+def vast(
+    settings: Settings, *, nap: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+) -> Vast:
+    """Return the client of Vast; `nap` waits for seconds, or raises Stopping, and `clock` is monotonic."""
     pace = settings.pace
     intervals = {
         Route.CREATE: pace.create_secs,
@@ -171,18 +206,18 @@ def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
         intervals,
         backoff=settings.vast_api_call_backoff_secs,
         cap=pace.backoff_cap_secs,
-        clock=time.monotonic,
+        clock=clock,
         nap=nap,
     )
     return HttpVast(_access(settings), pacer, nap=nap)
 
 
-def lease(settings: Settings, sessions: Sessions) -> LeaseHolder:
+def lease(settings: Settings, sessions: Sessions, lock: KernelLock) -> LeaseHolder:
     """Return the lease of this process, under a name that no other process has."""
     host = socket.gethostname()[:LONGEST_HOST_NAME]
     return LeaseHolder(
         sessions,
-        kernel_lock(sessions),
+        lock,
         holder=f"{host}:{os.getpid()}:{secrets.token_hex(4)}",
         lasts=_seconds(settings.lease.lease_secs),
         renew=_seconds(settings.lease.renew_secs),

@@ -1,0 +1,84 @@
+"""Let a script happen to a world, and find the shortest part of it that still breaks a law."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from magister.simulator.plan import MarketPlan
+from tests.simulation.database import in_memory
+from tests.simulation.happenings import Happenings
+from tests.simulation.laws import Broken
+from tests.simulation.script import Script
+from tests.simulation.world import World, virtual
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Hold what came of a run: what it broke ("" = nothing), its log, and its measures."""
+
+    script: Script
+    broken: str
+    lines: tuple[str, ...]
+    digest: str
+    checks: int
+    deaths: int
+    virtual_secs: float
+    healed_after: float
+
+
+def run(script: Script) -> Result:
+    """Let a script happen; the same script gives the same result, byte for byte."""
+    plan = MarketPlan(
+        seed=script.seed, dud_share=0.1, boot_secs=(5.0, 60.0), mean_life_secs=script.deaths_of_boxes
+    )
+    sessions = in_memory()
+    world = World(
+        sessions, seed=script.seed, target=script.target, surge=script.surge, poll=script.poll, plan=plan
+    )
+    broken, healed = "", 0.0
+    with virtual(world, script.seed):
+        try:
+            _let_happen(world, script)
+            world.calm()
+            healed = world.converge()
+        except Broken as law:
+            broken = str(law)
+            world.journal.note(f"BROKEN: {broken}")
+    sessions.engine.dispose()
+    return Result(
+        script=script,
+        broken=broken,
+        lines=tuple(world.journal.lines),
+        digest=world.journal.digest,
+        checks=sum(world.laws.checks.values()),
+        deaths=world.died,
+        virtual_secs=world.time.monotonic(),
+        healed_after=healed,
+    )
+
+
+def _let_happen(world: World, script: Script) -> None:
+    happenings = Happenings(world)
+    world.run(60)
+    for happening in script.happenings:
+        happenings.happen(happening)
+        world.die_after(happening.deaths, down=happening.down, web_too=happening.web_too)
+        world.run(happening.pause)
+
+
+def shrunk(script: Script, fails: Callable[[Script], bool], *, tries: int = 60) -> Script:
+    """Leave out what happens as long as the script still fails, halves first, then one by one."""
+    size = max(len(script.happenings) // 2, 1)
+    while tries > 0:
+        start = 0
+        while start < len(script.happenings) and tries > 0:
+            kept = script.happenings[:start] + script.happenings[start + size :]
+            tries -= 1
+            shorter = replace(script, happenings=kept)
+            if fails(shorter):
+                script = shorter
+            else:
+                start += size
+        if size == 1:
+            break
+        size = max(size // 2, 1)
+    return script

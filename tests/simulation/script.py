@@ -1,0 +1,120 @@
+"""What happens in a run, drawn from one integer before it begins, so that parts of it can be left out."""
+
+import random
+from dataclasses import dataclass, field
+
+PAUSES = (0.5, 2.0, 5.0, 15.0, 40.0, 100.0, 240.0)
+"""Seconds that may pass after a happening."""
+
+PAUSE_WEIGHTS = (2, 3, 5, 6, 6, 3, 1)
+
+FURTHEST = 60
+"""How many boundaries a process may pass before it dies at one."""
+
+CREATE_CODES = (500, 502, 503, 504, 408, 409, 425)
+LATENESS = (1.0, 20.0, 120.0, 400.0, 900.0)
+JUMPS = (-3600.0, -600.0, -60.0, -6.0, 6.0, 60.0, 600.0, 3600.0, 86_400.0)
+
+HAPPENINGS = {
+    "nothing": 6,
+    # creates
+    "create_reset": 3,
+    "create_status": 3,
+    "create_unreadable": 3,
+    "create_hangs": 2,
+    "create_arrives_late": 2,
+    "create_unreachable": 1,
+    "create_refused": 2,
+    "create_throttled": 2,
+    "create_throttled_then_refused": 1,
+    "create_without_contract": 2,
+    "create_stopped": 2,
+    "create_lags": 2,
+    # listings and looks
+    "listing_wrong": 5,
+    "listing_fails": 2,
+    "reads_fail": 2,
+    "key_unknown": 1,
+    # destroys
+    "destroy_refused": 2,
+    "destroy_fails": 2,
+    "destroy_lags": 2,
+    "destroyed_comes_back": 2,
+    # boxes, hosts, the market
+    "box_fails": 5,
+    "host_offline": 2,
+    "console_delete": 3,
+    "price_change": 1,
+    "no_credit": 1,
+    "outage": 1,
+    # the coordinator and the operator
+    "coordinator_drop": 6,
+    "coordinator_restart": 1,
+    "target_change": 3,
+    "restart": 2,
+    # the machine under Magister
+    "clock_jump": 2,
+    "database_trouble": 3,
+    "web_death": 1,
+}
+"""What may happen, and how often in proportion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Hold one thing that happens, three numbers to choose by, the pause after it, and the deaths meanwhile.
+
+    The process dies at the boundary after each of `deaths` in turn: the second strikes the one that was
+    started after the first. `down` is for how many seconds nothing runs after a death.
+    """
+
+    what: str
+    which: int
+    share: float
+    secs: float
+    pause: float
+    deaths: tuple[int, ...] = ()
+    down: float = 1.0
+    web_too: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Hold all that a run is made of."""
+
+    seed: int
+    target: int
+    surge: int
+    poll: int
+    deaths_of_boxes: float
+    happenings: tuple[Happening, ...] = field(default=())
+
+
+def drawn(seed: int) -> Script:
+    """Draw a script."""
+    rng = random.Random(seed)
+    names, weights = list(HAPPENINGS), list(HAPPENINGS.values())
+    return Script(
+        seed=seed,
+        target=rng.randint(1, 4),
+        surge=rng.choice((0, 0, 0, 1)),
+        poll=rng.choice((10, 30, 30)),
+        deaths_of_boxes=rng.choice((0.0, 0.0, 1800.0)),
+        happenings=tuple(_happening(rng, what) for what in rng.choices(names, weights, k=rng.randint(8, 24))),
+    )
+
+
+def _happening(rng: random.Random, what: str) -> Happening:
+    deaths: tuple[int, ...] = ()
+    if rng.random() < 0.4:
+        deaths = (rng.randrange(FURTHEST), *(rng.randrange(12) for _ in range(rng.choice((0, 0, 1, 2)))))
+    return Happening(
+        what=what,
+        which=rng.randrange(1 << 16),
+        share=rng.random(),
+        secs=rng.choice(LATENESS),
+        pause=rng.choices(PAUSES, PAUSE_WEIGHTS)[0],
+        deaths=deaths,
+        down=rng.choice((0.1, 1.0, 5.0, 20.0, 90.0)),
+        web_too=rng.random() < 0.5,
+    )
