@@ -3,6 +3,16 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+NOWHERE = "nowhere"
+
+
+def kind(name: str) -> str:
+    """Say of what kind a boundary is, in the words of the table in README."""
+    if "commit" in name:
+        return f"{name.partition(' ')[0]} a commit"
+    when = name.partition(" ")[0]
+    return {"before": "before a request", "during": "a request on its way", "after": "before its reply"}[when]
+
 
 class Killed(BaseException):
     """The process died here: nothing may catch it but who watches over processes."""

@@ -61,13 +61,17 @@ class Account:
 
 @dataclass(slots=True, kw_only=True)
 class Laws:
-    """Watch one run; `bound` is the most boxes and rows there may be, the target and the surge."""
+    """Watch one run; `bound` is the most boxes and rows there may be, the target and the surge.
+
+    `sworn` are the only laws that count; None = all of them.
+    """
 
     sim: Simulation
     engine: Engine
     time: VirtualTime
     drop_prefix: str
     bound: int
+    sworn: frozenset[str] | None = None
     allowed: int = 0
     checks: Counter[str] = field(default_factory=Counter)
     accounts: dict[int, Account] = field(default_factory=dict)
@@ -99,7 +103,7 @@ class Laws:
 
     def leaving(self, route: str, request: requests.PreparedRequest, open_sessions: int) -> None:
         """Judge a request before it leaves."""
-        self._hold("no session is open during a call", open_sessions == 0, route)
+        self.hold("no session is open during a call", open_sessions == 0, route)
         if route == "list" and "after_token" not in (request.url or ""):
             self.listing_began = self.time.now
         if route == "create":
@@ -138,42 +142,42 @@ class Laws:
         key = _key(request)
         earlier = self.sends.setdefault(key, [])
         undecided = [end for end in earlier if end not in NOT_CARRIED_OUT]
-        self._hold("no create is sent while an earlier one is undecided", not undecided, f"{key} {earlier}")
+        self.hold("no create is sent while an earlier one is undecided", not undecided, f"{key} {earlier}")
         live = [row for row in self._read() if row.live]
-        self._hold("no create is sent beyond target and surge", len(live) <= self.bound, f"{len(live)} rows")
+        self.hold("no create is sent beyond target and surge", len(live) <= self.bound, f"{len(live)} rows")
         mine = any(row.key == key and row.state is State.REQUESTED for row in live)
-        self._hold("each create has its row", mine, key)
+        self.hold("each create has its row", mine, key)
 
     def _judge_destroy(self, contract_id: int) -> None:
         box = self.sim.market.contracts[contract_id]
         ours = self.drop_prefix in (box.onstart or "")
-        self._hold("only our own are touched", ours, f"destroy of {contract_id}, {box.label}")
+        self.hold("only our own are touched", ours, f"destroy of {contract_id}, {box.label}")
         going = any(row.contract_id == contract_id and row.state is State.DROPPING for row in self._read())
-        self._hold("only what is to go is destroyed", going, str(contract_id))
+        self.hold("only what is to go is destroyed", going, str(contract_id))
 
     def _judge_history(self) -> None:
         for number, instance_id, old, to, reason in self._asked(f"{HISTORY} {self.last_move} ORDER BY id"):
             words = f"instance {instance_id}: {old} -> {to} ({reason})"
             before, after = State(old) if old else None, State(to)
-            self._hold("no move is illegal", after in MOVES[before], words)
-            self._hold("history is without a gap", before is self.states.get(instance_id), words)
+            self.hold("no move is illegal", after in MOVES[before], words)
+            self.hold("history is without a gap", before is self.states.get(instance_id), words)
             self.states[instance_id] = after
             self.last_move = number
             if after is State.DESTROYED:
                 self._judge_end(instance_id, words)
         now = {row.id: row.state for row in self.rows}
-        self._hold("history replays to the rows", now == self.states, "")
+        self.hold("history replays to the rows", now == self.states, "")
 
     def _judge_end(self, instance_id: int, words: str) -> None:
         """Judge a row that ended: its box must not live, unless it came back since."""
         row = next(row for row in self.rows if row.id == instance_id)
         left = [box for box in self.ours() if _names(row, box) and not self._account(box.id).revenant]
-        self._hold("what is called destroyed is gone", not left, words)
+        self.hold("what is called destroyed is gone", not left, words)
 
     def _judge_number(self) -> None:
         counted = [box.id for box in self.ours() if not self._account(box.id).revenant]
         words = f"{len(counted)} boxes, {self.allowed} allowed"
-        self._hold("never more boxes than target and surge", len(counted) <= self.allowed, words)
+        self.hold("never more boxes than target and surge", len(counted) <= self.allowed, words)
 
     def _judge_knowledge(self) -> None:
         """Attribute every paid second to a row, and see that an unknown box is found by the next listing."""
@@ -190,7 +194,7 @@ class Laws:
                 account.unknown_since = account.shown_at = None
                 continue
             words = f"contract {contract.id} ({contract.label})"
-            self._hold("every paid second has a row", account.revenant or new == 0, words)
+            self.hold("every paid second has a row", account.revenant or new == 0, words)
             account.unattributed += new
             self._judge_unknown(contract, account, listed, words)
 
@@ -202,7 +206,7 @@ class Laws:
         if listed is not None and listed >= visible and account.shown_at is None:
             account.shown_at = now
         late = account.shown_at is not None and now - account.shown_at > GRACE
-        self._hold("no box is unknown for longer than a listing and the grace", not late, words)
+        self.hold("no box is unknown for longer than a listing and the grace", not late, words)
 
     def _newly_listed(self) -> float | None:
         """Say when the listing began that was completed since the last check; None = none was."""
@@ -223,9 +227,10 @@ class Laws:
     def _account(self, contract_id: int) -> Account:
         return self.accounts.setdefault(contract_id, Account())
 
-    def _hold(self, law: str, holds: bool, words: str) -> None:
+    def hold(self, law: str, holds: bool, words: str = "") -> None:
+        """Count that a law was judged; raise Broken if it does not hold."""
         self.checks[law] += 1
-        if not holds:
+        if not holds and (self.sworn is None or law in self.sworn):
             raise Broken(f"{law}: {words}" if words else law)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from magister.simulator.plan import MarketPlan
+from tests.simulation import death
 from tests.simulation.database import in_memory
 from tests.simulation.happenings import Happenings
 from tests.simulation.laws import Broken
-from tests.simulation.script import Script
+from tests.simulation.script import FAMILY_OF, Script
 from tests.simulation.world import World, virtual
 
 
@@ -23,10 +24,14 @@ class Result:
     deaths: int
     virtual_secs: float
     healed_after: float
+    cells: frozenset[tuple[str, str]] = frozenset()
 
 
-def run(script: Script) -> Result:
-    """Let a script happen; the same script gives the same result, byte for byte."""
+def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
+    """Let a script happen; the same script gives the same result, byte for byte.
+
+    `sworn` are the only laws that count; None = all of them.
+    """
     plan = MarketPlan(
         seed=script.seed, dud_share=0.1, boot_secs=(5.0, 60.0), mean_life_secs=script.deaths_of_boxes
     )
@@ -34,10 +39,12 @@ def run(script: Script) -> Result:
     world = World(
         sessions, seed=script.seed, target=script.target, surge=script.surge, poll=script.poll, plan=plan
     )
+    world.laws.sworn = sworn
     broken, healed = "", 0.0
+    cells: set[tuple[str, str]] = set()
     with virtual(world, script.seed):
         try:
-            _let_happen(world, script)
+            _let_happen(world, script, cells)
             world.calm()
             healed = world.converge()
         except Broken as law:
@@ -53,16 +60,21 @@ def run(script: Script) -> Result:
         deaths=world.died,
         virtual_secs=world.time.monotonic(),
         healed_after=healed,
+        cells=frozenset(cells),
     )
 
 
-def _let_happen(world: World, script: Script) -> None:
+def _let_happen(world: World, script: Script, cells: set[tuple[str, str]]) -> None:
+    """Let it happen, and note under which boundaries the process died while what was going on."""
     happenings = Happenings(world)
     world.run(60)
     for happening in script.happenings:
         happenings.happen(happening)
         world.die_after(happening.deaths, down=happening.down, web_too=happening.web_too)
         world.run(happening.pause)
+        places = {death.kind(name) for name in world.deaths} or {death.NOWHERE}
+        cells |= {(place, FAMILY_OF[happening.what]) for place in places}
+        world.deaths.clear()
 
 
 def shrunk(script: Script, fails: Callable[[Script], bool], *, tries: int = 60) -> Script:

@@ -15,49 +15,43 @@ CREATE_CODES = (500, 502, 503, 504, 408, 409, 425)
 LATENESS = (1.0, 20.0, 120.0, 400.0, 900.0)
 JUMPS = (-3600.0, -600.0, -60.0, -6.0, 6.0, 60.0, 600.0, 3600.0, 86_400.0)
 
-HAPPENINGS = {
-    "nothing": 6,
-    # creates
-    "create_reset": 3,
-    "create_status": 3,
-    "create_unreadable": 3,
-    "create_hangs": 2,
-    "create_arrives_late": 2,
-    "create_unreachable": 1,
-    "create_refused": 2,
-    "create_throttled": 2,
-    "create_throttled_then_refused": 1,
-    "create_without_contract": 2,
-    "create_stopped": 2,
-    "create_lags": 2,
-    # listings and looks
-    "listing_wrong": 5,
-    "listing_fails": 2,
-    "reads_fail": 2,
-    "key_unknown": 1,
-    # destroys
-    "destroy_refused": 2,
-    "destroy_fails": 2,
-    "destroy_lags": 2,
-    "destroyed_comes_back": 2,
-    # boxes, hosts, the market
-    "box_fails": 5,
-    "host_offline": 2,
-    "console_delete": 3,
-    "price_change": 1,
-    "no_credit": 1,
-    "outage": 1,
-    # the coordinator and the operator
-    "coordinator_drop": 6,
-    "coordinator_restart": 1,
-    "target_change": 3,
-    "restart": 2,
-    # the machine under Magister
-    "clock_jump": 2,
-    "database_trouble": 3,
-    "web_death": 1,
+FAMILIES: dict[str, dict[str, int]] = {
+    "nothing": {"nothing": 6},
+    "a create answered ambiguously": {
+        "create_reset": 3,
+        "create_status": 3,
+        "create_unreadable": 3,
+        "create_hangs": 2,
+        "create_arrives_late": 2,
+        "create_without_contract": 2,
+    },
+    "a create refused or not carried out": {
+        "create_unreachable": 1,
+        "create_refused": 2,
+        "create_throttled": 2,
+        "create_throttled_then_refused": 1,
+    },
+    "a box stopped or listed late": {"create_stopped": 2, "create_lags": 2},
+    "a listing wrong or failing": {"listing_wrong": 5, "listing_fails": 2},
+    "a read failing, a bad key": {"reads_fail": 2, "key_unknown": 1},
+    "a destroy refused, failing or undone": {
+        "destroy_refused": 2,
+        "destroy_fails": 2,
+        "destroy_lags": 2,
+        "destroyed_comes_back": 2,
+    },
+    "a box or its host dying": {"box_fails": 5, "host_offline": 2, "console_delete": 3},
+    "an outage, no credit, other prices": {"outage": 1, "no_credit": 1, "price_change": 1},
+    "a drop, a coordinator restarting": {"coordinator_drop": 6, "coordinator_restart": 1},
+    "another target, a restart": {"target_change": 3, "restart": 2},
+    "a clock jumping": {"clock_jump": 2},
+    "a database in trouble, the web side dying": {"database_trouble": 3, "web_death": 1},
 }
-"""What may happen, and how often in proportion."""
+"""What may happen, and how often in proportion, by the words of the table in README."""
+
+HAPPENINGS = {what: weight for family in FAMILIES.values() for what, weight in family.items()}
+
+FAMILY_OF = {what: words for words, family in FAMILIES.items() for what in family}
 
 
 @dataclass(frozen=True, slots=True)

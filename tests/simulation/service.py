@@ -14,6 +14,7 @@ from tests.simulation.clock import Alarm, Until, VirtualTime
 from tests.simulation.database import MortalSessions
 from tests.simulation.death import Killed
 from tests.simulation.journal import Journal
+from tests.simulation.laws import Broken
 
 VAST = "vast.example"
 MAGISTER = "http://magister.example:8555"
@@ -50,7 +51,7 @@ class Service:
     begun: Callable[[], None]
     deaths: list[int] = field(default_factory=list)
     down: float = 1.0
-    fell: Callable[[], None] = lambda: None
+    fell: Callable[[str], None] = lambda name: None
     machine: Assembled | None = None
 
     def run(self, secs: float) -> None:
@@ -62,7 +63,7 @@ class Service:
             except Killed as death:
                 self.machine = None
                 self.journal.note(f"the process dies {death}")
-                self.fell()
+                self.fell(str(death))
                 self.time.sleep(self.down)
                 self._arm()
         self.sessions.death.spare()
@@ -94,7 +95,10 @@ class Service:
         stop = self.machine.loop.stop
         assert isinstance(stop, Until)
         stop.moment = until
-        self.machine.loop.run()
+        try:
+            self.machine.loop.run()
+        except Exception as error:
+            raise Broken(f"no error ends the loop: {error!r}") from error
 
     def _started(self) -> Assembled:
         self.journal.note("a process starts")
