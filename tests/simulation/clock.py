@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 EPOCH = 1_795_521_600.0
 """Unix seconds at which every run begins: noon UTC of a day in November 2026."""
 
-SLICE = 1.0
+SLICE = 5.0
 """Seconds after which the world is looked at again while somebody sleeps."""
 
 

@@ -20,7 +20,7 @@ VAST = "vast.example"
 MAGISTER = "http://magister.example:8555"
 
 
-def settings(*, target: int, surge: int = 0, poll: int = 30, **given: object) -> Settings:
+def settings(*, target: int, surge: object = 0, poll: object = 30, **given: object) -> Settings:
     """Return an operator's settings; the tick is long, for each one costs the test a look at the database."""
     return Settings.model_validate(
         {

@@ -54,10 +54,13 @@ class World:
         surge: int = 0,
         poll: int = 30,
         plan: MarketPlan | None = None,
+        **given: object,
     ) -> None:
+        """Take the seed of the market and of chance, and what of the settings is to be other than usual."""
         self.time = VirtualTime(self._slice)
         self.journal = Journal(self.time.true)
-        self.settings = settings(target=target, surge=surge, poll=poll)
+        self._given = {"surge": surge, "poll": poll, **given}
+        self.settings = settings(target=target, **self._given)
         self.rng = random.Random(f"world {seed}")
         self.loop_sessions = MortalSessions(sessions.engine)
         self.web_sessions = MortalSessions(sessions.engine)
@@ -114,13 +117,10 @@ class World:
 
     def retarget(self, target: int) -> None:
         """Start the service anew with another target."""
-        surge = self.settings.placement.surge
-        self.settings = settings(
-            target=target, surge=surge, poll=int(self.settings.task_polling_interval_secs)
-        )
+        self.settings = settings(target=target, **self._given)
         self.service.settings = self.settings
         self.service.kill()
-        self.laws.retarget(target + surge)
+        self.laws.retarget(target + self.settings.placement.surge)
 
     def calm(self) -> None:
         """Let all faults stop: none is set, no host is away, no machine is a dud, nothing dies by itself."""
@@ -141,8 +141,8 @@ class World:
             box.unheard = False
         market.credit = max(market.credit, 1000.0)
 
-    def converge(self) -> float:
-        """Let the pool come to exactly what is wanted, and stay; give the seconds it took.
+    def converge(self, *, stays: float = 100.0) -> float:
+        """Let the pool come to exactly what is wanted, and stay so; give the seconds it took.
 
         Raises Broken if it does not within the bound.
         """
@@ -151,7 +151,7 @@ class World:
             self.run(20)
         took = self.time.now - began
         self.laws.hold("the pool heals when faults stop", self._settled(), self._shown())
-        self.run(100)
+        self.run(stays)
         self.laws.hold("the pool stays healed", self._settled(), self._shown())
         return took
 
