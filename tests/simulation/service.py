@@ -66,7 +66,7 @@ class Service:
                 self.fell(str(death))
                 self.time.sleep(self.down)
                 self._arm()
-        self.sessions.death.spare()
+        self.sessions.death.after = None
         self.deaths.clear()
 
     def die_after(self, boundaries: tuple[int, ...], down: float) -> None:
