@@ -43,12 +43,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Move a row through the one door."""
+    """Move a row through the one door.
+
+    `excuses_since` = losses since then, this one included, say nothing against their machines.
+    """
 
     row: Held
     to: State
     reason: Reason
     why: str
+    excuses_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,17 @@ class CheckAccount:
     why: str
 
 
-Action = Rent | Send | Destroy | Look | Move | Adopt | Search | List | CheckAccount
+@dataclass(frozen=True, slots=True)
+class CallRoll:
+    """Ask Hierophant which workers it has, and which it holds to be dead."""
+
+    why: str
+
+
+Call = Send | Destroy | Look | Search | List | CheckAccount | CallRoll
+"""What is asked of somebody over the network."""
+
+Action = Rent | Move | Adopt | Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from magister.database import Sessions, open_database
 from magister.errors import Stopping
 from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
+from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
 from magister.lease import KernelLock, LeaseHolder, kernel_lock
 from magister.loop import Loop
@@ -26,6 +27,9 @@ from magister.worker import Clock, Rhythm, Worker
 
 LONGEST_HOST_NAME = 40
 """Characters of the host's name in the lease, whose holder has 64 in all."""
+
+BEATS = 3
+"""Beats that a box may leave out before its silence can mean anything."""
 
 SLOWEST_HEARTBEAT = 5.0
 """Seconds between two signs of life of a loop with nothing to do."""
@@ -88,7 +92,13 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         clock=clock.wall,
     )
     executor = Executor(
-        sessions=sessions, vast=client, lease=holder, fleet=wanted, renter=renter, clock=clock.wall
+        sessions=sessions,
+        vast=client,
+        hierophant=hierophant(settings, clock=clock.wall),
+        lease=holder,
+        fleet=wanted,
+        renter=renter,
+        clock=clock.wall,
     )
     worker = Worker(
         sessions=sessions,
@@ -118,6 +128,7 @@ def database(settings: Settings) -> Sessions:
 def fleet(settings: Settings) -> Fleet:
     """Say what is wanted in the planner's terms."""
     query, pace, health = settings.vast_query, settings.pace, settings.health
+    coordinator = settings.hierophant
     cost = query.cost_per_hour
     return Fleet(
         target=settings.number_instances,
@@ -143,6 +154,9 @@ def fleet(settings: Settings) -> Fleet:
         provisioning_grace=_seconds(health.provisioning_grace_secs),
         create_grace=_seconds(health.create_grace_secs),
         offline_grace=_seconds(health.offline_grace_secs),
+        beat_timeout=_seconds(max(health.beat_timeout_secs, BEATS * settings.contemplant.beat_secs)),
+        roster_every=_seconds(coordinator.poll_secs) if coordinator.poll_secs else None,
+        roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),
         account_every=_seconds(pace.account_poll_secs),
         caution=caution(settings),
@@ -161,6 +175,9 @@ def caution(settings: Settings) -> Caution:
         loss_window=_seconds(chosen.loss_window_secs),
         loss_share=chosen.loss_share,
         canary_after=_seconds(chosen.canary_after_secs),
+        quarantine=_seconds(chosen.quarantine_secs),
+        quarantine_cap=_seconds(chosen.quarantine_cap_secs),
+        host_trip=chosen.quarantine_host_machines,
     )
 
 
@@ -172,7 +189,6 @@ def rhythm(settings: Settings) -> Rhythm:
         clock_jump=settings.health.clock_jump_secs,
         heartbeat=min(SLOWEST_HEARTBEAT, shortest),
         backoff=_seconds(settings.vast_api_call_backoff_secs),
-        failure_memory=_seconds(settings.health.failure_memory_secs),
         offer_reuse=_seconds(settings.health.offer_reuse_secs),
     )
 
@@ -210,6 +226,17 @@ def vast(
         nap=nap,
     )
     return HttpVast(_access(settings), pacer, nap=nap)
+
+
+def hierophant(settings: Settings, *, clock: Callable[[], datetime]) -> Hierophant:
+    """Return the client of Hierophant; `clock` tells the time in UTC."""
+    pace = settings.pace
+    return HttpHierophant(
+        settings.hierophant_url,
+        clock=clock,
+        timeout=pace.timeout_secs,
+        connect_timeout=pace.connect_timeout_secs,
+    )
 
 
 def lease(settings: Settings, sessions: Sessions, lock: KernelLock) -> LeaseHolder:

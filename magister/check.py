@@ -77,7 +77,7 @@ def findings(loaded: Loaded, vast: Vast) -> Iterator[Finding]:
     settings = loaded.settings
     for warning in loaded.warnings:
         yield Finding(Grade.WARN, warning)
-    yield _onstart(settings)
+    yield from _onstart(settings)
     yield from _addresses(settings)
     sessions = assembly.database(settings)
     finding, current = _database(settings, sessions)
@@ -85,10 +85,13 @@ def findings(loaded: Loaded, vast: Vast) -> Iterator[Finding]:
     yield from _account(settings, vast, _kept(sessions) if current else 0)
 
 
-def _onstart(settings: Settings) -> Finding:
+def _onstart(settings: Settings) -> Iterator[Finding]:
     if problems := onstart.problems(settings):
-        return Finding(Grade.FAIL, problems[0])
-    return Finding(Grade.OK, f"onstart: {onstart.longest(settings)} of {onstart.LIMIT} characters")
+        yield Finding(Grade.FAIL, problems[0])
+        return
+    for doubt in onstart.doubts(settings):
+        yield Finding(Grade.WARN, doubt)
+    yield Finding(Grade.OK, f"onstart: {onstart.longest(settings)} of {onstart.LIMIT} characters")
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:

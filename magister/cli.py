@@ -178,6 +178,19 @@ def status(config: Path | None, as_json: bool) -> int:
     return showing.run(config, as_json=as_json)
 
 
+@main.command(short_help="End what holds renting and replacing back.")
+@configured
+def resume(config: Path | None) -> None:
+    """Close the breakers: rent at full pace again, and take losses for what they seem.
+
+    For when the cause is mended, or the losses are known to be real. New failures open them again. Machines
+    stay in quarantine.
+    """
+    from magister import resume as resuming
+
+    click.echo(resuming.run(config))
+
+
 @main.command(short_help="Stand in for Vast.ai on loopback.")
 @indifferent
 @click.option(
@@ -202,6 +215,12 @@ def status(config: Path | None, as_json: bool) -> int:
 @click.option("--credit", type=float, help="Credit of the account, USD.")
 @click.option(
     "--rate-scale", default=1.0, show_default=True, help="How strict the rate limits are; 0 = none."
+)
+@click.option(
+    "--beats/--no-beats",
+    default=True,
+    show_default=True,
+    help="Whether boxes keep running, with real beats; needs processes for each box.",
 )
 @leashed
 def simulate(parent: int | None, **options: Any) -> None:

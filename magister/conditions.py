@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.errors import BadKey, NoCredit, VastError
+from magister.errors import BadKey, NoCredit, Unreachable, VastError
 from magister.facts import Condition, Fleet, Held, Route
 from magister.outlook import Outlook
 from magister.states import State
@@ -18,7 +18,7 @@ class Failing:
     """Hold since when every call on a route has failed, and how the last one did."""
 
     since: datetime
-    error: VastError
+    error: VastError | Unreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Symptoms:
     rent_not_before: datetime | None
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
+    quarantined: int = 0  # of these, the ones on machines in quarantine
     outlook: Outlook = field(default_factory=Outlook)
     held_back: int = 0  # verified instances that look lost and are not given up yet
 
@@ -46,8 +47,16 @@ def conditions(
         *_losses(fleet, symptoms),
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
+        *_quarantine(symptoms),
+        *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
     )
+
+
+BREAKERS = frozenset({"rentals_fail", "losses_at_once", "rentals_refused"})
+"""The kinds of condition that hold renting or replacing back until a person or the pool itself ends them."""
+
+RESUME = "`magister resume` ends it at once"
 
 
 def _key(symptoms: Symptoms) -> Iterator[Condition]:
@@ -55,7 +64,9 @@ def _key(symptoms: Symptoms) -> Iterator[Condition]:
     errors += [symptoms.renting.error] if symptoms.renting else []
     if any(isinstance(error, BadKey) for error in errors):
         yield Condition(
-            "Vast does not accept the API key", "set vast_api_key to a key of your account and restart"
+            "Vast does not accept the API key",
+            "set vast_api_key to a key of your account and restart",
+            "bad_key",
         )
 
 
@@ -65,6 +76,7 @@ def _reach(symptoms: Symptoms) -> Iterator[Condition]:
         yield Condition(
             f"listings from Vast fail since {failing.since:%H:%M:%S} UTC: {failing.error}",
             "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",
+            "listings_fail",
         )
 
 
@@ -75,6 +87,7 @@ def _credit(symptoms: Symptoms) -> Iterator[Condition]:
         yield Condition(
             f"the Vast account has no credit to rent with{left}",
             "add credit at console.vast.ai; renting goes on by itself",
+            "no_credit",
         )
 
 
@@ -85,7 +98,9 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     if until is not None and now < until:
         yield Condition(
             f"Vast refuses to rent: {renting.error}",
-            f"check template_hash and [vast_query] with `magister check`; next try at {until:%H:%M:%S} UTC",
+            f"check template_hash and [vast_query] with `magister check`; next try at {until:%H:%M:%S} UTC, "
+            f"or {RESUME}",
+            "rentals_refused",
         )
 
 
@@ -99,7 +114,8 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
     yield Condition(
         f"the last {outlook.failures} rentals failed: {bound}{next_try}",
         "see in `magister status` how they failed, and whether the template still starts a worker that "
-        "reaches this_magister_addr; one that verifies ends the caution",
+        f"reaches this_magister_addr; one that verifies ends the caution, and {RESUME}",
+        "rentals_fail",
     )
 
 
@@ -110,7 +126,8 @@ def _losses(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
             f"{symptoms.held_back} verified instances look lost at once: they are kept, and replaced one "
             "at a time to see",
             "look whether Vast or the network is in trouble; it ends when a replacement verifies, when "
-            f"they are seen again, or {minutes:g} min after the last loss",
+            f"they are seen again, or {minutes:g} min after the last loss; {RESUME}",
+            "losses_at_once",
         )
 
 
@@ -122,7 +139,41 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
         f"{have} of {fleet.target} instances, and {symptoms.matching or 'no'} offers that could be rented",
         f"loosen {'[vast_query]' if fleet.max_price is None else '[vast_query], cost_per_hour above all'}; "
         "the market is searched again by itself",
+        "too_few_offers",
     )
+
+
+def _quarantine(symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.quarantined and symptoms.quarantined == symptoms.matching:
+        yield Condition(
+            f"boxes failed lately on every machine that is offered ({symptoms.quarantined}): "
+            "one at a time is tried",
+            "loosen [vast_query] for more machines, or wait until these are out of quarantine",
+            "only_bad_machines",
+        )
+
+
+def _roster(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+    failing = symptoms.failing.get(Route.ROSTER)
+    if failing is not None:
+        yield Condition(
+            f"Hierophant gives no list of workers since {failing.since:%H:%M:%S} UTC: {failing.error}",
+            "nothing is concluded from that; check hierophant.url if workers reach it all the same",
+            "no_roster",
+        )
+        return
+    blind = [row for row in held if row.state is State.VERIFIED and row.off_roster_since is not None]
+    if len(blind) > 1 and all(
+        row in blind and now - (row.off_roster_since or now) > fleet.roster_grace
+        for row in held
+        if row.state is State.VERIFIED
+    ):
+        yield Condition(
+            f"Hierophant lists none of our {len(blind)} verified workers",
+            "if it restarted, a box that is replaced shows it and the rest follow; if they do work, "
+            "hierophant.url leads to another one",
+            "roster_without_ours",
+        )
 
 
 def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
@@ -132,4 +183,5 @@ def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
                 f"instance {row.id} (contract {row.contract_id or 'unknown'}) has been on its way out since "
                 f"{row.moved_at:%H:%M} UTC and may still cost money",
                 "it is tried for ever; look at it in the console of Vast",
+                "destroy_stuck",
             )

@@ -112,5 +112,9 @@ class IncompleteListing(Transient):
     """The listing of instances was not complete, so it proves nothing."""
 
 
+class Unreachable(MagisterError):
+    """Hierophant could not be asked or gave no list of workers, which is evidence about nothing."""
+
+
 class IllegalMove(MagisterError):
     """The table of moves has no such move."""

@@ -14,6 +14,23 @@ STOPPED = frozenset({"exited", "stopped", "frozen"})
 """Statuses from which Vast says a box never comes back to running by itself."""
 
 
+KNOWN = (
+    PROVISIONING
+    | STOPPED
+    | {
+        RUNNING,
+        "rebooting",
+        "recycling",
+        "restarting",
+        "unknown",
+        "offline",
+        "scheduling",
+        "connecting",
+    }
+)
+"""Statuses that Vast documents or its clients know; any other is treated as unknown."""
+
+
 def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:
     """Return what is learned of `row` from a sighting in an answer that was begun at `begun_at`."""
     learned = Learned(
@@ -83,6 +100,12 @@ def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
         learned["verified_at"] = to
     if row.sick_since is not None and row.sick_since > to:
         learned["sick_since"] = to
+    if row.beaten_at is not None and row.beaten_at > to:
+        learned["beaten_at"] = to
+    if row.off_roster_since is not None and row.off_roster_since > to:
+        learned["off_roster_since"] = to
+    if row.on_roster_at is not None and row.on_roster_at > to:
+        learned["on_roster_at"] = to
     if row.looked_at is not None and row.looked_at > to:
         learned["looked_at"] = None
     if row.absent_since is not None and row.absent_since > to:

@@ -7,14 +7,11 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from magister import ledger, pool, rows
-from magister.actions import Adopt, CheckAccount, Destroy, List, Look, Move, Search, Send
+from magister.actions import Adopt, Call, CallRoll, CheckAccount, Destroy, List, Look, Move, Search, Send
 from magister.database import Sessions
-from magister.errors import (
-    RateLimited,
-    Stale,
-    VastError,
-)
-from magister.facts import Account, Fleet, Held, Listing, Offer, Stranger
+from magister.errors import RateLimited, Stale, Unreachable, VastError
+from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
+from magister.hierophant.protocol import Hierophant
 from magister.lease import LeaseHolder
 from magister.offers import unfit
 from magister.renting import Renter
@@ -24,11 +21,11 @@ from magister.vast.protocol import Vast
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Tell what came of one call to Vast; only what the call was about is set."""
+    """Tell what came of one call; only what the call was about is set."""
 
-    action: Send | Destroy | Look | Search | List | CheckAccount
+    action: Call
     at: datetime
-    error: VastError | None = None
+    error: VastError | Unreachable | None = None
     listing: Listing | None = None
     strangers: tuple[Stranger, ...] = ()
     offers: tuple[Offer, ...] = ()
@@ -43,6 +40,7 @@ class Executor:
         *,
         sessions: Sessions,
         vast: Vast,
+        hierophant: Hierophant,
         lease: LeaseHolder,
         fleet: Fleet,
         renter: Renter,
@@ -50,6 +48,7 @@ class Executor:
     ) -> None:
         self._sessions = sessions
         self._vast = vast
+        self._hierophant = hierophant
         self._lease = lease
         self._fleet = fleet
         self.renter = renter
@@ -62,16 +61,26 @@ class Executor:
             self._lease.require(session, now)
             match action:
                 case Move():
+                    excused = Learned() if action.excuses_since is None else Learned(excused=True)
                     ledger.move(
-                        session, action.row, action.to, action.reason, actor=LOOP, why=action.why, at=now
+                        session,
+                        action.row,
+                        action.to,
+                        action.reason,
+                        actor=LOOP,
+                        why=action.why,
+                        at=now,
+                        **excused,
                     )
+                    if action.excuses_since is not None:
+                        ledger.excuse_losses(session, since=action.excuses_since)
                 case Adopt():
                     ledger.adopt(session, action, fleet=self._fleet, at=now)
                 case _:
                     assert_never(action)
 
-    def call(self, action: Send | Destroy | Look | Search | List | CheckAccount) -> Outcome:
-        """Make one call to Vast and write what came of it; a VastError is an outcome, not raised."""
+    def call(self, action: Call) -> Outcome:
+        """Make one call and write what came of it; a VastError or Unreachable is an outcome, not raised."""
         try:
             match action:
                 case Send():
@@ -89,9 +98,11 @@ class Executor:
                     return self._list(action)
                 case CheckAccount():
                     return self._check_account(action)
+                case CallRoll():
+                    return self._call_roll(action)
                 case _:
                     assert_never(action)
-        except VastError as error:
+        except (VastError, Unreachable) as error:
             return Outcome(action=action, at=self._clock(), error=error)
 
     def hold_back(self, row: Held, error: Exception, now: datetime) -> None:
@@ -187,6 +198,13 @@ class Executor:
             strangers = ledger.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
+
+    def _call_roll(self, action: CallRoll) -> Outcome:
+        called = self._hierophant.roster()
+        with self._sessions.write() as session:
+            ledger.note_roster(session, called)
+            pool.note_roster(session, called.begun_at)
+        return Outcome(action=action, at=self._clock())
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()

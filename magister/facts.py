@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypedDict
 
 from magister.outlook import Caution, Outlook
-from magister.states import LIVE, WANTED, Reason, State
+from magister.states import LIVE, WANTED, Failure, Reason, State
 
 MICROS_PER_USD = 1_000_000
 """Money is whole micro-dollars, so that sums are exact."""
@@ -23,6 +23,7 @@ class Route(StrEnum):
     SEARCH = "search"
     ACCOUNT = "account"
     TEMPLATE = "template"
+    ROSTER = "roster"  # Hierophant's, not Vast's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,11 @@ class Held:
     intended_status: str | None = None
     cur_state: str | None = None
     status_msg: str | None = None
+    beaten_at: datetime | None = None  # when the box last said that its worker lives
+    on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
+    off_roster_since: datetime | None = None  # the first roster that lacked it since
+    roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
+    declared_dead_at: datetime | None = None  # the roster that had one more
 
     @property
     def live(self) -> bool:
@@ -165,15 +171,18 @@ class Learned(TypedDict, total=False):
     actual_status: str | None
     absences: int
     absent_since: datetime | None
+    beaten_at: datetime | None
     called_at: datetime | None
     contract_id: int | None
     created_at: datetime | None
     cur_state: str | None
+    declared_dead_at: datetime | None
     destroy_acked: bool
     destroys: int
     doubted_at: datetime | None
     due_at: datetime | None
     end_date: datetime | None
+    excused: bool
     first_seen_at: datetime | None
     geolocation: str | None
     gpu_name: str | None
@@ -185,7 +194,10 @@ class Learned(TypedDict, total=False):
     looked_gone_at: datetime | None
     machine_id: int | None
     num_gpus: int | None
+    off_roster_since: datetime | None
+    on_roster_at: datetime | None
     price: int | None
+    roster_deaths: int | None
     sick_since: datetime | None
     start_date: datetime | None
     status_msg: str | None
@@ -203,13 +215,35 @@ class Stranger:
     twin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Hold what one machine did for us lately: its last failure and how many since it last verified."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Tell what one rental showed of its machine: a failure, or None = its worker verified."""
 
+    at: datetime
     machine_id: int
-    failures: int
-    last_failed_at: datetime
+    host_id: int | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Say until when a machine or a host is tried last, and why."""
+
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantines:
+    """Hold who is tried last, by machine id and by host id."""
+
+    machines: Mapping[int, Quarantine] = field(default_factory=dict)
+    hosts: Mapping[int, Quarantine] = field(default_factory=dict)
+
+    def of(self, machine_id: int | None, host_id: int | None) -> Quarantine | None:
+        """Return the longer quarantine of a machine and its host; None = neither is in one."""
+        found = [self.machines.get(machine_id or 0), self.hosts.get(host_id or 0)]
+        return max((one for one in found if one is not None), key=lambda one: one.until, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +273,9 @@ class Fleet:
     provisioning_grace: timedelta = timedelta(seconds=600)
     create_grace: timedelta = timedelta(seconds=300)
     offline_grace: timedelta = timedelta(seconds=600)
+    beat_timeout: timedelta = timedelta(seconds=300)
+    roster_every: timedelta | None = None  # None = Hierophant is not asked
+    roster_grace: timedelta = timedelta(seconds=600)
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
     caution: Caution = field(default_factory=Caution)
@@ -265,13 +302,17 @@ class View:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     recent_offers: frozenset[int] = frozenset()  # live, or ended too short a time ago
-    records: Mapping[int, Record] = field(default_factory=dict)
+    quarantines: Quarantines = field(default_factory=Quarantines)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
     outlook: Outlook = field(default_factory=Outlook)
     lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
     canary_at: datetime | None = None  # when the last box was rented whose worker verified
     arrived_at: datetime | None = None  # when the last complete listing was there
+    hearing_since: datetime | None = None  # since when workers can be heard; None = they cannot now
+    roster_at: datetime | None = None  # when the last roster that came was asked for, since the start
+    roster_tried_at: datetime | None = None  # when one was last asked for, whatever came of it
+    trusted_at: datetime | None = None  # losses and failures before it were said to count no more
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 
 
@@ -281,6 +322,7 @@ class Condition:
 
     what: str
     cure: str
+    kind: str = ""  # what programs tell it by
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,3 +333,16 @@ class Adoptable:
     offer_id: int
     key: str | None  # None = a box of the older tool, which gets a new key
     mac_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Hold whom Hierophant listed, by drop endpoint; a worker without one is in neither list.
+
+    The dead were read before the living, so whoever is among the dead alone has not come back.
+    """
+
+    begun_at: datetime
+    living: frozenset[str]
+    dead: Mapping[str, int]  # how many entries of the list of the dead bear each endpoint
+    unread: int = 0  # entries that could not be read: any worker may be among them

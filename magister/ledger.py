@@ -9,12 +9,12 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from magister import evidence, rows
+from magister import evidence, roster, rows
 from magister.actions import Adopt
 from magister.errors import IllegalMove, Stale
-from magister.facts import Fleet, Held, Learned, Listing, Offer, Sighting, Stranger
+from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
 from magister.models import Instance, Transition
-from magister.states import LOOP, Reason, State, legal
+from magister.states import LOOP, LOSSES, Reason, State, legal
 
 TEXT_LIMIT = 4000
 """Characters kept of any text that came from outside."""
@@ -130,7 +130,7 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
         case State.CREATED:
             return {"created_at": row.created_at or at, "due_at": None}
         case State.VERIFIED:
-            return {"verified_at": at, "due_at": None}
+            return {"verified_at": at, "due_at": None, "excused": False}
         case State.DROPPING:
             again = {"absences": 0, "absent_since": None, "looked_gone_at": None}
             back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
@@ -192,6 +192,30 @@ def excuse_waiting(session: Session) -> None:
     """
     waiting = update(Instance).where(Instance.state.in_((State.REQUESTED, State.CREATED)), Instance.sends > 0)
     session.execute(waiting.values(excused=True).execution_options(synchronize_session=False))
+
+
+def excuse_losses(session: Session, *, since: datetime) -> None:
+    """Let verified instances that were lost after `since` say nothing against their machines."""
+    lost = select(Transition.instance_id).where(
+        Transition.at > since, Transition.from_state == State.VERIFIED, Transition.reason.in_(LOSSES)
+    )
+    excused = update(Instance).where(Instance.id.in_(lost)).values(excused=True)
+    session.execute(excused.execution_options(synchronize_session=False))
+
+
+def note_roster(session: Session, called: Roster) -> None:
+    """Write what Hierophant's lists show and lack into the rows; entries not understood may be anybody."""
+    living, dead = roster.living_offers(called), roster.dead_offers(called)
+    for row in rows.held(session, lock=True):
+        offer_living = row.offer_id in living
+        if row.live and (offer_living or not called.unread):
+            learned = roster.called_out(
+                row,
+                living=offer_living,
+                deaths=dead.get(row.offer_id, 0),
+                begun_at=called.begun_at,
+            )
+            learn(session, row, **learned)
 
 
 def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:

@@ -2,31 +2,46 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from magister.actions import Move
 from magister.facts import Fleet, Held, View
+from magister.judgement import silent_from
 from magister.states import LOSSES, Reason, State
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Hold when verified instances were lost lately, those included that are about to be given up.
+    """Hold when verified instances were lost lately.
 
-    `of` is how many were verified before. A worker that verifies in a box rented since then makes a loss
-    count no more: it proves that Vast, the network and the coordinator work.
+    Those of `behind` are given up already, those of `ahead` are about to be.
+    `verified` is how many there are now. A worker that verifies in a box rented after a loss makes that
+    loss doubtful no more: it proves that Vast, the network and the coordinator work. So does the word of
+    the operator. `believed_until` is the later of the two.
     """
 
-    moments: tuple[datetime, ...]
-    of: int
+    behind: tuple[datetime, ...]
+    ahead: tuple[datetime, ...]
+    verified: int
+    believed_until: datetime
+
+    def at_once(self, fleet: Fleet) -> bool:
+        """Say whether so many were lost that something else than their machines is at fault."""
+        return self._too_many(len(self.behind), len(self.ahead), fleet)
 
     def tripped(self, fleet: Fleet) -> bool:
         """Say whether the breaker is open: then one canary at a time is tried, and the rest wait."""
-        return len(self.moments) > max(1.0, fleet.caution.loss_share * self.of)
+        return self._too_many(len(self._doubtful(self.behind)), len(self._doubtful(self.ahead)), fleet)
 
     def canary_from(self, fleet: Fleet) -> datetime:
         """Return when the first canary may be tried: what passes in a moment shall cost nothing."""
-        return min(self.moments) + fleet.caution.canary_after
+        return min(self._doubtful((*self.behind, *self.ahead))) + fleet.caution.canary_after
+
+    def _doubtful(self, moments: tuple[datetime, ...]) -> list[datetime]:
+        return [moment for moment in moments if moment > self.believed_until]
+
+    def _too_many(self, behind: int, ahead: int, fleet: Fleet) -> bool:
+        return behind + ahead > max(1.0, fleet.caution.loss_share * (self.verified + behind))
 
 
 def is_loss(action: object) -> bool:
@@ -37,19 +52,28 @@ def is_loss(action: object) -> bool:
 def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet, now: datetime) -> Losses:
     """Count the losses in the history of the window, and those that `moves` and listings foretell."""
     window = now - fleet.caution.loss_window
-    after = max(window, view.canary_at or window)
     verified = [row for row in held if row.state is State.VERIFIED]
-    foretold = {move.row.id: _lost_at(move, fleet) for move in moves}
+    foretold = {move.row.id: _lost_at(move, fleet, view) for move in moves}
     foretold |= {row.id: row.absent_since or now for row in verified if row.absences >= 2}
-    ahead = [moment for moment in foretold.values() if moment > after]
-    behind = [moment for moment in view.lost if moment > after]
-    return Losses((*behind, *ahead), len(verified) + len(behind))
+    return Losses(
+        behind=tuple(moment for moment in view.lost if moment > window),
+        ahead=tuple(moment for moment in foretold.values() if moment > window),
+        verified=len(verified),
+        believed_until=max(window, view.canary_at or window, view.trusted_at or window),
+    )
 
 
-def _lost_at(move: Move, fleet: Fleet) -> datetime:
-    """Return when the loss behind a move happened, as far as listings tell."""
+def _lost_at(move: Move, fleet: Fleet, view: View) -> datetime:
+    """Return when the loss behind a move happened, as far as is known."""
     row = move.row
-    if move.reason is Reason.VANISHED:
-        return row.absent_since or row.moved_at
-    grace = fleet.offline_grace if move.reason is Reason.OFFLINE else timedelta()
-    return (row.sick_since or row.moved_at) + grace
+    match move.reason:
+        case Reason.VANISHED:
+            return row.absent_since or row.moved_at
+        case Reason.SILENT:
+            return silent_from(row, fleet, view) or row.moved_at
+        case Reason.FORGOTTEN:
+            return (row.off_roster_since or row.moved_at) + fleet.roster_grace
+        case Reason.OFFLINE:
+            return (row.sick_since or row.moved_at) + fleet.offline_grace
+        case _:
+            return row.sick_since or row.moved_at

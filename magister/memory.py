@@ -3,15 +3,26 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
+from magister.actions import (
+    Action,
+    Adopt,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    Rent,
+    Search,
+    Send,
+)
 from magister.conditions import Failing, Symptoms
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
 from magister.listings import listing_retry
-from magister.offers import candidates
-from magister.planner import allowed
-from magister.pool import PoolState
+from magister.pool import PoolState, hearing_since
+from magister.shortage import allowed, offered
 
 
 @dataclass(slots=True)
@@ -27,6 +38,7 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    roster_tried_at: datetime | None = None
     renting: Failing | None = None
     failing: dict[Route, Failing] = field(default_factory=dict)
 
@@ -45,6 +57,8 @@ class Memory:
                 self.offers, self.searched_at = outcome.offers, outcome.at
             case CheckAccount():
                 self.account_at = outcome.at
+            case CallRoll():
+                self.roster_tried_at = outcome.at
             case Send() | Destroy() | Look():
                 pass
 
@@ -70,28 +84,28 @@ class Memory:
             searched_at=self.searched_at,
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
+            hearing_since=hearing_since(state, now),
+            roster_at=state.roster_at if self.roster_tried_at else None,
+            roster_tried_at=self.roster_tried_at,
+            trusted_at=state.trusted_at,
         )
 
     def symptoms(
         self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime, *, credit: int | None
     ) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
-        matching = None
+        matching, quarantined = None, 0
         if allowed(fleet, held, view, now) and view.searched_at is not None:
-            found = candidates(
-                view.offers,
-                held=held,
-                recent_offers=view.recent_offers,
-                records=view.records,
-                fleet=fleet,
-            )
+            found = offered(fleet, held, view)
             matching = len(found)
+            quarantined = sum(view.quarantines.of(o.machine_id, o.host_id) is not None for o in found)
         return Symptoms(
             failing=dict(self.failing),
             renting=self.renting,
             rent_not_before=view.rent_not_before,
             credit=credit,
             matching=matching,
+            quarantined=quarantined,
             outlook=view.outlook,
         )
 
@@ -115,6 +129,7 @@ _ROUTES: dict[type[Action], Route] = {
     Search: Route.SEARCH,
     List: Route.LIST,
     CheckAccount: Route.ACCOUNT,
+    CallRoll: Route.ROSTER,
 }
 
 

@@ -145,6 +145,11 @@ class Instance(Table):
     start_date: Mapped[datetime | None] = mapped_column(Utc)
     end_date: Mapped[datetime | None] = mapped_column(Utc)
     trouble: Mapped[str | None] = mapped_column(Text)
+    beaten_at: Mapped[datetime | None] = mapped_column(Utc)
+    on_roster_at: Mapped[datetime | None] = mapped_column(Utc)
+    off_roster_since: Mapped[datetime | None] = mapped_column(Utc)
+    roster_deaths: Mapped[int | None] = mapped_column(Integer)
+    declared_dead_at: Mapped[datetime | None] = mapped_column(Utc)
     excused: Mapped[bool] = mapped_column(
         Boolean(create_constraint=True, name="excused"), server_default=text("false")
     )
@@ -196,6 +201,10 @@ class Pool(Table):
     rent_not_before: Mapped[datetime | None] = mapped_column(Utc)
     rent_refusals: Mapped[int] = mapped_column(Integer, server_default="0")
     credit: Mapped[int | None] = mapped_column(BigInteger)
+    hearing_since: Mapped[datetime | None] = mapped_column(Utc)
+    heard_at: Mapped[datetime | None] = mapped_column(Utc)
+    roster_at: Mapped[datetime | None] = mapped_column(Utc)
+    trusted_at: Mapped[datetime | None] = mapped_column(Utc)
     conditions: Mapped[str] = mapped_column(Text, server_default="[]")
 
 

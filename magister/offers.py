@@ -1,9 +1,9 @@
 """Pure: which offers fit what the operator wants, and in what order they are tried."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from magister.facts import Fleet, Held, Offer, Record
+from magister.facts import Fleet, Held, Offer, Quarantines
 
 
 def unfit(offer: Offer, fleet: Fleet) -> str | None:
@@ -37,22 +37,21 @@ def candidates(
     *,
     held: Iterable[Held],
     recent_offers: frozenset[int],
-    records: Mapping[int, Record],
+    quarantines: Quarantines,
     fleet: Fleet,
 ) -> tuple[Offer, ...]:
     """Return the offers that may be rented, best first, one for each machine.
 
-    First machines that did not fail lately, then those that hold fewer than `max_per_machine` of our
-    instances, then the good ones, then the cheapest; among failed ones, the longest ago first.
+    First machines that are in no quarantine, then those that hold fewer than `max_per_machine` of our
+    instances, then the good ones, then the cheapest; of those in quarantine, the one that is out first.
     """
     crowd = Counter(row.machine_id for row in held if row.live)
 
     def rank(offer: Offer) -> tuple[object, ...]:
-        record = records.get(offer.machine_id)
+        quarantine = quarantines.of(offer.machine_id, offer.host_id)
         liked = offer.machine_id in fleet.good_machines or offer.host_id in fleet.good_hosts
         return (
-            record.failures if record else 0,
-            record.last_failed_at.timestamp() if record else 0.0,
+            quarantine.until.timestamp() if quarantine else 0.0,
             max(crowd[offer.machine_id] - fleet.max_per_machine + 1, 0),
             not liked,
             offer.price,

@@ -6,6 +6,7 @@ import re
 
 from pydantic import SecretStr
 
+from magister import beat
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS
 from magister.settings_types import LARGEST_ID
@@ -16,6 +17,9 @@ LIMIT = 4048
 MAC_CHARACTERS = 32
 """The hex characters of a mac that are used: 128 bits are beyond guessing, and the text has to be short."""
 
+SHORTEN = "shorten contemplant.ssh_authorized_keys or contemplant.onstart_template"
+SILENCE = "contemplant.beat_secs = 0 silences this"
+
 TEMPLATE = f"""su contemplant -c '
 export HOME=/home/contemplant
 export TMUX_TMPDIR=/home/contemplant/.tmux
@@ -24,18 +28,29 @@ export TMUX_TMPDIR=/home/contemplant/.tmux
 
 
 def render(settings: Settings, drop_url: str) -> str:
-    """Return the onstart text for a box that reports to `drop_url`.
+    """Return the onstart text for a box that reports to `drop_url`, with beats unless there is a doubt.
 
     What takes the place of {exports} holds no single quote, so it may stand in a template either bare
     or within single quotes, never within double quotes.
     """
+    return _text(settings, drop_url, beats=settings.contemplant.beat_secs > 0 and not doubts(settings))
+
+
+def _text(settings: Settings, drop_url: str, *, beats: bool) -> str:
     variables = {
         "MAGISTER_DROP_ENDPOINT": drop_url,
         "HIEROPHANT_WS_ADDRESS": settings.hierophant_ws_address,
         **settings.contemplant.exports(),
     }
     lines = "\n".join(f"export {name}={_quoted(value)}" for name, value in variables.items())
-    return (settings.contemplant.onstart_template or TEMPLATE).replace(EXPORTS, lines)
+    text = _template(settings)
+    if beats:
+        text = beat.before(text, _quoted(beat.url(drop_url)), settings.contemplant.beat_secs)
+    return text.replace(EXPORTS, lines)
+
+
+def _template(settings: Settings) -> str:
+    return settings.contemplant.onstart_template or TEMPLATE
 
 
 def drop_url(settings: Settings, offer_id: int, mac: str | None) -> str:
@@ -52,19 +67,35 @@ def mac(token: SecretStr, key: str) -> str:
 
 def longest(settings: Settings) -> int:
     """Return the length in characters of the longest onstart these settings can give."""
-    signature = None if settings.api_token is None else "0" * MAC_CHARACTERS
-    return len(render(settings, drop_url(settings, LARGEST_ID, signature)))
+    return len(render(settings, _longest_url(settings)))
 
 
 def problems(settings: Settings) -> tuple[str, ...]:
     """Return one line for each reason why Vast would refuse the onstart; empty = none."""
-    length = longest(settings)
+    length = len(_text(settings, _longest_url(settings), beats=False))
     if length <= LIMIT:
         return ()
-    return (
-        f"onstart would be {length} characters long, {length - LIMIT} more than the {LIMIT} Vast takes:"
-        " shorten contemplant.ssh_authorized_keys or contemplant.onstart_template",
-    )
+    return (f"onstart would be {_excess(length)}: {SHORTEN}",)
+
+
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """Return one line for each reason why boxes run without the beats that are asked for; empty = none."""
+    if settings.contemplant.beat_secs == 0:
+        return ()
+    if not beat.fits(_template(settings)):
+        return (f"no beats: the first line of contemplant.onstart_template names no shell; {SILENCE}",)
+    length = len(_text(settings, _longest_url(settings), beats=True))
+    if length <= LIMIT:
+        return ()
+    return (f"no beats: with them onstart would be {_excess(length)}; {SHORTEN}, or {SILENCE}",)
+
+
+def _longest_url(settings: Settings) -> str:
+    return drop_url(settings, LARGEST_ID, None if settings.api_token is None else "0" * MAC_CHARACTERS)
+
+
+def _excess(length: int) -> str:
+    return f"{length} characters long, {length - LIMIT} more than the {LIMIT} Vast takes"
 
 
 def _quoted(value: str) -> str:

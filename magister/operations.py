@@ -28,11 +28,13 @@ def verify(
     mac: str | None,
     token: SecretStr | None,
     now: datetime,
+    beat: bool = False,
     actor: str = "worker",
 ) -> Held:
     """Note that the worker of an offer's instance runs, and return the instance; again is harmless.
 
-    `mac` is the key in the URL, None = there was none. Raises UnknownInstance, WrongKey, or
+    `mac` is the key in the URL, None = there was none; `beat` = the box itself says so, which it repeats
+    as long as its worker lives, while the worker calls once. Raises UnknownInstance, WrongKey, or
     InstanceEnded for one that is to go or gone; the last also asks for a listing, because a box may be
     running that should not: commit that although it raises.
     """
@@ -41,10 +43,13 @@ def verify(
         row = find(session, offer_id, mac=mac, token=token)
         if not row.wanted:
             pool.ask_for_listing(session, now)
-        if current(row).state is State.VERIFIED:
-            return row
-        why = "its worker called /verify"
-        return _moved(session, row, State.VERIFIED, Reason.CALLED, actor=actor, why=why, at=now)
+        if current(row).state is not State.VERIFIED:
+            reason = Reason.BEAT if beat else Reason.CALLED
+            why = "its box says that its worker lives" if beat else "its worker called /verify"
+            row = _moved(session, row, State.VERIFIED, reason, actor=actor, why=why, at=now)
+        if beat:
+            ledger.learn(session, row, beaten_at=now)
+        return row
 
     return _until_settled(session, attempt)
 

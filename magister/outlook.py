@@ -12,7 +12,8 @@ class Caution:
     a failure counts if no worker verifies before; `trip` failures among the last `window` rentals open
     the breaker, since it is then the template or the network, and not a machine. Another one opens when
     more than `loss_share` of the verified, and more than one, are lost within `loss_window`; its first
-    canary is tried `canary_after` the first loss.
+    canary is tried `canary_after` the first loss. `quarantine` is how long a machine that failed is tried
+    last, four times longer each time, `quarantine_cap` at most; so is a host with `host_trip` such machines.
     """
 
     backoff: tuple[timedelta, ...] = tuple(timedelta(minutes=minutes) for minutes in (0, 1, 2, 5, 10, 30))
@@ -22,6 +23,9 @@ class Caution:
     loss_window: timedelta = timedelta(minutes=10)
     loss_share: float = 0.34
     canary_after: timedelta = timedelta(minutes=2)
+    quarantine: timedelta = timedelta(hours=1)
+    quarantine_cap: timedelta = timedelta(days=7)
+    host_trip: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import Update, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from magister.facts import Condition
 from magister.models import Pool
+
+DEAF_AFTER = timedelta(seconds=60)
+"""Without a sign of life of the web side for so long, silence proves nothing of a worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,10 @@ class PoolState:
     rent_not_before: datetime | None
     rent_refusals: int
     credit: int | None  # micro-dollars
+    hearing_since: datetime | None  # since when the web side has been up without a gap
+    heard_at: datetime | None  # its last sign of life
+    roster_at: datetime | None
+    trusted_at: datetime | None
     conditions: tuple[Condition, ...]
 
 
@@ -36,7 +43,11 @@ def read(session: Session) -> PoolState:
         rent_not_before=row.rent_not_before,
         rent_refusals=row.rent_refusals,
         credit=row.credit,
-        conditions=tuple(Condition(entry["what"], entry["cure"]) for entry in json.loads(row.conditions)),
+        hearing_since=row.hearing_since,
+        heard_at=row.heard_at,
+        roster_at=row.roster_at,
+        trusted_at=row.trusted_at,
+        conditions=tuple(Condition(**entry) for entry in json.loads(row.conditions)),
     )
 
 
@@ -66,6 +77,30 @@ def note_credit(session: Session, credit: int | None) -> None:
     session.execute(_pool().values(credit=credit))
 
 
+def note_hearing(session: Session, now: datetime) -> None:
+    """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now."""
+    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at <= now)
+    since = case((unbroken, func.coalesce(Pool.hearing_since, now)), else_=now)
+    session.execute(_pool().values(hearing_since=since, heard_at=now))
+
+
+def hearing_since(state: PoolState, now: datetime) -> datetime | None:
+    """Return since when workers have been heard without a gap; None = nobody listens at `now`."""
+    if state.heard_at is None or abs(now - state.heard_at) > DEAF_AFTER:
+        return None
+    return state.hearing_since
+
+
+def note_roster(session: Session, begun_at: datetime) -> None:
+    """Write when the last roster of Hierophant was asked for that came."""
+    session.execute(_pool().values(roster_at=begun_at))
+
+
+def trust(session: Session, now: datetime) -> None:
+    """Let failures and losses before `now` hold nothing back any more."""
+    session.execute(_pool().values(trusted_at=now, rent_not_before=None, rent_refusals=0))
+
+
 def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> None:
     """Rent nothing before `until`; None = rent again."""
     session.execute(_pool().values(rent_not_before=until, rent_refusals=refusals))
@@ -74,6 +109,8 @@ def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> 
 def turn_back(session: Session, *, to: datetime, latest: datetime) -> None:
     """End at `to` a hold that reaches beyond `latest`, as after the clock was set back."""
     session.execute(_pool().where(Pool.rent_not_before > latest).values(rent_not_before=to))
+    for moment in (Pool.hearing_since, Pool.roster_at, Pool.trusted_at):
+        session.execute(_pool().where(moment > to).values({moment: to}))
 
 
 def _pool() -> Update:

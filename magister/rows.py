@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
 from sqlalchemy.orm import Session
 
-from magister.facts import Held, Record
+from magister.facts import Held, Trial
 from magister.models import Instance, Pool, Transition
 from magister.outlook import Outlook, Verdict
-from magister.states import DUDS, FAULTS, LOSSES, Reason, State
+from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Reason, State, failure
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
@@ -90,13 +90,21 @@ def _had_effect() -> ColumnElement[bool]:
     )
 
 
-def records(session: Session, now: datetime, within: timedelta) -> dict[int, Record]:
-    """Return what speaks against machines: their failures since the last worker verified on them."""
+def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
+    """Return what rentals showed of their machines, oldest first: workers that verified, and failures."""
     query = (
-        select(Instance.machine_id, Transition.to_state, Transition.at)
+        select(
+            Transition.at,
+            Instance.machine_id,
+            Instance.host_id,
+            Transition.from_state,
+            Transition.to_state,
+            Transition.reason,
+        )
         .join(Transition, Transition.instance_id == Instance.id)
         .where(
             Transition.at > now - within,
+            Instance.machine_id.is_not(None),
             or_(
                 Transition.to_state == State.VERIFIED,
                 and_(Transition.reason.in_(FAULTS), Instance.excused.is_(False)),
@@ -104,13 +112,12 @@ def records(session: Session, now: datetime, within: timedelta) -> dict[int, Rec
         )
         .order_by(Transition.at, Transition.id)
     )
-    found: dict[int, Record] = {}
-    for machine, state, at in session.execute(query):
-        if machine is not None and state is State.VERIFIED:
-            found.pop(machine, None)
-        elif machine is not None:
-            found[machine] = Record(machine, found[machine].failures + 1 if machine in found else 1, at)
-    return found
+    found: list[Trial] = []
+    for at, machine, host, old, new, reason in session.execute(query):
+        kind = None if new is State.VERIFIED else failure(old, reason)
+        if machine is not None and (kind is not None or new is State.VERIFIED):
+            found.append(Trial(at=at, machine_id=machine, host_id=host, failure=kind))
+    return tuple(found)
 
 
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
@@ -124,17 +131,18 @@ def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, 
     return tuple(session.scalars(query))
 
 
-def outlook(session: Session, now: datetime) -> Outlook:
+def outlook(session: Session, now: datetime, *, since: datetime | None = None) -> Outlook:
     """Return what became of the last rentals: verified, or failed by their own fault before that.
 
-    A moment after `now`, which a clock that was ahead has written, counts as long past.
+    A moment after `now`, which a clock that was ahead has written, counts as long past. `since` leaves
+    out what came before it; None = nothing.
     """
     failed = and_(
         Transition.from_state.in_((State.REQUESTED, State.CREATED)),
         Transition.reason.in_(DUDS),
         Instance.excused.is_(False),
     )
-    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason == Reason.CALLED)
+    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason.in_(PROOFS))
     query = (
         select(Transition.at, Instance.requested_at, Transition.to_state)
         .join(Instance, Instance.id == Transition.instance_id)
@@ -142,6 +150,8 @@ def outlook(session: Session, now: datetime) -> Outlook:
         .order_by(Transition.id.desc())
         .limit(VERDICTS)
     )
+    if since is not None:
+        query = query.where(Transition.at > since)
     told = session.execute(query)
     return Outlook(
         tuple(

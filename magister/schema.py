@@ -1,5 +1,7 @@
 """Where the migrations are, which revision a database stands at, and the upgrade under a lock."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
-from magister.database import Sessions, plain_words
+from magister.database import Sessions, open_database, plain_words, sqlite_file
 from magister.errors import DatabaseUnusable
 
 MIGRATION_LOCK = 0x4D61_6769
@@ -111,6 +113,21 @@ def require_current(sessions: Sessions) -> None:
         raise DatabaseUnusable(
             f"the database is at revision {found}, this Magister needs {head()}: run `magister migrate`"
         )
+
+
+@contextmanager
+def existing(url: str, *, busy_timeout: float) -> Iterator[Sessions]:
+    """Yield sessions on a database that is there and at this version's revision. Raises DatabaseUnusable."""
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise DatabaseUnusable(f"there is no database {file}: `magister serve` makes it")
+    sessions = open_database(url, busy_timeout=busy_timeout)
+    try:
+        require_current(sessions)
+        with plain_words():
+            yield sessions
+    finally:
+        sessions.engine.dispose()
 
 
 def probe_write(sessions: Sessions) -> None:

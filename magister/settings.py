@@ -14,7 +14,7 @@ from magister import provenance
 from magister.errors import BadSettings
 from magister.provenance import Described, Found, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
-from magister.settings_groups import Caution, Health, Lease, Pace, Placement, VastQuery, Web
+from magister.settings_groups import Caution, Health, Hierophant, Lease, Pace, Placement, VastQuery, Web
 from magister.settings_sources import (
     PROVERS,
     File,
@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     caution: Caution = Caution()
     placement: Placement = Placement()
     lease: Lease = Lease()
+    hierophant: Hierophant = Hierophant()
     web: Web = Web()
 
     @classmethod
@@ -154,6 +155,11 @@ class Settings(BaseSettings):
     def hierophant_ws_address(self) -> str:
         """Return the WebSocket address workers connect to."""
         return f"ws://{self.hierophant_ip}:{self.hierophant_http_port}/ws"
+
+    @property
+    def hierophant_url(self) -> str:
+        """Return where Magister itself reaches Hierophant, without a slash at the end."""
+        return self.hierophant.url or f"http://{self.hierophant_ip}:{self.hierophant_http_port}"
 
     @property
     def database_url_shown(self) -> str:

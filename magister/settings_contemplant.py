@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from magister.settings_types import Allowed, Counted, Env, Exported, Group, Port, SshKeys
+from magister.settings_types import Allowed, Counted, Env, Exported, Group, Many, Port, SshKeys
 
 EXPORTS = "{exports}"
 VMS_VARIABLE = "CONTEMPLANT_VMS"
@@ -85,6 +85,10 @@ class Contemplant(Group):
         default=None,
         description="Moongate server for an sp1 prover that names none.",
         examples=["http://localhost:3000/twirp/"],
+    )
+    beat_secs: Many = Field(
+        default=60,
+        description="How often its box tells Magister that the worker lives, whole seconds; 0 = never.",
     )
     onstart_template: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""The settings of the search at Vast and of Magister's own pace, judgement and web side, a class a table."""
+"""The settings of the search at Vast and of Magister's own pace, judgement and company, a class a table."""
 
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from magister.settings_types import (
     Many,
     ModelNames,
     Share,
+    Url,
     Wait,
     Waits,
 )
@@ -171,8 +172,9 @@ class Health(Group):
     clock_jump_secs: Wait = Field(
         default=5, description="How far the clocks may part before deadlines wait for a new listing, seconds."
     )
-    failure_memory_secs: Interval = Field(
-        default=86400, description="How long a machine that failed is tried last, seconds."
+    beat_timeout_secs: Wait = Field(
+        default=300,
+        description="How long a box that used to beat may be silent, never less than three beats, seconds.",
     )
     offer_reuse_secs: Interval = Field(
         default=86400, description="How long an offer id is not rented again after its box ended, seconds."
@@ -204,6 +206,16 @@ class Caution(Group):
     )
     canary_after_secs: Interval = Field(
         default=120, description="How long after such a loss one box is replaced to see, seconds."
+    )
+    quarantine_secs: Interval = Field(
+        default=3600,
+        description="How long a machine that failed is tried last, each time four times as long, seconds.",
+    )
+    quarantine_cap_secs: Interval = Field(
+        default=604800, description="Longest such time, after which a failure is forgotten, seconds."
+    )
+    quarantine_host_machines: Few = Field(
+        default=3, description="Machines in quarantine that put their whole host there, 1 to 64."
     )
 
 
@@ -241,6 +253,23 @@ class Lease(Group):
         if lease is not None and value >= lease / 2:
             raise ValueError(f"must be less than half of lease.lease_secs = {lease:g}")
         return value
+
+
+class Hierophant(Group):
+    """Say whether and how the coordinator is asked which workers it knows."""
+
+    poll_secs: Interval = Field(
+        default=0, description="How often Hierophant is asked for its workers, seconds; 0 = never."
+    )
+    url: Annotated[Url | None, Allowed("http(s)://host[:port][/path] without credentials or query")] = Field(
+        default=None,
+        description="Where Magister reaches Hierophant; unset = where workers do, by HTTP.",
+        examples=["http://10.0.0.8:9010"],
+    )
+    grace_secs: Interval = Field(
+        default=600,
+        description="How long Hierophant may miss a verified worker before it is held to be lost, seconds.",
+    )
 
 
 class Web(Group):

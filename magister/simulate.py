@@ -32,6 +32,7 @@ class Wishes:
     boot_secs: tuple[float, float] | None = None
     credit: float | None = None
     rate_scale: float = 1.0
+    beats: bool = True
 
 
 def options(wishes: Wishes) -> SimulatorOptions:
@@ -43,6 +44,7 @@ def options(wishes: Wishes) -> SimulatorOptions:
         any_key=wishes.any_key,
         speed=wishes.speed,
         rate_scale=wishes.rate_scale,
+        beats=wishes.beats,
         state_file=wishes.state,
         plan=_plan(wishes),
     )

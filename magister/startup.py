@@ -36,7 +36,7 @@ def begin(config: Path | None, *, warn: bool = True) -> Loaded:
     """
     loaded = usable(config)
     set_up_log(secrets(loaded.settings))
-    for warning in loaded.warnings if warn else ():
+    for warning in (*loaded.warnings, *onstart.doubts(loaded.settings)) if warn else ():
         log.warning("settings.doubtful", what=warning)
     return loaded
 

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     RENTED = "rented"  # Vast answered the create with a contract
     FOUND = "found"  # a listing showed the key of a create whose answer was lost
     CALLED = "called"  # the worker called /verify
+    BEAT = "beat"  # the box said that its worker lives, though its one call was not heard
+    ENROLLED = "enrolled"  # Hierophant lists the worker, though its one call was not heard
     ADOPTED = "adopted"  # ours at Vast, without a row
     TWIN = "twin"  # a second box under the key of one row
     OFFER_GONE = "offer_gone"
@@ -46,6 +48,8 @@ class Reason(StrEnum):
     UNVERIFIED = "unverified"  # the worker did not call in time
     EXITED = "exited"
     OFFLINE = "offline"
+    SILENT = "silent"  # it used to beat, and does not any more
+    FORGOTTEN = "forgotten"  # Hierophant does not list its worker any more
     COORDINATOR = "coordinator"  # DELETE /drop
     OPERATOR = "operator"
     SURPLUS = "surplus"
@@ -60,13 +64,45 @@ LOOP = "loop"
 DUDS = frozenset({Reason.UNVERIFIED, Reason.EXITED, Reason.STARTED_STOPPED})
 """Reasons for which a box that never verified counts as a failed rental."""
 
-LOSSES = frozenset({Reason.VANISHED, Reason.EXITED, Reason.OFFLINE})
+LOSSES = frozenset({Reason.VANISHED, Reason.EXITED, Reason.OFFLINE, Reason.SILENT, Reason.FORGOTTEN})
 """Reasons for which a verified instance goes although nobody asked for it."""
 
-FAULTS = frozenset(
-    {Reason.UNVERIFIED, Reason.EXITED, Reason.OFFLINE, Reason.COORDINATOR, Reason.STARTED_STOPPED}
-)
-"""Reasons that speak against the machine: it is tried last until another instance verifies on it."""
+PROOFS = frozenset({Reason.CALLED, Reason.ENROLLED})
+"""Reasons to verify that prove the whole way from Vast to the coordinator; a beat proves a process only."""
+
+
+class Failure(StrEnum):
+    """Name in which way a box failed; a machine is held in quarantine by each way for itself."""
+
+    NEVER_BOOTED = "never_booted"
+    NEVER_VERIFIED = "never_verified"
+    DIED = "died"
+    OFFLINE = "offline"
+    GIVEN_UP = "given_up"  # by the coordinator
+
+
+BOOT_FAILURES = frozenset({Failure.NEVER_BOOTED, Failure.NEVER_VERIFIED})
+"""Failures that a worker which verifies on the same machine disproves."""
+
+_FAILURES: dict[Reason, Failure] = {
+    Reason.UNVERIFIED: Failure.NEVER_VERIFIED,
+    Reason.STARTED_STOPPED: Failure.NEVER_BOOTED,
+    Reason.EXITED: Failure.DIED,
+    Reason.SILENT: Failure.DIED,
+    Reason.OFFLINE: Failure.OFFLINE,
+    Reason.COORDINATOR: Failure.GIVEN_UP,
+    Reason.FORGOTTEN: Failure.GIVEN_UP,
+}
+
+FAULTS = frozenset(_FAILURES)
+"""Reasons that speak against the machine."""
+
+
+def failure(old: State | None, reason: Reason) -> Failure | None:
+    """Return in which way a box failed that left `old` for `reason`; None = it did not fail."""
+    if reason is Reason.EXITED and old is not State.VERIFIED:
+        return Failure.NEVER_BOOTED
+    return _FAILURES.get(reason)
 
 
 def legal(old: State | None, new: State) -> bool:

@@ -9,10 +9,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from magister import assembly, reports, schema, screen
-from magister.database import plain_words, sqlite_file
-from magister.errors import DatabaseUnusable
+from magister import assembly, reports, screen
 from magister.reports import Event, InstanceView, Overview, usd
+from magister.schema import existing
 from magister.settings import Settings, load
 from magister.states import State
 
@@ -49,16 +48,11 @@ def _show(found: Status) -> None:
 
 def read(settings: Settings, now: datetime) -> Status:
     """Read the pool as it is at `now`. Raises DatabaseUnusable."""
-    file = sqlite_file(settings.database_url.get_secret_value())
-    if file is not None and not file.exists():
-        raise DatabaseUnusable(f"there is no database {file}: `magister serve` makes it")
-    sessions = assembly.database(settings)
-    schema.require_current(sessions)
+    url = settings.database_url.get_secret_value()
     stale = timedelta(seconds=settings.web.heartbeat_stale_secs)
-    with plain_words(), sessions.read() as session:
+    with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions, sessions.read() as session:
         overview = reports.overview(session, now, last=EVENTS)
         readiness = reports.readiness(session, now, stale)
-    sessions.engine.dispose()
     return Status(overview, (*readiness.why, *_short(overview)))
 
 

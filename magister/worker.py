@@ -9,17 +9,35 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
 from magister import ledger, pool, rows
-from magister.actions import Action, Adopt, CheckAccount, Destroy, List, Look, Move, Plan, Rent, Search, Send
+from magister.actions import (
+    Action,
+    Adopt,
+    Call,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    Plan,
+    Rent,
+    Search,
+    Send,
+)
 from magister.conditions import conditions
 from magister.database import Sessions
 from magister.errors import LeaseLost, Stale, Stopping, Transient
+from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
-from magister.facts import Condition, Fleet, Held, Route, View
+from magister.facts import Condition, Fleet, Held, Listing, Route, View
+from magister.judgement import suspicious
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.memory import Memory, fields_of, route_of
-from magister.planner import plan, shortage
+from magister.planner import plan
+from magister.quarantine import quarantines
 from magister.renting import HOLD_CAP
+from magister.shortage import shortage
 
 log = structlog.get_logger("magister.worker")
 
@@ -41,7 +59,6 @@ class Rhythm:
     clock_jump: float = 5.0
     heartbeat: float = 5.0
     backoff: timedelta = timedelta(seconds=10)
-    failure_memory: timedelta = timedelta(days=1)
     offer_reuse: timedelta = timedelta(days=1)
 
 
@@ -95,6 +112,7 @@ class Worker:
         self._pool: pool.PoolState | None = None
         self._beaten_at: datetime | None = None
         self._shown: tuple[Condition, ...] | None = None
+        self._strange: set[str] = set()
 
     def step(self, now: datetime) -> Report:
         """Do what is to be done at `now`; never waits for Vast or for a route to open."""
@@ -170,20 +188,17 @@ class Worker:
             self._pool = pool.read(session)
             view = self._memory.view(self._pool, now)
             short = shortage(self._fleet, held) > 0
-            if short or any(row.absences or row.sick_since for row in held):
-                outlook = rows.outlook(session, now)
-                window = self._fleet.caution.loss_window
-                view = replace(
-                    view,
-                    outlook=outlook,
-                    lost=rows.lost(session, now, window),
-                    canary_at=outlook.canary_at,
-                )
+            caution = self._fleet.caution
+            if short or any(suspicious(row, self._fleet, view, now) for row in held):
+                outlook = rows.outlook(session, now, since=view.trusted_at)
+                lost = rows.lost(session, now, caution.loss_window)
+                view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
             if short:
+                tried = rows.trials(session, now, caution.quarantine_cap)
                 view = replace(
                     view,
                     recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
-                    records=rows.records(session, now, self._rhythm.failure_memory),
+                    quarantines=quarantines(tried, caution, now),
                 )
         return held, view
 
@@ -237,7 +252,7 @@ class Worker:
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
 
-    def _carry_out(self, call: Send | Destroy | Look | Search | List | CheckAccount, era: int) -> None:
+    def _carry_out(self, call: Call, era: int) -> None:
         """Make a call in its lane; an error nobody thought of is kept with what it was about."""
         try:
             self._outcomes.put((era, self._executor.call(call)))
@@ -269,13 +284,22 @@ class Worker:
                 era, outcome = self._outcomes.get_nowait()
             except Empty:
                 return
+            if outcome.listing is not None:
+                self._tell_news(outcome.listing)
             if era == self._era:
                 self._memory.take(outcome, backoff=self._rhythm.backoff)
                 if outcome.error is not None:
                     fields = fields_of(outcome.action)
                     log.warning(
-                        "vast.error", route=route_of(outcome.action), error=str(outcome.error), **fields
+                        "call.failed", route=route_of(outcome.action), error=str(outcome.error), **fields
                     )
+
+    def _tell_news(self, listing: Listing) -> None:
+        """Log each status that nobody knows, once in the life of the process."""
+        statuses = {box.actual_status for box in listing.sightings if box.actual_status is not None}
+        for status in sorted(statuses - KNOWN - self._strange):
+            log.warning("vast.status_never_seen", status=status, treated_as="unknown")
+        self._strange |= statuses - KNOWN
 
     def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
@@ -298,7 +322,7 @@ class Worker:
 def tell(action: Action) -> None:
     """Log what was begun; mere looks only for whoever wants to see everything."""
     event = f"begun.{type(action).__name__.lower()}"
-    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount) else log.info
+    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount | CallRoll) else log.info
     tell(event, why=action.why, **fields_of(action))
 
 

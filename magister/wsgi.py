@@ -9,7 +9,7 @@ from magister.complaints import complain
 from magister.database import Sessions, open_database
 from magister.errors import Unusable
 from magister.settings import Settings
-from magister.web import create_app
+from magister.web import create_app, hearing
 
 LONGEST_TRY = 5.0
 """Seconds for which one try of a request waits for a lock; the request itself tries for longer."""
@@ -19,8 +19,10 @@ HOPELESS = 4
 
 
 def application(settings: Settings) -> Flask:
-    """Return the application; to be called after the fork, for it has an engine of its own."""
-    return create_app(settings, _sessions(settings), clock=lambda: datetime.now(UTC))
+    """Return the application; to be called after the fork, for it has an engine and a thread of its own."""
+    sessions = _sessions(settings)
+    hearing.listen(sessions, _now)
+    return create_app(settings, sessions, clock=_now)
 
 
 def require_usable(settings: Settings) -> None:
@@ -43,6 +45,10 @@ def __getattr__(name: str) -> Flask:
         complain(error)
         raise SystemExit(HOPELESS) from None
     return application(loaded.settings)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _sessions(settings: Settings) -> Sessions:

@@ -17,7 +17,7 @@ from magister.renting import Renter
 from magister.states import Reason, State
 from magister.worker import Clock, Report, Worker
 from tests.builders import ADDRESS, a_fleet
-from tests.fakes import FakeClock, FakeVast
+from tests.fakes import FakeClock, FakeHierophant, FakeVast
 
 
 class FreeLock:
@@ -41,6 +41,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         self.vast = FakeVast(clock=self.clock)
+        self.hierophant = FakeHierophant(self.clock)
         self.clock_of_worker = Clock(self.clock.wall, self.clock.monotonic)
         self.restart()
 
@@ -66,6 +67,7 @@ class Controller:
         executor = Executor(
             sessions=self.sessions,
             vast=self.vast,
+            hierophant=self.hierophant,
             lease=self.lease,
             fleet=self.fleet,
             renter=renter,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+from magister.facts import Account, Listing, Offer, Order, Roster, Route, Sighting
 
 Fault = BaseException | Callable[[], BaseException]
 
@@ -27,6 +27,22 @@ class FakeClock:
         self.now += timedelta(seconds=seconds)
         self.mono += seconds
         return self.now
+
+
+@dataclass
+class FakeHierophant:
+    """List the workers that the test puts there, by drop address, or fail as it says."""
+
+    clock: FakeClock
+    living: set[str] = field(default_factory=set)
+    dead: dict[str, int] = field(default_factory=dict)
+    unread: int = 0
+    error: Exception | None = None
+
+    def roster(self) -> Roster:
+        if self.error is not None:
+            raise self.error
+        return Roster(self.clock.now, frozenset(self.living), dict(self.dead), self.unread)
 
 
 @dataclass

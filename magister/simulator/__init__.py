@@ -10,5 +10,6 @@ bandwidth charges, SLA prices, price increases a host asks of a running box, com
 repeated keys inside one JSON object, the bulk calls, reboot and recycle, a queued start that comes true
 later, the lag of the charges behind the balance, and what Vast does with a path that lacks its trailing
 slash (both forms are answered alike). Time stands still while the simulator is down. A worker answers to
-its coordinator in process: no WebSocket is spoken.
+its coordinator in process: no WebSocket is spoken, and the process that stands for it in its box does nothing
+but live.
 """

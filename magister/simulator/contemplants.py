@@ -10,13 +10,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from magister.simulator.box_shell import EXPORTED, run_onstart
+from magister.simulator.box_shell import EXPORTED
+from magister.simulator.boxes import Boxes
 from magister.simulator.contracts import Contract, Worker
 from magister.simulator.simulation import Simulation
 
 log = logging.getLogger(__name__)
 
-SHELLS_AT_ONCE = 4
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -36,10 +36,10 @@ def on_loopback(url: str, host_map: Mapping[str, str]) -> str | None:
 class Crew:
     """Run the workers of a simulation, each in a thread of its own, and deliver the coordinator's drops."""
 
-    def __init__(self, sim: Simulation, host_map: Mapping[str, str]) -> None:
+    def __init__(self, sim: Simulation, boxes: Boxes, host_map: Mapping[str, str]) -> None:
         self._sim = sim
+        self._boxes = boxes
         self._host_map = host_map
-        self._shells = threading.Semaphore(SHELLS_AT_ONCE)
 
     def start(self, contract: Contract) -> None:
         """Start the worker of a box that has just come up."""
@@ -52,8 +52,7 @@ class Crew:
         threading.Thread(target=self._drop, args=work, name=f"drop-{contract_id}", daemon=True).start()
 
     def _live(self, contract_id: int, epoch: int, onstart: str) -> None:
-        with self._shells:
-            outcome = run_onstart(onstart, contract_id)
+        outcome = self._boxes.run(contract_id, epoch, onstart)
         exported = {name: value for name, value in (outcome.environment or {}).items() if name in EXPORTED}
         endpoint = exported.get("MAGISTER_DROP_ENDPOINT")
         coordinator = exported.get("HIEROPHANT_WS_ADDRESS", "")

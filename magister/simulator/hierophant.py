@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass
 
 from flask import Response
 
+from magister.simulator.replies import Cut
+
+UNWELL = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
 
 @dataclass(slots=True, kw_only=True)
 class Listed:
@@ -41,11 +45,18 @@ class Listed:
 
 
 class Hierophant:
-    """Keep the workers that connected; a worker that died stays among the living until proofs come and go."""
+    """Keep the workers that connected; a worker that died stays among the living until proofs come and go.
+
+    `away` is what is the matter with its HTTP side: None = nothing, 0 = connections are closed without an
+    answer, 200 = a page instead of a list, else a status. `trims` False = no proofs come, so the dead stay
+    among the living.
+    """
 
     def __init__(self) -> None:
         self.alive: dict[int, Listed] = {}
         self.dead: list[Listed] = []
+        self.away: int | None = None
+        self.trims = True
 
     def connect(self, contract_id: int, address: str, exported: dict[str, str], now: float) -> None:
         """Take in a worker by what it exports."""
@@ -69,8 +80,14 @@ class Hierophant:
         self.dead.append(listed)
         return listed.drop_endpoint
 
+    def forget(self, contract_id: int) -> None:
+        """Lose a worker without a word: it is listed nowhere any more, and no DELETE is sent."""
+        self.alive.pop(contract_id, None)
+
     def trim(self, living: set[int]) -> None:
         """Move those whose worker is gone to the dead, as the real one does now and then."""
+        if not self.trims:
+            return
         for contract_id in self.alive.keys() - living:
             self.dead.append(self.alive.pop(contract_id))
 
@@ -98,6 +115,14 @@ class Hierophant:
         living: list[object] = [listed.shown(now, dead=False) for listed in self.alive.values()]
         dead: list[object] = [listed.shown(now, dead=True) for listed in self.dead]
         return living, dead
+
+    def answer(self, index: int, now: float) -> Response:
+        """Answer for the living (0) or the dead (1), unless it is away; raises `Cut` to close."""
+        if self.away == 0:
+            raise Cut
+        if self.away is not None:
+            return Response(UNWELL, status=self.away, content_type="text/html")
+        return json_response(self.lists(now)[index])
 
 
 def json_response(value: object, status: int = 200) -> Response:

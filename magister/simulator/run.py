@@ -12,9 +12,10 @@ from typing import Self
 
 from flask import Flask, Response
 
+from magister.simulator.boxes import Boxes
 from magister.simulator.clock import Clock
 from magister.simulator.contemplants import Crew
-from magister.simulator.hierophant import Hierophant, json_response
+from magister.simulator.hierophant import Hierophant
 from magister.simulator.listener import Listener
 from magister.simulator.market import Market
 from magister.simulator.plan import MarketPlan
@@ -25,7 +26,7 @@ from magister.simulator.state_file import load, save
 
 log = logging.getLogger(__name__)
 
-BEAT_SECS = 0.25
+STEP_SECS = 0.25
 SAVE_SECS = 2.0
 SAVE_BILLS_SECS = 30.0
 
@@ -36,7 +37,8 @@ class SimulatorOptions:
 
     `speed` is how much faster than life time passes, `rate_scale` stretches Vast's rate limits (0 = none),
     `workers` False leaves the boxes empty, `worker_host_map` maps hosts in drop endpoints to base URLs on
-    loopback.
+    loopback. `beats` keeps the onstart of each box running beside a process named `contemplant`, so that the
+    beats in it are real, though only to loopback itself; without, an onstart ends once its worker started.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +52,7 @@ class SimulatorOptions:
     search_rows_per_day: int = 0
     plan: MarketPlan = field(default_factory=MarketPlan)
     workers: bool = True
+    beats: bool = False
     worker_host_map: tuple[tuple[str, str], ...] = ()
     state_file: Path | None = None
     log_level: int = logging.INFO
@@ -67,19 +70,20 @@ class SimulatorServer:
         self.stopping = threading.Event()
         self.simulation = _assemble(options)
         self.simulation.stop = self.stopping.set
-        self._crew = Crew(self.simulation, dict(options.worker_host_map))
+        self._boxes = Boxes(self.simulation, last=options.beats)
+        self._crew = Crew(self.simulation, self._boxes, dict(options.worker_host_map))
         self.simulation.deliver_drop = self._crew.drop
         self._vast = Listener(app_for(self.simulation), options.host, options.port)
         try:
             self._hierophant = Listener(
-                _hierophant_app(self.simulation), options.host, options.hierophant_port
+                hierophant_app(self.simulation), options.host, options.hierophant_port
             )
         except OSError:
             self._vast.stop()
             raise
         self.url = self._vast.url
         self.hierophant_url = self._hierophant.url
-        self._beat = threading.Thread(target=self._keep_beating, name="beat", daemon=True)
+        self._steps = threading.Thread(target=self._keep_stepping, name="steps", daemon=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -94,7 +98,7 @@ class SimulatorServer:
         """Begin to serve."""
         self._vast.start()
         self._hierophant.start()
-        self._beat.start()
+        self._steps.start()
         log.info("simulating Vast at %s, Hierophant at %s", self.url, self.hierophant_url)
 
     def stop(self) -> None:
@@ -106,19 +110,21 @@ class SimulatorServer:
         self.simulation.pen.close()
         self._vast.stop()
         self._hierophant.stop()
-        if self._beat.is_alive():
-            self._beat.join()
+        if self._steps.is_alive():
+            self._steps.join()
+        self._boxes.close()
         self._save()
 
-    def _keep_beating(self) -> None:
+    def _keep_stepping(self) -> None:
         changes, saved_at = self.simulation.market.changes, time.monotonic()
-        while not self.stopping.wait(BEAT_SECS):
+        while not self.stopping.wait(STEP_SECS):
             with self.simulation.lock:
                 due = self.simulation.due_workers() if self.options.workers else []
                 self.simulation.advance()
                 now_changes = self.simulation.market.changes
             for contract in due:
                 self._crew.start(contract)
+            self._boxes.tend()
             age = time.monotonic() - saved_at
             if age >= SAVE_BILLS_SECS or (age >= SAVE_SECS and now_changes != changes):
                 changes, saved_at = now_changes, time.monotonic()
@@ -155,13 +161,15 @@ def _assemble(options: SimulatorOptions) -> Simulation:
     )
 
 
-def _hierophant_app(sim: Simulation) -> Flask:
+def hierophant_app(sim: Simulation) -> Flask:
+    """Build the app of the coordinator's two lists."""
     app = Flask("magister.simulator.hierophant", static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # a cut is the server's to see
 
     def view(index: int) -> Callable[[], Response]:
         def lists() -> Response:
             with sim.lock:
-                return json_response(sim.hierophant.lists(sim.advance())[index])
+                return sim.hierophant.answer(index, sim.advance())
 
         return lists
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
+from magister.mishaps import one_line
 from magister.vast.values import mapping
-
-WORDS = 200
-"""Characters of Vast's words that are kept for people."""
 
 _KEPT = 4000  # characters of them that are kept to classify by
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
@@ -84,15 +82,6 @@ def read(
         said=" ".join(said[:_KEPT].lower().split()),
         words="broken JSON" if broken else one_line(said, secret),
     )
-
-
-def one_line(said: str, secret: str = "") -> str:
-    """Make words fit to show: one short line, no control characters, the secret masked."""
-    flat = "".join(char if char.isprintable() else " " for char in said[:_KEPT])
-    if secret:
-        flat = flat.replace(secret, "***")
-    flat = " ".join(flat.split())
-    return flat if len(flat) <= WORDS else f"{flat[: WORDS - 1]}…"
 
 
 def _parsed(raw: bytes) -> object:

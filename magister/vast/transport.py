@@ -1,7 +1,7 @@
 """One request over HTTP, sent once, and its answer or the error that says whether it may have arrived."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -15,6 +15,7 @@ from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, HTTPError, 
 from magister import __version__
 from magister.errors import Ambiguous, BadKey, NotSent, Transient, VastError
 from magister.facts import Route
+from magister.mishaps import causes, told
 from magister.vast import answer
 from magister.vast.access import Access
 
@@ -85,9 +86,7 @@ class Line:
         try:
             return self._answer(call, secret)
         except _FAILURES as failure:
-            causes = tuple(_causes(failure))
-            words = answer.one_line(f"{type(causes[-1]).__name__}: {causes[-1]}", secret)
-            raise _lost(call.route, causes, words) from None
+            raise _lost(call.route, tuple(causes(failure)), told(failure, secret)) from None
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -132,26 +131,10 @@ class Line:
         return bytes(raw), ""
 
 
-def _lost(route: Route, causes: tuple[BaseException, ...], words: str) -> VastError:
+def _lost(route: Route, why: tuple[BaseException, ...], words: str) -> VastError:
     """Name a call without an answer by whether it may have taken effect."""
     unsent = (requests.ConnectTimeout, ConnectTimeoutError, NewConnectionError, ClosedPoolError)
-    if any(isinstance(cause, unsent) for cause in causes):
+    if any(isinstance(cause, unsent) for cause in why):
         return NotSent(f"Vast cannot be reached: {words}")
     kind = Ambiguous if route is Route.CREATE else Transient
     return kind(f"Vast did not answer: {words}")
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """Unwrap an error of requests down to what happened on the wire."""
-    inner: object = failure
-    while isinstance(inner, BaseException):
-        yield inner
-        wrapped: object = inner.args[0] if inner.args else None
-        inner = next(
-            (
-                cause
-                for cause in (getattr(inner, "reason", None), getattr(inner, "original_error", None), wrapped)
-                if isinstance(cause, BaseException)
-            ),
-            None,
-        )

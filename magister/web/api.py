@@ -58,10 +58,14 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
+        beat = "beat" in request.args
         row = self.store.write(
-            lambda session, now: operations.verify(session, offer_id, mac=mac, token=token, now=now)
+            lambda session, now: operations.verify(
+                session, offer_id, mac=mac, token=token, now=now, beat=beat
+            )
         )
-        log.info("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id)
+        tell = log.debug if beat else log.info
+        tell("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
         return shown(shapes.answer(row))
 
     def drop(self, which: str) -> Response:

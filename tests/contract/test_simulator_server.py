@@ -175,7 +175,7 @@ def test_only_loopback_is_ever_called(url: str, called: str | None) -> None:
     assert on_loopback(url, {"mapped": "http://127.0.0.1:9"}) == called
 
 
-def test_an_onstart_runs_with_nothing_but_what_a_box_has() -> None:
+def test_an_onstart_runs_with_nothing_but_what_a_box_has_and_a_proxy_to_nowhere() -> None:
     outcome = run_onstart("env | sed 's/=.*//' | sort | tr '\\n' ' '; ls -A | wc -l", 42)
     names, files = outcome.output.rstrip().rsplit(" ", 1)
     assert set(names.split()) - {"PWD", "SHLVL", "_"} == {
@@ -183,6 +183,9 @@ def test_an_onstart_runs_with_nothing_but_what_a_box_has() -> None:
         "HOME",
         "PATH",
         "VAST_CONTAINERLABEL",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
     }
     assert files == "0"
 

@@ -11,7 +11,7 @@ from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
 from magister.facts import Held, Learned, Listing
 from magister.models import Transition
-from magister.states import Reason, State
+from magister.states import Failure, Reason, State
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
 
 FLEET = a_fleet()
@@ -196,7 +196,7 @@ def test_a_refused_offer_rests_for_as_long_as_its_reason_deserves(
     assert (row.offer_id in found) is rests
 
 
-def test_failures_of_a_machine_count_until_a_worker_verifies_on_it(sessions: Sessions) -> None:
+def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions: Sessions) -> None:
     offer = an_offer()
     with sessions.write() as session:
         for minutes in (50, 40):
@@ -210,12 +210,11 @@ def test_failures_of_a_machine_count_until_a_worker_verifies_on_it(sessions: Ses
                 why="x",
                 at=ago(minutes=minutes - 5),
             )
-        (record,) = rows.records(session, NOW, timedelta(days=1)).values()
-        assert (record.machine_id, record.failures, record.last_failed_at) == (
-            offer.machine_id,
-            2,
-            ago(minutes=35),
-        )
         a_row(session, state=State.VERIFIED, offer=offer, at=ago(minutes=30))
-        assert rows.records(session, NOW, timedelta(days=1)) == {}
-        assert rows.records(session, NOW, timedelta(minutes=1)) == {}
+        trials = rows.trials(session, NOW, timedelta(days=1))
+        assert [(trial.machine_id, trial.failure) for trial in trials] == [
+            (offer.machine_id, Failure.NEVER_VERIFIED),
+            (offer.machine_id, Failure.NEVER_VERIFIED),
+            (offer.machine_id, None),
+        ]
+        assert rows.trials(session, NOW, timedelta(minutes=32)) == trials[2:]

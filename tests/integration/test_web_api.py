@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,12 +13,12 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from magister import onstart, pool, rows
-from magister.database import Sessions
+from magister.database import Sessions, open_database
 from magister.facts import Condition, Held, Learned
 from magister.models import Instance, Pool
 from magister.settings import Settings
 from magister.states import State
-from magister.web import create_app
+from magister.web import create_app, hearing
 from tests.builders import NOW, a_row, ago, an_offer
 from tests.fakes import FakeClock
 
@@ -393,10 +396,12 @@ def test_a_pool_that_is_kept_is_ready(client: FlaskClient, sessions: Sessions) -
 
 
 def test_a_pool_without_credit_is_ready_and_says_so(client: FlaskClient, sessions: Sessions) -> None:
-    beat(sessions, Condition("no credit", "add some"))
+    beat(sessions, Condition("no credit", "add some", "no_credit"))
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json and answer.json["conditions"] == [{"what": "no credit", "cure": "add some"}]
+    assert answer.json and answer.json["conditions"] == [
+        {"what": "no credit", "cure": "add some", "kind": "no_credit"}
+    ]
 
 
 def test_a_loop_that_never_ran_is_not_ready(client: FlaskClient) -> None:
@@ -445,6 +450,44 @@ def test_a_moment_is_the_one_at_which_the_request_was_heard(client: FlaskClient,
     (shown,) = instances(client)
     assert shown["verified_at"] == "2026-11-24T12:00:00.000Z"
     assert shown["moved_at"] == shown["verified_at"]
+
+
+def test_a_beat_is_a_call_that_says_so(client: FlaskClient, sessions: Sessions) -> None:
+    row = row_in(sessions, State.VERIFIED)
+    assert client.get("/verify/77").status_code == 200
+    with sessions.read() as session:
+        assert rows.held(session)[0].beaten_at is None
+    assert client.get("/verify/77?beat=1").status_code == 200
+    with sessions.read() as session:
+        assert rows.one(session, row.id).beaten_at == NOW  # type: ignore[union-attr] # it was just made
+
+
+def test_the_web_side_signs_that_it_listens(sessions: Sessions) -> None:
+    clock = FakeClock(now=NOW)
+    for seconds, since in ((0, 0), (59, 0), (61, 120), (-3600, -3480)):
+        clock.advance(seconds)
+        hearing.sign(sessions, clock.wall)
+        with sessions.read() as session:
+            state = pool.read(session)
+        assert pool.hearing_since(state, clock.now) == NOW + timedelta(seconds=since)
+        assert pool.hearing_since(state, clock.now + timedelta(seconds=61)) is None
+
+
+def test_a_sign_that_cannot_be_written_harms_nobody(tmp_path: Path) -> None:
+    nowhere = open_database(f"sqlite:///{tmp_path}/no/such/magister.db", busy_timeout=1)
+    hearing.sign(nowhere, lambda: NOW)
+
+
+def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
+    signed, stop = threading.Event(), threading.Event()
+
+    def clock() -> datetime:
+        signed.set()
+        return NOW
+
+    hearing.listen(sessions, clock, stop)
+    assert signed.wait(10)
+    stop.set()
 
 
 def test_the_web_side_loads_neither_vast_nor_the_loop_nor_migrations() -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete
+from structlog.testing import capture_logs
 
 from magister import pool as pool_row
 from magister import rows
@@ -332,7 +333,7 @@ def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool
     assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
     with pool.sessions.read() as session:
         assert rows.outlook(session, pool.clock.now).failures == 0
-        assert rows.records(session, pool.clock.now, timedelta(days=1)) == {}
+        assert rows.trials(session, pool.clock.now, timedelta(days=1)) == ()
     assert len(pool.vast.boxes) == 3
 
 
@@ -360,3 +361,18 @@ def test_a_mass_loss_that_is_real_is_made_good_after_one_canary(sqlite_sessions:
         pool.step(10)
     assert len(pool.rows(State.VERIFIED)) == 6
     assert len(pool.vast.created) == 12
+
+
+def test_a_status_that_nobody_knows_is_treated_as_unknown_and_logged_once(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=2))
+    pool.vast.stock(an_offer() for _ in range(9))
+    pool.filled()
+    with capture_logs() as logs:
+        pool.vast.change(min(pool.vast.boxes), actual_status="defenestrated")
+        pool.run(570, every=30)
+        assert len(pool.rows(State.VERIFIED)) == 2
+        pool.run(300, every=30)
+    assert [entry["status"] for entry in logs if entry["event"] == "vast.status_never_seen"] == [
+        "defenestrated"
+    ]
+    assert [reason for _, reason in pool.story(1)][3:] == [Reason.OFFLINE, Reason.PROVED_GONE]

@@ -140,6 +140,16 @@ class Happenings:
     def coordinator_restart(self, it: Happening) -> None:
         self._befall("coordinator_restart")
 
+    def coordinator_away(self, it: Happening) -> None:
+        """Let its lists be unreadable for a while."""
+        hierophant = self.world.sim.hierophant
+
+        def back() -> None:
+            hierophant.away = None
+
+        hierophant.away = (0, 200, 503)[it.which % 3]
+        self.world.time.at(self.world.time.now + it.secs, back)
+
     def target_change(self, it: Happening) -> None:
         self.world.retarget(it.which % 5)
 

@@ -178,7 +178,10 @@ class Network:
 
 def route_of(request: requests.PreparedRequest) -> str:
     """Name the route of a request as the simulator does."""
-    version, what = urlsplit(request.url or "").path.split("/")[2:4]
+    path = urlsplit(request.url or "").path
+    if not path.startswith("/api/"):
+        return "roster"
+    version, what = path.split("/")[2:4]
     if (request.method, what) == ("GET", "instances"):
         return "list" if version == "v1" else "show"
     return ROUTES.get((request.method or "", what), what)

@@ -37,7 +37,14 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
     )
     sessions = in_memory()
     world = World(
-        sessions, seed=script.seed, target=script.target, surge=script.surge, poll=script.poll, plan=plan
+        sessions,
+        seed=script.seed,
+        target=script.target,
+        surge=script.surge,
+        poll=script.poll,
+        plan=plan,
+        beats=script.beats,
+        roster=script.roster,
     )
     world.laws.sworn = sworn
     broken, healed = "", 0.0

@@ -42,7 +42,11 @@ FAMILIES: dict[str, dict[str, int]] = {
     },
     "a box or its host dying": {"box_fails": 5, "host_offline": 2, "console_delete": 3},
     "an outage, no credit, other prices": {"outage": 1, "no_credit": 1, "price_change": 1},
-    "a drop, a coordinator restarting": {"coordinator_drop": 6, "coordinator_restart": 1},
+    "a drop, a coordinator restarting": {
+        "coordinator_drop": 6,
+        "coordinator_restart": 1,
+        "coordinator_away": 1,
+    },
     "another target, a restart": {"target_change": 3, "restart": 2},
     "a clock jumping": {"clock_jump": 2},
     "a database in trouble, the web side dying": {"database_trouble": 3, "web_death": 1},
@@ -81,6 +85,8 @@ class Script:
     surge: int
     poll: int
     deaths_of_boxes: float
+    beats: int = 60
+    roster: int = 0
     happenings: tuple[Happening, ...] = field(default=())
 
 
@@ -88,17 +94,22 @@ def drawn(seed: int) -> Script:
     """Draw a script."""
     rng = random.Random(seed)
     names, weights = list(HAPPENINGS), list(HAPPENINGS.values())
+    pauses = rng.choice((PAUSES, PAUSES, PAUSES[:4]))  # some are hectic
     return Script(
         seed=seed,
         target=rng.randint(1, 4),
         surge=rng.choice((0, 0, 0, 1)),
         poll=rng.choice((10, 30, 30)),
         deaths_of_boxes=rng.choice((0.0, 0.0, 1800.0)),
-        happenings=tuple(_happening(rng, what) for what in rng.choices(names, weights, k=rng.randint(8, 24))),
+        beats=rng.choice((0, 60)),
+        roster=rng.choice((0, 0, 60)),
+        happenings=tuple(
+            _happening(rng, what, pauses) for what in rng.choices(names, weights, k=rng.randint(8, 24))
+        ),
     )
 
 
-def _happening(rng: random.Random, what: str) -> Happening:
+def _happening(rng: random.Random, what: str, pauses: tuple[float, ...]) -> Happening:
     deaths: tuple[int, ...] = ()
     if rng.random() < 0.4:
         deaths = (rng.randrange(FURTHEST), *(rng.randrange(12) for _ in range(rng.choice((0, 0, 1, 2)))))
@@ -107,7 +118,7 @@ def _happening(rng: random.Random, what: str) -> Happening:
         which=rng.randrange(1 << 16),
         share=rng.random(),
         secs=rng.choice(LATENESS),
-        pause=rng.choices(PAUSES, PAUSE_WEIGHTS)[0],
+        pause=rng.choices(pauses, PAUSE_WEIGHTS[: len(pauses)])[0],
         deaths=deaths,
         down=rng.choice((0.1, 1.0, 5.0, 20.0, 90.0)),
         web_too=rng.random() < 0.5,

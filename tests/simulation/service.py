@@ -17,10 +17,19 @@ from tests.simulation.journal import Journal
 from tests.simulation.laws import Broken
 
 VAST = "vast.example"
+COORDINATOR = "hierophant.example:9010"
 MAGISTER = "http://magister.example:8555"
 
 
-def settings(*, target: int, surge: object = 0, poll: object = 30, **given: object) -> Settings:
+def settings(
+    *,
+    target: int,
+    surge: object = 0,
+    poll: object = 30,
+    beats: object = 60,
+    roster: object = 0,
+    **given: object,
+) -> Settings:
     """Return an operator's settings; the tick is long, for each one costs the test a look at the database."""
     return Settings.model_validate(
         {
@@ -34,6 +43,8 @@ def settings(*, target: int, surge: object = 0, poll: object = 30, **given: obje
             "task_polling_interval_secs": poll,
             "placement": {"surge": surge},
             "pace": {"tick_secs": 10},
+            "contemplant": {"beat_secs": beats},
+            "hierophant": {"poll_secs": roster},
             **given,
         }
     )

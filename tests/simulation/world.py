@@ -17,6 +17,7 @@ from magister.simulator.contracts import Contract, Order
 from magister.simulator.faults import Fault
 from magister.simulator.market import Market
 from magister.simulator.plan import DEATHS, KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.run import hierophant_app
 from magister.simulator.server import create_app
 from magister.simulator.simulation import Simulation
 from magister.states import State
@@ -27,7 +28,7 @@ from tests.simulation.death import Death
 from tests.simulation.journal import Journal
 from tests.simulation.laws import Laws
 from tests.simulation.network import Network, VirtualPen, Watch
-from tests.simulation.service import MAGISTER, VAST, Service, settings
+from tests.simulation.service import COORDINATOR, MAGISTER, VAST, Service, settings
 from tests.simulation.workers import Workers, wait
 
 HEALED_WITHIN = 3 * 3600.0
@@ -140,6 +141,7 @@ class World:
         for box in market.live():
             box.unheard = False
         market.credit = max(market.credit, 1000.0)
+        self.sim.hierophant.away = None
 
     def converge(self, *, stays: float = 100.0) -> float:
         """Let the pool come to exactly what is wanted, and stay so; give the seconds it took.
@@ -163,6 +165,7 @@ class World:
         verified = all(row.state is State.VERIFIED for row in live) and all(
             self.market.actual_status(box) == "running" for box in self.laws.ours()
         )
+        verified = verified and all(self.workers.working(box) for box in self.laws.ours())
         same = boxes == {row.contract_id for row in live} and len(boxes) == self.settings.number_instances
         return verified and same and len(live) == len(boxes) and not returning and not self.time.pending
 
@@ -175,7 +178,7 @@ class World:
     def _slice(self) -> None:
         with self.sim.lock:
             self.sim.advance()
-            self.workers.come_up()
+            self.workers.step()
         self.laws.census()
 
     def _fell(self, boundary: str) -> None:
@@ -223,6 +226,7 @@ class World:
         return Workers(
             sim=self.sim,
             web=web,
+            sessions=self.web_sessions,
             address=MAGISTER,
             time=self.time,
             journal=self.journal,
@@ -238,7 +242,7 @@ class World:
             pen=pen,
             death=self.death,
             journal=self.journal,
-            apps={VAST: self.vast},
+            apps={VAST: self.vast, COORDINATOR: hierophant_app(self.sim)},
             watch=watch,
             patience=self.settings.pace.timeout_secs,
         )

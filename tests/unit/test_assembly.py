@@ -59,6 +59,17 @@ def test_what_is_not_set_is_no_floor_but_the_disk_that_is_rented() -> None:
     assert fleet.min_disk_space == 16
 
 
+def test_a_box_may_always_leave_out_a_beat_or_two() -> None:
+    assert assembly.fleet(settings()).beat_timeout == timedelta(seconds=300)
+    slow = settings(contemplant={"beat_secs": 600})
+    assert assembly.fleet(slow).beat_timeout == timedelta(seconds=1800)
+
+
+def test_hierophant_is_asked_only_if_that_is_set() -> None:
+    assert assembly.fleet(settings()).roster_every is None
+    assert assembly.fleet(settings(hierophant={"poll_secs": 60})).roster_every == timedelta(seconds=60)
+
+
 def test_an_order_bears_the_key_of_its_row() -> None:
     row = held(State.REQUESTED, offer_id=77)
     order = assembly.order(settings(instance_label="pool"), row)

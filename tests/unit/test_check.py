@@ -199,3 +199,10 @@ def test_the_command_fails_when_the_pool_could_not_run(
 
 def test_a_finding_without_a_cure_is_one_line() -> None:
     assert "\n" not in check.styled(Finding(Grade.OK, "fine"))
+
+
+def test_beats_that_have_no_room_are_a_warning(vast: FakeVast) -> None:
+    finding = about("no beats", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS="k" * 3_000)
+    assert finding.grade is Grade.WARN
+    assert about("onstart: ", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS="k" * 3_000).grade is Grade.OK
+    assert not [each for each in found(vast) if "beats" in each.what]

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,10 +13,12 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from magister import __version__, status
+from magister import __version__, pool, status
 from magister.cli import main
+from magister.database import open_database
+from magister.facts import Condition
 
-COMMANDS = ("check", "demo", "migrate", "serve", "simulate", "status", "web", "worker")
+COMMANDS = ("check", "demo", "migrate", "resume", "serve", "simulate", "status", "web", "worker")
 
 SETTINGS = """
 this_magister_addr = "http://magister.example"
@@ -83,7 +86,7 @@ def test_a_wrong_option_is_told_in_one_line() -> None:
     assert result.stderr == "magister: No such option '--prot'. See `magister serve --help`.\n"
 
 
-@pytest.mark.parametrize("command", ["check", "migrate", "serve", "status", "web", "worker"])
+@pytest.mark.parametrize("command", ["check", "migrate", "resume", "serve", "status", "web", "worker"])
 def test_all_problems_of_the_settings_are_told_at_once(command: str) -> None:
     result = run(command)
     lines = result.stderr.splitlines()
@@ -167,9 +170,10 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(command: str) -> Non
     assert result.stderr == "magister: the database cannot be used: file is not a database\n"
 
 
-def test_the_status_of_no_database_makes_none() -> None:
+@pytest.mark.parametrize("command", ["resume", "status"])
+def test_a_look_at_no_database_makes_none(command: str) -> None:
     configured()
-    result = run("status")
+    result = run(command)
     assert result.exit_code == 2
     assert result.stderr == "magister: there is no database magister.db: `magister serve` makes it\n"
     assert not Path("magister.db").exists()
@@ -192,6 +196,28 @@ def test_the_status_as_json_says_the_same() -> None:
     assert result.exit_code == 1
     assert (said["well"], said["target"], said["instances"]) == (False, 0, [])
     assert "the loop has never run on this database" in said["why"]
+
+
+def test_resuming_says_what_was_held_back() -> None:
+    configured()
+    run("migrate")
+    assert run("resume").stdout == "resumed: nothing was held back\n"
+    sessions = open_database("sqlite:///magister.db", busy_timeout=5)
+    held_back = Condition("the last 5 rentals failed", "see why", "rentals_fail")
+    with sessions.write() as session:
+        pool.beat(
+            session,
+            datetime.now(UTC),
+            target=3,
+            conditions=(held_back, Condition("no credit", "x", "no_credit")),
+        )
+        pool.hold_renting(session, until=datetime.now(UTC), refusals=3)
+    assert run("resume").stdout == "resumed: the last 5 rentals failed\n"
+    with sessions.read() as session:
+        state = pool.read(session)
+    sessions.engine.dispose()
+    assert state.trusted_at is not None
+    assert (state.rent_not_before, state.rent_refusals) == (None, 0)
 
 
 def test_the_worker_asks_for_a_migration_first() -> None:

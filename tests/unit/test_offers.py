@@ -1,25 +1,27 @@
 """Which offers fit, and which is tried first."""
 
+from datetime import timedelta
+
 import pytest
 
-from magister.facts import Fleet, Held, Offer, Record
+from magister.facts import Fleet, Held, Offer, Quarantine, Quarantines
 from magister.offers import candidates, unfit
 from magister.states import State
-from tests.builders import a_fleet, ago, an_offer, held
+from tests.builders import NOW, a_fleet, an_offer, held
 
 
 def ranked(
     *offers: Offer,
     rows: tuple[Held, ...] = (),
     recent: frozenset[int] = frozenset(),
-    records: tuple[Record, ...] = (),
+    quarantines: Quarantines | None = None,
     fleet: Fleet | None = None,
 ) -> list[Offer]:
     found = candidates(
         offers,
         held=rows,
         recent_offers=recent,
-        records={record.machine_id: record for record in records},
+        quarantines=quarantines or Quarantines(),
         fleet=fleet or a_fleet(),
     )
     return list(found)
@@ -81,14 +83,19 @@ def test_a_machine_that_only_held_one_does_not() -> None:
     assert ranked(once, free, rows=(gone,)) == [once, free]
 
 
-def test_failed_machines_come_last_the_longest_ago_first() -> None:
-    lately, before, crowded = an_offer(price=1), an_offer(price=2), an_offer(price=999)
-    records = (
-        Record(lately.machine_id, 1, ago(minutes=1)),
-        Record(before.machine_id, 1, ago(hours=3)),
+def test_machines_in_quarantine_come_last_the_one_that_is_out_first_before_the_others() -> None:
+    long, short, crowded = an_offer(price=1), an_offer(price=2), an_offer(price=999)
+    of_host = an_offer(price=3)
+    quarantines = Quarantines(
+        {
+            long.machine_id: Quarantine(NOW + timedelta(hours=4), "it died twice"),
+            short.machine_id: Quarantine(NOW + timedelta(hours=1), "it died"),
+        },
+        {of_host.host_id: Quarantine(NOW + timedelta(hours=2), "its machines are bad")},
     )
     rows = (held(machine_id=crowded.machine_id),)
-    assert ranked(lately, before, crowded, rows=rows, records=records) == [crowded, before, lately]
+    found = ranked(long, short, of_host, crowded, rows=rows, quarantines=quarantines)
+    assert found == [crowded, short, of_host, long]
 
 
 def test_a_recent_offer_is_never_rented_again() -> None:

@@ -27,7 +27,9 @@ def given(contemplant: Contemplant | None = None, token: str | None = None) -> S
         template_hash="819fdf2e42fc8ceb32f295465b5bb21e",
         number_instances=1,
         api_token=None if token is None else SecretStr(token),
-        contemplant=contemplant or Contemplant(),
+        contemplant=(contemplant or Contemplant()).model_copy(
+            update={"beat_secs": 0}
+        ),  # those are test_beat.py
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from magister.actions import Action, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
 from magister.facts import Fleet, Held, Stranger, View
 from magister.listings import listing_retry
-from magister.planner import plan, shortage
+from magister.planner import plan
+from magister.shortage import shortage
 from magister.states import Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_sighting, a_view, ago, an_offer, held
 

@@ -180,6 +180,23 @@ def test_an_address_that_the_worker_would_rewrite_is_refused(address: str) -> No
     assert 'must not contain "drop": the worker turns that into "verify"' in problem
 
 
+def test_hierophant_is_asked_where_workers_reach_it_unless_told_otherwise() -> None:
+    assert loaded().settings.hierophant.poll_secs == 0
+    assert loaded().settings.hierophant_url == "http://hierophant.example:9010"
+    assert loaded(HIEROPHANT_URL="https://10.0.0.8/h/").settings.hierophant_url == "https://10.0.0.8/h"
+
+
+def test_the_table_of_hierophant_and_the_settings_named_like_it_do_not_meet() -> None:
+    read = loaded(HIEROPHANT_POLL_SECS="60", HIEROPHANT_GRACE_SECS="900", HIEROPHANT_IP="192.0.2.9").settings
+    assert (read.hierophant.poll_secs, read.hierophant.grace_secs) == (60, 900)
+    assert (read.hierophant_ip, read.hierophant_http_port) == ("192.0.2.9", 9010)
+
+
+def test_every_setting_has_variables_of_its_own() -> None:
+    names = [name for row in described() for name in row.env]
+    assert len(names) == len(set(names))
+
+
 def test_hierophant_may_be_an_ipv6_address() -> None:
     settings = loaded(HIEROPHANT_IP="2001:db8::2").settings
     assert settings.hierophant_ws_address == "ws://[2001:db8::2]:9010/ws"

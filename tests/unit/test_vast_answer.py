@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from magister.mishaps import WORDS, one_line
 from magister.vast import answer
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -43,13 +44,13 @@ def test_nothing_is_shown_of_broken_json_for_it_may_hold_a_key(raw: bytes) -> No
 
 def test_long_words_are_cut() -> None:
     shown = words(b"x" * 10_000)
-    assert len(shown) == answer.WORDS
+    assert len(shown) == WORDS
     assert shown.endswith("…")
 
 
 @given(before=st.text(max_size=300), after=st.text(max_size=300))
 def test_the_key_is_masked_wherever_it_stands(before: str, after: str) -> None:
-    assert KEY not in answer.one_line(f"{before}{KEY}{after}", KEY)
+    assert KEY not in one_line(f"{before}{KEY}{after}", KEY)
 
 
 def test_nan_and_infinities_are_null() -> None:

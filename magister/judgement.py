@@ -1,0 +1,170 @@
+"""Pure: what one instance needs, whatever the others need."""
+
+from datetime import datetime, timedelta
+
+from magister.actions import Action, Destroy, Look, Move
+from magister.evidence import PROVISIONING, RUNNING, STOPPED
+from magister.facts import Fleet, Held, View
+from magister.roster import by_roster, enrolled
+from magister.states import Reason, State
+
+INTENT_LASTS = timedelta(minutes=15)
+"""How long an offer that could not be asked for is believed to stand at its price."""
+
+
+def judged(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool) -> Action | None:
+    """Decide what one row needs; None = nothing now. `sighted` = the last listing may be judged by."""
+    match row.state:
+        case State.REQUESTED:
+            return _requested(row, fleet, now) or enrolled(row) if sighted else None
+        case State.CREATED:
+            found = _absent(row, fleet, now) or enrolled(row) or _created(row, now) or _sick(row, fleet, now)
+            return found if sighted else None
+        case State.VERIFIED:
+            found = _absent(row, fleet, now) or by_roster(row) or _sick(row, fleet, now)
+            return found or _silent(row, fleet, view, now) if sighted else None
+        case State.DROPPING:
+            return _dropping(row, fleet, now, sighted=sighted)
+        case State.DESTROYED:
+            why = f"contract {row.contract_id} was named or listed after its end"
+            return Move(row, State.DROPPING, Reason.REAPPEARED, why)
+
+
+def _requested(row: Held, fleet: Fleet, now: datetime) -> Action | None:
+    """Let listings settle a create whose answer is not known; sending is for the fill to decide."""
+    if row.unsent and (objection := _objection(row, fleet, now)):
+        return Move(row, State.DROPPING if row.sends else State.DESTROYED, Reason.STALE_OFFER, objection)
+    if row.contract_id is not None:
+        return Move(
+            row, State.CREATED, Reason.FOUND, f"a listing shows its key on contract {row.contract_id}"
+        )
+    if row.unanswered and row.absences >= 2:
+        why = f"{row.absences} complete listings after the grace do not show its key"
+        return Move(row, State.DESTROYED, Reason.NEVER_TOOK_EFFECT, why)
+    return None
+
+
+def _objection(row: Held, fleet: Fleet, now: datetime) -> str | None:
+    """Say why an intent that stands unsent must not be sent any more; None = nothing speaks against it."""
+    checks = (
+        (row.machine_id in fleet.bad_machines, f"machine {row.machine_id} is in bad_machines by now"),
+        (row.host_id in fleet.bad_hosts, f"host {row.host_id} is in bad_hosts by now"),
+        (fleet.max_price is not None and (row.price or 0) > fleet.max_price, "it is too dear by now"),
+        (now > row.requested_at + INTENT_LASTS, "its offer was found too long ago to be what it was"),
+    )
+    return next((why for bad, why in checks if bad), None)
+
+
+def _created(row: Held, now: datetime) -> Action | None:
+    """Give up on a worker that did not call in time, unless Vast says the box is still being made."""
+    if row.verify_by is None or now < row.verify_by or row.absences:
+        return None
+    if row.actual_status in PROVISIONING and not _stood_too_long(row):
+        return None
+    waited = int((now - (row.created_at or row.moved_at)).total_seconds())
+    why = f"its worker did not call /verify within {waited} s; Vast says {row.actual_status or 'nothing'}"
+    return Move(row, State.DROPPING, Reason.UNVERIFIED, why)
+
+
+def _stood_too_long(row: Held) -> bool:
+    """Say whether `verify_by` no longer moves although the last listing showed the box provisioning."""
+    return row.last_seen_at is not None and row.verify_by is not None and row.verify_by < row.last_seen_at
+
+
+def _absent(row: Held, fleet: Fleet, now: datetime) -> Action | None:
+    """Look by id at a box that two listings lack, and believe it gone once the look says so too."""
+    if row.absences < 2:
+        return None
+    if row.contract_id is None:
+        return Move(row, State.DESTROYED, Reason.VANISHED, "complete listings do not show its key")
+    if row.looked_gone_at is None:
+        return _look(row, row.contract_id, fleet, now)
+    why = f"contract {row.contract_id} is gone although nobody here asked: {row.absences} listings and a look"
+    return Move(row, State.DESTROYED, Reason.VANISHED, why)
+
+
+def _look(row: Held, contract: int, fleet: Fleet, now: datetime) -> Look | None:
+    """Look at a contract that listings lack, unless a look that failed was tried a short time ago."""
+    if row.looked_at is not None and now < row.looked_at + fleet.listing_every:
+        return None
+    return Look(row, contract, f"{row.absences} complete listings lack contract {contract}")
+
+
+def _sick(row: Held, fleet: Fleet, now: datetime) -> Action | None:
+    """Drop a box that stopped at once, and a verified one that is not running after the grace."""
+    scheduled = row.cur_state == row.intended_status == "stopped"
+    if row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING}):
+        return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
+    if row.state is not State.VERIFIED or row.sick_since is None:
+        return None
+    since = max(row.sick_since, row.verified_at or row.sick_since)
+    if now < since + fleet.offline_grace:
+        return None
+    why = f"Vast has said {row.actual_status or 'nothing'} for {int((now - since).total_seconds())} s"
+    return Move(row, State.DROPPING, Reason.OFFLINE, why)
+
+
+def _silent(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
+    """Drop a verified box that used to beat, once it has been silent while it could have been heard."""
+    silent_at = silent_from(row, fleet, view)
+    if silent_at is None or now < silent_at:
+        return None
+    heard = f"{row.beaten_at:%H:%M:%S} UTC"
+    return Move(
+        row, State.DROPPING, Reason.SILENT, f"its box has not said since {heard} that its worker lives"
+    )
+
+
+def silent_from(row: Held, fleet: Fleet, view: View) -> datetime | None:
+    """Return when a box that used to beat is held to be silent; None = never, or not while nobody listens."""
+    if row.beaten_at is None or view.hearing_since is None:
+        return None
+    return max(row.beaten_at, view.hearing_since) + fleet.beat_timeout
+
+
+def suspicious(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:
+    """Say whether a row may soon be held to be lost, so that it matters what became of the others."""
+    silent_at = silent_from(row, fleet, view)
+    silent = silent_at is not None and silent_at <= now
+    return silent or bool(row.absences or row.sick_since or row.off_roster_since)
+
+
+def _dropping(row: Held, fleet: Fleet, now: datetime, *, sighted: bool) -> Action | None:
+    """Ask for the destroy when it is due, and prove it.
+
+    One that Vast acknowledged is due again only if a listing shows the box all the same.
+    """
+    contract = row.contract_id
+    if contract is None:
+        return _dropping_unnamed(row) if sighted else None
+    if row.absences >= 2 and sighted:
+        if row.looked_gone_at is None:
+            return _look(row, contract, fleet, now)
+        why = f"{row.absences} complete listings and a look by id lack contract {contract}"
+        return Move(row, State.DESTROYED, Reason.PROVED_GONE, why)
+    if row.destroys and (row.due_at is None or now < row.due_at):
+        return None
+    return Destroy(row, contract, f"it is to go: {row.reason}")
+
+
+def _dropping_unnamed(row: Held) -> Action | None:
+    """End a row whose contract never became known: at once if never sent, else by listings."""
+    if row.sends == 0:
+        return Move(row, State.DESTROYED, Reason.NEVER_SENT, "Vast was never asked for it")
+    if row.absences >= 2:
+        why = f"{row.absences} complete listings after the grace do not show its key"
+        return Move(row, State.DESTROYED, Reason.NEVER_TOOK_EFFECT, why)
+    return None
+
+
+def deadlines(row: Held, fleet: Fleet, view: View) -> tuple[datetime | None, ...]:
+    """Return the moments at which time alone may change what one row needs."""
+    sick = row.sick_since + fleet.offline_grace if row.sick_since else None
+    if sick is not None and row.verified_at is not None:
+        sick = max(sick, row.verified_at + fleet.offline_grace)
+    return (
+        row.due_at,
+        row.verify_by if row.state is State.CREATED else None,
+        sick if row.state is State.VERIFIED else None,
+        silent_from(row, fleet, view) if row.state is State.VERIFIED else None,
+    )

@@ -1,0 +1,65 @@
+"""Pure: which machines and hosts are tried last, for how long, after how their boxes failed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from magister.facts import Quarantine, Quarantines, Trial
+from magister.outlook import Caution
+from magister.states import BOOT_FAILURES, Failure
+
+GROWTH = 4
+"""By how much a quarantine is longer than the one before it for the same kind of failure."""
+
+
+def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Quarantines:
+    """Return who is in quarantine at `now`; `trials` come oldest first.
+
+    Each kind of failure counts for itself, since a machine may boot well and die soon. A worker that
+    verifies disproves that its machine cannot boot, and nothing else; a failure older than the longest
+    quarantine counts no more.
+    """
+    failures: dict[int, dict[Failure, list[datetime]]] = {}
+    host_of: dict[int, int] = {}
+    for trial in trials:
+        known = failures.setdefault(trial.machine_id, {})
+        if trial.host_id is not None:
+            host_of[trial.machine_id] = trial.host_id
+        if trial.failure is None:
+            for kind in BOOT_FAILURES:
+                known.pop(kind, None)
+        elif trial.at > now - caution.quarantine_cap:
+            known.setdefault(trial.failure, []).append(trial.at)
+    machines = {
+        machine: longest for machine, known in failures.items() if (longest := _longest(known, caution, now))
+    }
+    return Quarantines(machines, dict(_hosts(machines, host_of, caution)))
+
+
+def _longest(known: Mapping[Failure, list[datetime]], caution: Caution, now: datetime) -> Quarantine | None:
+    """Return the quarantine of one machine that ends last; None = all are over."""
+    found = []
+    for kind, moments in known.items():
+        until = max(moments) + _lasting(len(moments), caution)
+        times = "once" if len(moments) == 1 else f"{len(moments)} times"
+        found.append(Quarantine(until, f"{kind.replace('_', ' ')} {times}"))
+    return max((one for one in found if now < one.until), key=lambda one: one.until, default=None)
+
+
+def _lasting(times: int, caution: Caution) -> timedelta:
+    """Return how long the last of so many failures counts."""
+    growth: int = GROWTH ** min(times - 1, 16)  # bounded, or it would outgrow what a timedelta holds
+    return min(caution.quarantine * growth, caution.quarantine_cap)
+
+
+def _hosts(
+    machines: Mapping[int, Quarantine], host_of: Mapping[int, int], caution: Caution
+) -> Iterator[tuple[int, Quarantine]]:
+    """Hold a host by as many bad machines as it takes, until one of these is good again."""
+    ends: dict[int, list[datetime]] = {}
+    for machine, quarantine in machines.items():
+        if machine in host_of:
+            ends.setdefault(host_of[machine], []).append(quarantine.until)
+    for host, untils in ends.items():
+        if len(untils) >= caution.host_trip:
+            until = sorted(untils, reverse=True)[caution.host_trip - 1]
+            yield host, Quarantine(until, f"{len(untils)} of its machines are in quarantine")

@@ -1,0 +1,96 @@
+"""Pure: how many instances are short, how many of them may be rented now, and on which offers."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from magister.actions import Action, Rent, Search, Send
+from magister.facts import Fleet, Held, Offer, View
+from magister.offers import candidates
+from magister.states import State
+
+
+def shortage(fleet: Fleet, held: Iterable[Held]) -> int:
+    """Count the instances to rent: short of the target, and not beyond target and surge in all."""
+    rows = [row for row in held if row.live]
+    return max(min(fleet.target - sum(row.wanted for row in rows), fleet.target + fleet.surge - len(rows)), 0)
+
+
+def rent_from(fleet: Fleet, view: View) -> datetime | None:
+    """Return when renting may go on after refusals and failures; None = now."""
+    holds = (view.rent_not_before, view.outlook.rent_from(fleet.caution))
+    return max((hold for hold in holds if hold is not None), default=None)
+
+
+def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime, *, tripped: bool = False) -> int:
+    """Count the instances that may be rented now: fewer than are short while rentals fail.
+
+    `tripped` = too many verified ones are lost at once, so that one canary at a time is tried.
+    """
+    rows = list(held)
+    short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, fleet.caution, now)
+    if tripped:
+        bound = 1
+    if bound is None:
+        return short
+    unverified = sum(row.state in {State.REQUESTED, State.CREATED} for row in rows)
+    return min(short, max(bound - unverified, 0))
+
+
+def fill(
+    fleet: Fleet,
+    held: tuple[Held, ...],
+    rest: tuple[Held, ...],
+    view: View,
+    now: datetime,
+    *,
+    tripped: bool,
+) -> Iterator[Action]:
+    """Send what stands unsent, then rent what is short from the best offers."""
+    held_until = rent_from(fleet, view)
+    if held_until is not None and now < held_until:
+        return
+    wanted = sum(row.wanted for row in rest)
+    why = f"{wanted} of {fleet.target} instances"
+    for row in rest:
+        if row.unsent and (row.due_at is None or row.due_at <= now):
+            yield Send(row, f"its intent stands unsent: {why}")
+    short = allowed(fleet, held, view, now, tripped=tripped)
+    if short == 0:
+        return
+    fresh = view.searched_at is not None and now < view.searched_at + fleet.search_every
+    offers = offered(fleet, held, view) if fresh else ()
+    for offer in _chosen(offers, short, held, view):
+        yield Rent(offer, _praise(offer, view, why))
+    if not fresh:
+        yield Search(len({row.machine_id for row in held if row.live}) + short, why)
+
+
+def offered(fleet: Fleet, held: tuple[Held, ...], view: View) -> tuple[Offer, ...]:
+    """Return the offers of the last search that may be rented, the best first."""
+    return candidates(
+        view.offers,
+        held=held,
+        recent_offers=view.recent_offers,
+        quarantines=view.quarantines,
+        fleet=fleet,
+    )
+
+
+def _chosen(offers: tuple[Offer, ...], short: int, held: tuple[Held, ...], view: View) -> tuple[Offer, ...]:
+    """Take what is short from machines that are in no quarantine; only for lack of these try one that is."""
+    tried_last = view.quarantines.of
+    clean = tuple(offer for offer in offers if tried_last(offer.machine_id, offer.host_id) is None)[:short]
+    trying = any(
+        row.state in {State.REQUESTED, State.CREATED} and tried_last(row.machine_id, row.host_id)
+        for row in held
+    )
+    if len(clean) == short or trying:
+        return clean
+    return clean + tuple(offer for offer in offers if tried_last(offer.machine_id, offer.host_id))[:1]
+
+
+def _praise(offer: Offer, view: View, why: str) -> str:
+    """Say why it is this offer."""
+    quarantine = view.quarantines.of(offer.machine_id, offer.host_id)
+    bad = "" if quarantine is None else f", tried although {quarantine.why}, for nothing better is offered"
+    return f"{why}; machine {offer.machine_id} at {offer.price / 1e6:.4f} USD/h{bad}"

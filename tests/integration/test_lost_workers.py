@@ -1,0 +1,357 @@
+"""Workers that end in silence: boxes that beat, Hierophant's lists, and many at once."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from magister import ledger, operations, pool, rows
+from magister.database import Sessions
+from magister.errors import InstanceEnded, Unreachable
+from magister.facts import Held, Quarantines
+from magister.quarantine import quarantines
+from magister.states import Reason, State
+from tests.builders import ADDRESS, a_fleet, an_offer
+from tests.controller import Controller
+
+TARGET = 6
+
+
+def address(row: Held) -> str:
+    return f"{ADDRESS}/drop/{row.offer_id}"
+
+
+def polling(sessions: Sessions, target: int = TARGET) -> Controller:
+    """Return a full pool whose workers Hierophant lists, all of them."""
+    found = Controller(sessions, fleet=a_fleet(target=target, roster_every=timedelta(seconds=60)))
+    found.vast.stock(an_offer() for _ in range(60))
+    found.filled()
+    enlist(found)
+    found.run(70, every=10)
+    assert all(row.on_roster_at for row in found.rows(State.VERIFIED))
+    return found
+
+
+def enlist(controller: Controller) -> None:
+    """Let Hierophant list all workers that verified."""
+    controller.hierophant.living = {address(row) for row in controller.rows(State.VERIFIED)}
+
+
+class Beating:
+    """A full pool whose boxes beat, as long as the test says."""
+
+    def __init__(self, sessions: Sessions, target: int = TARGET) -> None:
+        self.pool = Controller(sessions, fleet=a_fleet(target=target))
+        self.pool.vast.stock(an_offer() for _ in range(60))
+        self.pool.filled()
+        self.alive = {row.id for row in self.pool.rows(State.VERIFIED)}
+        self.run(120)
+
+    def run(self, seconds: float, *, listening: bool = True) -> None:
+        """Let every box whose worker lives beat each half minute, while the web side listens or does not."""
+        for _ in range(int(seconds / 30)):
+            if listening:
+                self._beat()
+            self.pool.run(30, every=10)
+
+    def _beat(self) -> None:
+        now = self.pool.clock.now
+        with self.pool.sessions.write() as session:
+            pool.note_hearing(session, now)
+            for row in rows.held(session):
+                if row.id in self.alive and row.wanted:
+                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+
+    def given_up(self) -> dict[int, Reason]:
+        """Return the instances that were given up, and why."""
+        gone = self.pool.rows(State.DROPPING, State.DESTROYED)
+        return {
+            row.id: reason for row in gone for to, reason in self.pool.story(row.id) if to is State.DROPPING
+        }
+
+
+def blamed(controller: Controller) -> Quarantines:
+    with controller.sessions.read() as session:
+        caution = controller.fleet.caution
+        found = rows.trials(session, controller.clock.now, caution.quarantine_cap)
+    return quarantines(found, caution, controller.clock.now)
+
+
+def test_a_box_that_used_to_beat_is_replaced_when_it_falls_silent(sessions: Sessions) -> None:
+    beating = Beating(sessions)
+    ended = min(beating.alive)
+    beating.alive.remove(ended)
+    beating.run(240)
+    assert beating.given_up() == {}
+    beating.run(120)
+    assert beating.given_up() == {ended: Reason.SILENT}
+    assert len(beating.pool.vast.boxes) == TARGET
+
+
+def test_a_box_that_never_beat_is_judged_as_before(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=1))
+    pool.vast.stock([an_offer()])
+    pool.filled()
+    pool.run(3600, every=30)
+    assert len(pool.rows(State.VERIFIED)) == 1
+
+
+def test_silence_proves_nothing_while_nobody_listens(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions, target=1)
+    beating.run(1800, listening=False)
+    assert beating.given_up() == {}
+    beating.run(600)
+    assert beating.given_up() == {}
+
+
+def test_after_a_time_of_deafness_a_worker_has_the_whole_time_to_be_heard(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions, target=1)
+    beating.run(1800, listening=False)
+    beating.alive.clear()
+    beating.run(270)
+    assert beating.given_up() == {}
+    beating.run(90)
+    assert list(beating.given_up().values()) == [Reason.SILENT]
+
+
+def test_a_coordinator_restart_that_ends_all_workers_is_met_by_canaries(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions)
+    created = len(beating.pool.vast.created)
+    beating.alive.clear()
+    beating.run(330)
+    assert len(beating.given_up()) == 0
+    beating.run(120)
+    assert list(beating.given_up().values()) == [Reason.SILENT]
+    assert len(beating.pool.vast.created) == created + 1
+    assert len(beating.pool.rows(State.VERIFIED)) == TARGET - 1
+
+
+def test_once_the_canary_verifies_the_rest_are_replaced(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions)
+    beating.alive.clear()
+    beating.run(420)
+    for _ in range(6):
+        beating.run(60)
+        beating.pool.verify_all()
+    assert set(beating.given_up().values()) == {Reason.SILENT}
+    assert len(beating.given_up()) == TARGET
+    assert len(beating.pool.rows(State.VERIFIED)) == TARGET
+
+
+def test_many_losses_at_once_say_nothing_against_their_machines(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions)
+    first = min(beating.alive)
+    beating.alive.remove(first)
+    beating.run(360)
+    beating.pool.verify_all()
+    assert len(blamed(beating.pool).machines) == 1
+    beating.alive.clear()
+    beating.run(420)
+    for _ in range(6):
+        beating.run(60)
+        beating.pool.verify_all()
+    assert len(beating.given_up()) == TARGET
+    assert len(blamed(beating.pool).machines) <= 1
+
+
+def test_the_operators_word_closes_the_breaker(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions)
+    beating.alive.clear()
+    beating.run(330)
+    assert beating.given_up() == {}
+    with sqlite_sessions.read() as session:
+        (condition,) = pool.read(session).conditions
+    assert condition.kind == "losses_at_once"
+    assert "magister resume" in condition.cure
+    with sqlite_sessions.write() as session:
+        pool.trust(session, beating.pool.clock.now)
+    beating.run(60)
+    assert len(beating.given_up()) == TARGET
+
+
+def test_the_operators_word_ends_the_caution_about_rentals(sqlite_sessions: Sessions) -> None:
+    pool_of_five = Controller(sqlite_sessions, fleet=a_fleet(target=5))
+    pool_of_five.vast.stock(an_offer() for _ in range(100))
+    pool_of_five.run(1200, every=10)
+    assert len(pool_of_five.vast.boxes) <= 1
+    with sqlite_sessions.write() as session:
+        pool.trust(session, pool_of_five.clock.now)
+    pool_of_five.step(10)
+    assert len(pool_of_five.vast.boxes) == 5
+
+
+def test_a_beat_makes_good_a_call_that_was_not_heard(sessions: Sessions) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=1))
+    controller.vast.stock([an_offer()])
+    controller.step()
+    (row,) = controller.rows(State.CREATED)
+    now = controller.clock.advance(60)
+    with sessions.write() as session:
+        operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+    found = controller.row(row.id)
+    assert (found.state, found.reason, found.beaten_at) == (State.VERIFIED, Reason.BEAT, now)
+
+
+def test_a_beat_does_not_prove_that_the_template_reaches_the_coordinator(sqlite_sessions: Sessions) -> None:
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=1))
+    controller.vast.stock([an_offer()])
+    controller.step()
+    (row,) = controller.rows(State.CREATED)
+    with sqlite_sessions.write() as session:
+        now = controller.clock.now
+        operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+        assert rows.outlook(session, now).verdicts == ()
+
+
+def test_a_beat_of_one_that_is_to_go_is_told_so(sessions: Sessions) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=1))
+    controller.vast.stock([an_offer()])
+    controller.filled()
+    (row,) = controller.rows()
+    controller.drop(row)
+    with pytest.raises(InstanceEnded), sessions.write() as session:
+        operations.verify(session, row.offer_id, mac=None, token=None, now=controller.clock.now, beat=True)
+
+
+def test_a_worker_that_hierophant_declared_dead_goes_though_its_delete_was_lost(sessions: Sessions) -> None:
+    controller = polling(sessions)
+    dead = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(dead))
+    controller.hierophant.dead[address(dead)] = 1
+    controller.run(70, every=10)
+    assert controller.story(dead.id)[-1] == (State.DESTROYED, Reason.PROVED_GONE)
+    assert controller.story(dead.id)[-2] == (State.DROPPING, Reason.COORDINATOR)
+    assert len(controller.vast.boxes) == TARGET
+
+
+def test_a_worker_that_hierophant_misses_for_the_grace_goes(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions)
+    lost = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(lost))
+    controller.run(600, every=30)
+    assert controller.row(lost.id).state is State.VERIFIED
+    controller.run(180, every=30)
+    assert (State.DROPPING, Reason.FORGOTTEN) in controller.story(lost.id)
+
+
+def test_an_unreachable_hierophant_is_evidence_about_nothing(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions)
+    controller.hierophant.living.clear()
+    controller.run(120, every=30)
+    controller.hierophant.error = Unreachable("no route to host")
+    controller.run(3600, every=30)
+    assert len(controller.rows(State.VERIFIED)) == TARGET
+    with sqlite_sessions.read() as session:
+        (condition,) = pool.read(session).conditions
+    assert condition.kind == "no_roster"
+
+
+def test_a_hierophant_that_restarted_is_met_by_one_canary_and_then_the_rest_go(
+    sqlite_sessions: Sessions,
+) -> None:
+    controller = polling(sqlite_sessions)
+    stale = {row.id for row in controller.rows(State.VERIFIED)}
+    controller.hierophant.living.clear()
+    controller.run(720, every=30)
+    (canary,) = controller.rows(State.CREATED)
+    assert len(controller.vast.created) == TARGET + 1
+    controller.verify(canary)
+    controller.hierophant.living = {address(canary)}
+    controller.run(120, every=10)
+    assert stale & {row.id for row in controller.rows(State.VERIFIED)} == set()
+    for _ in range(3):
+        controller.verify_all()
+        enlist(controller)
+        controller.run(60, every=10)
+    assert len(controller.rows(State.VERIFIED)) == TARGET
+    assert blamed(controller).machines == {}
+
+
+def test_the_wrong_hierophant_costs_one_canary_and_no_more(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions)
+    controller.hierophant.living = {"http://192.0.2.1/drop/1"}
+    for _ in range(120):
+        controller.run(60, every=30)
+        controller.verify_all()
+    assert len(controller.vast.created) == TARGET + 1
+    with sqlite_sessions.read() as session:
+        (condition,) = pool.read(session).conditions
+    assert condition.kind == "roster_without_ours"
+
+
+def test_entries_that_cannot_be_read_may_be_anybody(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions)
+    lost = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(lost))
+    controller.hierophant.unread = 1
+    controller.run(3600, every=60)
+    assert controller.row(lost.id).state is State.VERIFIED
+
+
+def test_a_worker_that_hierophant_lists_is_verified_though_its_call_was_not_heard(sessions: Sessions) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=1, roster_every=timedelta(seconds=20)))
+    controller.vast.stock([an_offer()])
+    controller.run(60, every=10)
+    (row,) = controller.rows(State.CREATED)
+    controller.hierophant.living = {address(row)}
+    controller.run(30, every=10)
+    assert controller.story(row.id)[-1] == (State.VERIFIED, Reason.ENROLLED)
+
+
+def test_a_roster_from_before_a_jump_of_the_clock_judges_nobody(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions, target=2)
+    lost = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(lost))
+    controller.run(120, every=30)
+    controller.hierophant.error = Unreachable("away")
+    controller.clock.now += timedelta(hours=2)
+    controller.run(120, every=10)
+    assert controller.row(lost.id).state is State.VERIFIED
+
+
+def test_a_market_of_quarantined_machines_is_tried_one_at_a_time(sqlite_sessions: Sessions) -> None:
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=3))
+    offers = [an_offer() for _ in range(3)]
+    controller.vast.stock(offers)
+    for _ in range(2):
+        controller.filled() if not controller.rows() else controller.run(600, every=10)
+        for contract in list(controller.vast.boxes):
+            controller.vast.change(contract, actual_status="exited")
+            controller.run(900, every=10)
+            controller.verify_all()
+    with sqlite_sessions.write() as session:
+        pool.trust(session, controller.clock.now)
+    controller.vast.stock(replace(offer, id=offer.id + 10_000) for offer in offers)
+    most = 0
+    for _ in range(30):
+        controller.step(10)
+        most = max(most, len(controller.rows(State.REQUESTED, State.CREATED)))
+    assert most == 1
+    for _ in range(60):
+        controller.verify_all()
+        controller.step(10)
+    assert len(controller.rows(State.VERIFIED)) >= 1
+
+
+def test_a_clock_set_back_makes_nobody_silent_or_forgotten(sessions: Sessions) -> None:
+    beating = Beating(sessions, target=2)
+    beating.pool.clock.now -= timedelta(hours=3)
+    beating.run(300)
+    assert beating.given_up() == {}
+    with sessions.read() as session:
+        now = beating.pool.clock.now
+        assert all(row.beaten_at is not None and row.beaten_at <= now for row in rows.held(session))
+
+
+def test_an_excuse_ends_when_the_worker_verifies(sessions: Sessions) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=1))
+    controller.vast.stock(an_offer() for _ in range(3))
+    controller.step()
+    with sessions.write() as session:
+        ledger.excuse_waiting(session)
+    controller.verify_all()
+    (box,) = controller.vast.boxes
+    controller.step(5)
+    controller.vast.change(box, actual_status="exited")
+    controller.run(60)
+    assert len(blamed(controller).machines) == 1

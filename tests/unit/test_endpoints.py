@@ -1,0 +1,59 @@
+"""A drop endpoint says which offer it stands for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magister import onstart
+from magister.endpoints import offer_of
+from magister.settings import Settings
+from magister.settings_types import LARGEST_ID
+
+PREFIX = "http://magister.example:8555/drop/"
+
+
+@given(
+    offer_id=st.integers(1, LARGEST_ID), mac=st.none() | st.text("0123456789abcdef", min_size=1, max_size=32)
+)
+def test_the_endpoint_that_a_worker_is_given_is_read_back(offer_id: int, mac: str | None) -> None:
+    settings = Settings.model_construct(this_magister_addr="http://magister.example:8555")
+    assert offer_of(onstart.drop_url(settings, offer_id, mac)) == offer_id
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        f"{PREFIX}7?key=ab12&beat=1",
+        f"{PREFIX}7?",
+        "https://older.example/drop/7",
+        "http://proxy.example:80/magister/drop/7?key=ab12",
+    ],
+)
+def test_whatever_address_and_key_a_box_was_rented_with_it_is_the_offer_that_counts(endpoint: str) -> None:
+    assert offer_of(endpoint) == 7
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        PREFIX,
+        "http://magister.example:8555/dropped/7",
+        "http://magister.example:8555/verify/7",
+        f"x{PREFIX}7",
+        f"{PREFIX}0",
+        f"{PREFIX}-7",
+        f"{PREFIX}+7",
+        f"{PREFIX}7/",
+        f"{PREFIX}7/8",
+        f"{PREFIX}7#8",
+        f"{PREFIX} 7",
+        f"{PREFIX}\N{ARABIC-INDIC DIGIT SEVEN}",
+        f"{PREFIX}{LARGEST_ID + 1}",
+        f"{PREFIX}{'9' * 100_000}",
+        "7",
+    ],
+    ids=lambda endpoint: repr(endpoint[-30:]),
+)
+def test_whatever_else_says_no_offer(endpoint: str) -> None:
+    assert offer_of(endpoint) is None
