@@ -1,7 +1,10 @@
 """The service as one process after another on the same database: begun, killed, begun again."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from sqlalchemy.exc import DBAPIError
 
 from magister.assembly import Assembled, Surroundings, assembled
 from magister.lanes import InlineLanes
@@ -92,7 +95,8 @@ class Service:
     def stop(self) -> None:
         """End the process as SIGTERM does."""
         if self.machine is not None:
-            self.machine.lease.release(self.time.wall())
+            with suppress(DBAPIError, Killed):
+                self.machine.lease.release(self.time.wall())
         self.machine = None
 
     def _arm(self) -> None:
