@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 SOAK_MINUTES ?= 10
+PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak lock clean
+.PHONY: help init install build demo serve test check format readme bench soak proof lock clean
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +56,14 @@ readme: $(INSTALLED) ## write the parts of README.md that follow from the code
 bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator at Vast's pace
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(INSTALLED) ## let faults and crashes loose on the pool for SOAK_MINUTES (default 10)
-	$(BIN)/python -m tests.soak $(SOAK_MINUTES)
+soak: $(INSTALLED) ## let faults and crashes loose on a simulated pool for SOAK_MINUTES (default 10)
+	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) $(ARGS)
+
+proof: $(INSTALLED) ## soak, crash everything, and write what it lived through into README.md
+	@mkdir -p out && rm -f $(PROOF)
+	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES)
+	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/properties tests/integration tests/acceptance
+	$(BIN)/python -m tests.table $(PROOF) --readme
 
 lock: ## pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip > requirements.lock

@@ -55,15 +55,16 @@ def proof(lines: Iterable[str], at: datetime) -> str:
     runs = sum(cell.runs for row in cells.values() for cell in row.values())
     broken = sum(cell.violations for row in cells.values() for cell in row.values()) + seeds.violations
     head = (
-        f"Measured on {at:%d %B %Y} by `make proof`: {seeds.runs:,} seeds of the simulation,"
-        f" {runs:,} pairs of a fault and a place to die, **{broken:,} violations**.\n\n"
-        "| the process dies at | meanwhile | SQLite | PostgreSQL |\n|---|---|---:|---:|\n"
+        f"On {at.day} {at:%B %Y}: {seeds.runs:,} seeds of the simulation, {runs:,} times that something"
+        f" went wrong and the process died or did not, and **{broken:,} violations**.\n\n"
+        "<details><summary>how often each was tried</summary>\n\n"
+        "| the process dies | meanwhile | SQLite | PostgreSQL |\n|---|---|---:|---:|\n"
     )
     rows = [
         f"| {boundary} | {fault} | " + " | ".join(str(row[engine]) for engine in ENGINES) + " |\n"
         for (boundary, fault), row in sorted(cells.items())
     ]
-    return head + "".join(rows)
+    return head + "".join(rows) + "\n</details>\n"
 
 
 SEEDS = "a seed"

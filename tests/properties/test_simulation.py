@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import pytest
@@ -158,6 +158,18 @@ def raises(self: Executor, action: object) -> Outcome:
     raise ZeroDivisionError("nobody thought of it")
 
 
+def plans_nothing_at_all(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    raise ZeroDivisionError("nobody thought of it")
+
+
+def gives_up_what_works(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    old = [row for row in held if row.verified_at and now - row.verified_at > TIRED_AFTER and row.wanted]
+    given_up = [Move(row, State.DROPPING, Reason.SURPLUS, "it is old") for row in old]
+    return replace(plan, actions=(*plan.actions, *given_up))
+
+
+TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
 
 DROP_REFUSED = (
@@ -236,6 +248,18 @@ MISTAKES = [
             _put("magister.worker.plan", rents_nothing_more),
             _put("tests.simulation.world.HEALED_WITHIN", 300.0),
         ),
+    ),
+    Mistake(
+        "what works is given up",
+        ("the pool stays healed",),
+        (),
+        _put("magister.worker.plan", gives_up_what_works),
+    ),
+    Mistake(
+        "the plan raises",
+        ("no error ends the loop",),
+        (),
+        _put("magister.worker.plan", plans_nothing_at_all),
     ),
     Mistake(
         "an error that nobody thought of",

@@ -1,5 +1,6 @@
 """Let a script happen to a world, and find the shortest part of it that still breaks a law."""
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,9 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         except Broken as law:
             broken = str(law)
             world.journal.note(f"BROKEN: {broken}")
+        except Exception as error:
+            broken = f"the run itself fails: {error!r}"
+            world.journal.note(traceback.format_exc())
     sessions.engine.dispose()
     return Result(
         script=script,
