@@ -1,4 +1,4 @@
-"""Tables and views only: columns, types, constraints, indexes."""
+"""Tables only: columns, types, constraints, indexes."""
 
 from datetime import UTC, datetime
 
@@ -110,6 +110,7 @@ class Instance(Table):
     num_gpus: Mapped[int | None] = mapped_column(Integer)
     geolocation: Mapped[str | None] = mapped_column(Text)
     price: Mapped[int | None] = mapped_column(BigInteger)
+    disk_price: Mapped[int | None] = mapped_column(BigInteger)
     offer: Mapped[str] = mapped_column(Text, server_default="{}")
 
     requested_at: Mapped[datetime] = mapped_column(Utc)
@@ -117,6 +118,7 @@ class Instance(Table):
     verified_at: Mapped[datetime | None] = mapped_column(Utc)
     dropped_at: Mapped[datetime | None] = mapped_column(Utc)
     destroyed_at: Mapped[datetime | None] = mapped_column(Utc)
+    settled_at: Mapped[datetime | None] = mapped_column(Utc)
     verify_by: Mapped[datetime | None] = mapped_column(Utc)
 
     sends: Mapped[int] = mapped_column(Integer, server_default="0")
@@ -145,6 +147,9 @@ class Instance(Table):
     start_date: Mapped[datetime | None] = mapped_column(Utc)
     end_date: Mapped[datetime | None] = mapped_column(Utc)
     trouble: Mapped[str | None] = mapped_column(Text)
+    failure: Mapped[str | None] = mapped_column(String(32))
+    autopsy: Mapped[str | None] = mapped_column(Text)
+    autopsy_at: Mapped[datetime | None] = mapped_column(Utc)
     beaten_at: Mapped[datetime | None] = mapped_column(Utc)
     on_roster_at: Mapped[datetime | None] = mapped_column(Utc)
     off_roster_since: Mapped[datetime | None] = mapped_column(Utc)
@@ -205,15 +210,5 @@ class Pool(Table):
     heard_at: Mapped[datetime | None] = mapped_column(Utc)
     roster_at: Mapped[datetime | None] = mapped_column(Utc)
     trusted_at: Mapped[datetime | None] = mapped_column(Utc)
+    bills_read_at: Mapped[datetime | None] = mapped_column(Utc)
     conditions: Mapped[str] = mapped_column(Text, server_default="[]")
-
-
-VIEWS: dict[str, str] = {
-    "instance_history": """
-        SELECT t.id AS move, t.at, t.instance_id, i.offer_id, i.contract_id, i.machine_id, i.host_id,
-               i.gpu_name, t.from_state, t.to_state, t.reason, t.actor, t.detail,
-               i.price / 1000000.0 AS usd_per_hour
-        FROM transitions t JOIN instances i ON i.id = t.instance_id
-    """,
-}
-"""SQL for people. A changed view comes with a migration, which makes all of them anew."""

@@ -7,18 +7,19 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from magister.database import open_database
-from magister.models import VIEWS, Table
+from magister.models_money import Rate
+from magister.views import views
 
 
 def drop_views(connection: Connection) -> None:
     """Drop the views for people, which would stand in the way of a changed table."""
-    for name in VIEWS:
+    for name in views(connection.dialect.name):
         connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
 
 
 def make_views(connection: Connection) -> None:
     """Make the views anew; they belong to the newest revision and exist at no other."""
-    for name, query in VIEWS.items():
+    for name, query in views(connection.dialect.name).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
 
 
@@ -26,7 +27,7 @@ def run(connection: Connection) -> None:
     """Migrate within the transaction that `connection` is in."""
     context.configure(
         connection=connection,
-        target_metadata=Table.metadata,
+        target_metadata=Rate.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         transactional_ddl=True,
     )

@@ -1,0 +1,87 @@
+"""Tables of money and memory: what instances cost and were billed, who is banned, why each was chosen."""
+
+from datetime import date, datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from magister.models import BigId, Table, Utc
+
+
+class Rate(Table):
+    """What one instance costs per hour on one line of the bill, from one moment to another."""
+
+    __tablename__ = "rates"
+    __table_args__ = (
+        CheckConstraint("line IN ('gpu', 'disk')", name="line"),
+        CheckConstraint("micros >= 0", name="micros"),
+        Index("ix_rates_instance_id_line_id", "instance_id", "line", "id"),
+        Index("ix_rates_open", "instance_id", "line", unique=True, sqlite_where=text("ends_at IS NULL"),
+              postgresql_where=text("ends_at IS NULL")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
+    line: Mapped[str] = mapped_column(String(8))
+    begins_at: Mapped[datetime] = mapped_column(Utc)
+    ends_at: Mapped[datetime | None] = mapped_column(Utc)
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars per hour
+
+
+class DayCost(Table):
+    """What one settled instance cost on one UTC day, beside what reports group by."""
+
+    __tablename__ = "day_costs"
+    __table_args__ = (
+        Index("ix_day_costs_day_micros", "day", "micros"),
+        Index("ix_day_costs_machine_id_day_micros", "machine_id", "day", "micros"),
+        Index("ix_day_costs_host_id_day_micros", "host_id", "day", "micros"),
+        Index("ix_day_costs_gpu_name_day_micros", "gpu_name", "day", "micros"),
+        Index("ix_day_costs_reason_day_micros", "reason", "day", "micros"),
+    )
+
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
+    machine_id: Mapped[int | None] = mapped_column(BigInteger)
+    host_id: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_name: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(String(32))  # why it left the pool
+
+
+class Bill(Table):
+    """What Vast charged for one contract on one UTC day and one line; `line` is Vast's word."""
+
+    __tablename__ = "bills"
+
+    contract_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    line: Mapped[str] = mapped_column(String(16), primary_key=True)
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
+    label: Mapped[str | None] = mapped_column(Text)
+    read_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class Ban(Table):
+    """A machine or a host that a person will not have any more."""
+
+    __tablename__ = "bans"
+    __table_args__ = (CheckConstraint("kind IN ('machine', 'host')", name="kind"),)
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    banned_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Utc)
+    why: Mapped[str] = mapped_column(Text)
+
+
+class Choice(Table):
+    """Why one instance was rented and not another: the facts that were decided by, and the candidates."""
+
+    __tablename__ = "choices"
+
+    instance_id: Mapped[int] = mapped_column(
+        ForeignKey("instances.id"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[datetime] = mapped_column(Utc)
+    facts: Mapped[str] = mapped_column(Text)  # JSON
+    candidates: Mapped[str] = mapped_column(Text)  # JSON
