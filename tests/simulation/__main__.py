@@ -11,12 +11,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, field, replace
 
 from tests.simulation.run import Result, run, shrunk
-from tests.simulation.script import drawn
+from tests.simulation.script import Script, drawn
 from tests.table import SEEDS
 from tests.tally import tally
 
 COMMAND = ".venv/bin/python -m tests.simulation"
 LAST_LINES = 60
+SHRINK_SECS = 120.0
 
 
 def main() -> int:
@@ -116,8 +117,13 @@ def _again(asked: Namespace) -> int:
 def _shortest(broken: Result) -> Result:
     """Leave out what the run does not need to break the same law."""
     law = broken.broken.partition(":")[0]
-    _say("shrinking …")
-    return run(shrunk(broken.script, lambda script: run(script).broken.partition(":")[0] == law))
+    _say(f"seed {broken.script.seed} broke a law: {broken.broken}; shrinking it …")
+    ends = time.monotonic() + SHRINK_SECS
+
+    def fails(script: Script) -> bool:
+        return time.monotonic() < ends and run(script).broken.partition(":")[0] == law
+
+    return run(shrunk(broken.script, fails))
 
 
 def _show(broken: Result) -> None:
