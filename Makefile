@@ -8,7 +8,7 @@ PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak proof lock clean
+.PHONY: help init install build demo serve test check format readme bench soak crashes proof lock clean
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ proof: $(INSTALLED) ## soak, crash everything, and write what it lived through i
 	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES)
 	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/properties tests/integration tests/acceptance
 	$(BIN)/python -m tests.table $(PROOF) --readme
+
+crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 10)
+	$(BIN)/python -m tests.acceptance.soak $(SOAK_MINUTES)
 
 lock: ## pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip > requirements.lock
