@@ -125,7 +125,8 @@ class Laws:
             rows = [row for row in self._read() if row.live]
         for box in born:
             account = self._account(box.id)
-            account.revenant = not any(_knows(row, box) for row in rows)
+            # once its place was rightly given to another, each further return is one too many as well
+            account.revenant = account.revenant or not any(_knows(row, box) for row in rows)
         for box in self.ours():
             self._account(box.id).lived = True
         self._judge_number()
