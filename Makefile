@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 SOAK_MINUTES ?= 10
+PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed
 
 # The values of .env.maintainer, each unless the environment has it.
@@ -24,7 +25,7 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
   --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) $(DOCKER_BUILD_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak crashes lock clean \
+.PHONY: help init install build demo serve test check format readme bench soak crashes proof lock clean \
   docker ci run stop shell act build-test image-test engine runner wheel
 
 help: ## list the goals
@@ -121,8 +122,14 @@ readme: $(INSTALLED) ## write the parts of README.md that follow from the code
 bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator at Vast's pace
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(INSTALLED) ## let faults and crashes loose on the pool for SOAK_MINUTES (default 10)
-	$(BIN)/python -m tests.soak $(SOAK_MINUTES)
+soak: $(INSTALLED) ## let faults and crashes loose on a simulated pool for SOAK_MINUTES (default 10)
+	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) $(ARGS)
+
+proof: $(INSTALLED) ## soak, crash everything, and write what it lived through into README.md
+	@mkdir -p out && rm -f $(PROOF)
+	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES)
+	MAGISTER_TEST_TABLE=$(PROOF) $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/properties tests/integration tests/acceptance
+	$(BIN)/python -m tests.table $(PROOF) --readme
 
 crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 10)
 	$(BIN)/python -m tests.acceptance.soak $(SOAK_MINUTES)

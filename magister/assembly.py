@@ -15,7 +15,7 @@ from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
 from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
-from magister.lease import LeaseHolder, kernel_lock, this_host
+from magister.lease import KernelLock, LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
 from magister.money import Budget
 from magister.outlook import Caution
@@ -41,13 +41,44 @@ class Assembled:
     lease: LeaseHolder
 
 
-def assembled(settings: Settings, sessions: Sessions) -> Assembled:
-    """Put the loop and all it works with together; nothing is connected yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Hold what a loop takes from the world around it: the time, how it waits, and what its end releases.
+
+    `nap` waits for seconds, or raises Stopping.
+    """
+
+    clock: Clock
+    nap: Callable[[float], None]
+    lanes: Lanes
+    lock: KernelLock
+    stop: threading.Event
+    wake: threading.Event
+
+
+def surroundings(sessions: Sessions) -> Surroundings:
+    """Return the world of a process: its clocks, threads of its own and a kernel lock."""
     stop, wake = threading.Event(), threading.Event()
-    client = vast(settings, nap=nap_until(stop))
-    wanted, beat, clock = fleet(settings), rhythm(settings), Clock(now, time.monotonic)
-    holder = lease(settings, sessions)
-    lanes = ThreadLanes(done=wake.set)
+    return Surroundings(
+        clock=Clock(now, time.monotonic),
+        nap=nap_until(stop),
+        lanes=ThreadLanes(done=wake.set),
+        lock=kernel_lock(sessions),
+        stop=stop,
+        wake=wake,
+    )
+
+
+def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None = None) -> Assembled:
+    """Put the loop and all it works with together; nothing is connected yet.
+
+    `world` None = that of this process.
+    """
+    world = world or surroundings(sessions)
+    client = vast(settings, nap=world.nap, clock=world.clock.monotonic)
+    wanted, beat, clock = fleet(settings), rhythm(settings), world.clock
+    holder = lease(settings, sessions, world.lock)
+    lanes, stop, wake = world.lanes, world.stop, world.wake
     renter = Renter(
         sessions=sessions,
         vast=client,
@@ -55,16 +86,16 @@ def assembled(settings: Settings, sessions: Sessions) -> Assembled:
         fleet=wanted,
         order=lambda row: order(settings, row),
         mac_required=settings.api_token is not None,
-        clock=now,
+        clock=clock.wall,
     )
     executor = Executor(
         sessions=sessions,
         vast=client,
-        hierophant=hierophant(settings),
+        hierophant=hierophant(settings, clock=clock.wall),
         lease=holder,
         fleet=wanted,
         renter=renter,
-        clock=now,
+        clock=clock.wall,
     )
     worker = Worker(
         sessions=sessions,
@@ -188,8 +219,10 @@ def order(settings: Settings, row: Held) -> Order:
     )
 
 
-def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
-    """Return the client of Vast; `nap` waits for seconds, or raises Stopping."""
+def vast(
+    settings: Settings, *, nap: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+) -> Vast:
+    """Return the client of Vast; `nap` waits for seconds, or raises Stopping, and `clock` is monotonic."""
     pace = settings.pace
     intervals = {
         Route.CREATE: pace.create_secs,
@@ -203,28 +236,28 @@ def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
         intervals,
         backoff=settings.vast_api_call_backoff_secs,
         cap=pace.backoff_cap_secs,
-        clock=time.monotonic,
+        clock=clock,
         nap=nap,
     )
     return HttpVast(_access(settings), pacer, nap=nap)
 
 
-def hierophant(settings: Settings) -> Hierophant:
-    """Return the client of Hierophant."""
+def hierophant(settings: Settings, *, clock: Callable[[], datetime]) -> Hierophant:
+    """Return the client of Hierophant; `clock` tells the time in UTC."""
     pace = settings.pace
     return HttpHierophant(
         settings.hierophant_url,
-        clock=now,
+        clock=clock,
         timeout=pace.timeout_secs,
         connect_timeout=pace.connect_timeout_secs,
     )
 
 
-def lease(settings: Settings, sessions: Sessions) -> LeaseHolder:
+def lease(settings: Settings, sessions: Sessions, lock: KernelLock) -> LeaseHolder:
     """Return the lease of this process, under a name that no other process has."""
     return LeaseHolder(
         sessions,
-        kernel_lock(sessions),
+        lock,
         holder=f"{this_host()}:{os.getpid()}:{secrets.token_hex(4)}",
         lasts=_seconds(settings.lease.lease_secs),
         renew=_seconds(settings.lease.renew_secs),

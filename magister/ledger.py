@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Unpack
 
 from sqlalchemy import Update, select, update
@@ -240,6 +240,12 @@ def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
         learn(session, row, **evidence.turned_back(row, to, fleet))
     ended = update(Instance).where(Instance.destroyed_at > to)
     session.execute(ended.values(destroyed_at=to).execution_options(synchronize_session=False))
+
+
+def put_off(session: Session, *, since: datetime, by: timedelta) -> None:
+    """Put off by `by` what lay ahead of `since`, after the clock was set forward."""
+    for row in rows.held(session, lock=True):
+        learn(session, row, **evidence.put_off(row, since, by))
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:

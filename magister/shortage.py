@@ -52,9 +52,8 @@ def fill(
         return
     wanted = sum(row.wanted for row in rest)
     why = f"{wanted} of {fleet.target} instances"
-    for row in rest:
-        if row.unsent and (row.due_at is None or row.due_at <= now):
-            yield Send(row, f"its intent stands unsent: {why}")
+    for row in _to_send(fleet, held, rest, now):
+        yield Send(row, f"its intent stands unsent: {why}")
     short = allowed(fleet, held, view, now, tripped=tripped)
     if short == 0:
         return
@@ -69,6 +68,15 @@ def fill(
         yield Rent(offer, _praise(offer, view, why))
     if not fresh:
         yield Search(len({row.machine_id for row in held if row.live}) + short, why)
+
+
+def _to_send(fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], now: datetime) -> tuple[Held, ...]:
+    """Return the unsent rows to send: not those for which a box that came back leaves no room."""
+    unsent = [row for row in rest if row.unsent]
+    beyond = sum(row.live for row in held) - fleet.target - fleet.surge
+    room = len(unsent) - max(beyond, 0)
+    due = [row for row in unsent if row.due_at is None or row.due_at <= now]
+    return tuple(due[: max(room, 0)])
 
 
 def offered(fleet: Fleet, held: tuple[Held, ...], view: View) -> tuple[Offer, ...]:

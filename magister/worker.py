@@ -147,6 +147,8 @@ class Worker:
             if abs(jump) > self._rhythm.clock_jump:
                 log.warning("clock.jumped", seconds=round(jump, 1))
                 self._forget()
+                if jump > 0:
+                    self._put_off(self._last[0], timedelta(seconds=jump))
                 self._turn_back(now)
         self._last = (now, mono)
 
@@ -166,6 +168,11 @@ class Worker:
         with self._sessions.write() as session:
             ledger.turn_back(session, to=now, fleet=self._fleet)
             pool.turn_back(session, to=now, latest=now + HOLD_CAP)
+
+    def _put_off(self, since: datetime, by: timedelta) -> None:
+        """Let what was still to be waited for last as long as before the clock was set forward."""
+        with self._sessions.write() as session:
+            ledger.put_off(session, since=since, by=by)
 
     def _forget(self) -> None:
         self._memory = Memory()

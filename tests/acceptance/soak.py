@@ -7,7 +7,6 @@ import sys
 import time
 
 from tests.acceptance.test_crashes import SEED_VARIABLE
-from tests.soak import say
 
 DEATHS = "tests/acceptance/test_crashes.py"
 
@@ -30,6 +29,11 @@ def main() -> int:
             f"seed {seed}: nothing lost or doubled in the deaths of a fill and of drops ({runs} seeds so far)"
         )
     return 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

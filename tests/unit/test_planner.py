@@ -314,5 +314,12 @@ class TestListing:
         assert [listing_retry(n, backoff=ten).total_seconds() for n in (1, 2, 6, 99)] == [10, 20, 60, 60]
 
 
+def test_an_unsent_intent_waits_while_a_box_that_came_back_takes_its_room() -> None:
+    back = held(State.DROPPING, reason=Reason.REAPPEARED, destroys=1, due_at=NOW + timedelta(minutes=1))
+    rows = (held(), held(State.REQUESTED), back)
+    assert not any(isinstance(a, Send | Rent) for a in decide(*rows, fleet=a_fleet(target=2)))
+    assert [type(a) for a in decide(*rows, fleet=a_fleet(target=2, surge=1))] == [Send]
+
+
 def test_the_account_is_looked_at_now_and_then() -> None:
     assert [type(a) for a in decide(held(), view=a_view(account_at=ago(minutes=5)))] == [CheckAccount]
