@@ -1,5 +1,6 @@
 """What the goals of the Makefile do before they reach an engine, and what they say if a thing is missing."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,9 @@ GOALS = (
     *("help", "init", "install", "build", "clean", "demo", "serve", "test", "check", "docker", "ci", "run"),
     *("stop", "shell", "act", "lock", "image-test", "build-test"),
 )
+
+READER = 1000
+"""The user in the container."""
 
 ENGINES = ("docker", "podman", "buildah")
 
@@ -136,6 +140,22 @@ def test_what_is_missing_is_told_in_a_line(
     line, verdict = done.stderr.splitlines()
     assert said in line
     assert verdict.startswith("make: *** ")
+
+
+def test_run_builds_nothing_before_the_settings_can_be_used(checkout: Path, bare: str) -> None:
+    Path(bare, "docker").symlink_to("/bin/echo")
+    for command in ("cp", "chmod"):
+        Path(bare, command).symlink_to(f"/bin/{command}")
+    make(checkout, "init", PATH=bare)
+    (checkout / "magister.toml").chmod(0o600)
+    unreadable = make(checkout, "-s", "run", PATH=bare)
+    (checkout / "magister.toml").chmod(0o644)
+    unset = make(checkout, "-s", "run", PATH=bare)
+    assert (unreadable.returncode, unset.returncode) == (2, 2)
+    if os.getuid() != READER:
+        assert "the user in the container (1000) cannot read magister.toml" in unreadable.stderr
+    assert "vast_api_key is required" in unset.stderr
+    assert "build" not in unset.stdout
 
 
 def test_act_without_secrets_says_where_they_are_described(checkout: Path, bare: str) -> None:
