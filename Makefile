@@ -24,7 +24,7 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
   --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) $(DOCKER_BUILD_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak lock clean \
+.PHONY: help init install build demo serve test check format readme bench soak crashes lock clean \
   docker ci run stop shell act build-test image-test engine runner usable wheel
 
 help: ## list the goals
@@ -123,6 +123,9 @@ bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator a
 
 soak: $(INSTALLED) ## let faults and crashes loose on the pool for SOAK_MINUTES (default 10)
 	$(BIN)/python -m tests.soak $(SOAK_MINUTES)
+
+crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 10)
+	$(BIN)/python -m tests.acceptance.soak $(SOAK_MINUTES)
 
 lock: $(INSTALLED) ## lock versions and hashes for every Python and platform; ARGS=--upgrade takes newer ones
 	$(BIN)/python -m pip install --quiet --group lock
