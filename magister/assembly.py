@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
 from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
-from magister.lease import LeaseHolder, kernel_lock
+from magister.lease import LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
 from magister.money import Budget
 from magister.outlook import Caution
@@ -25,9 +24,6 @@ from magister.settings import Settings
 from magister.settings_groups import MB_PER_GB
 from magister.vast import Access, HttpVast, Pacer, Vast
 from magister.worker import Clock, Rhythm, Worker
-
-LONGEST_HOST_NAME = 40
-"""Characters of the host's name in the lease, whose holder has 64 in all."""
 
 BEATS = 3
 """Beats that a box may leave out before its silence can mean anything."""
@@ -89,10 +85,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def database(settings: Settings) -> Sessions:
-    """Return sessions on the database; nothing is connected yet."""
+def database(settings: Settings, *, bound: bool = False) -> Sessions:
+    """Return sessions on the database, `bound` to the file it is in; nothing is connected yet."""
     url = settings.database_url.get_secret_value()
-    return open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    return open_database(url, busy_timeout=settings.web.busy_timeout_secs, bound=bound)
 
 
 def fleet(settings: Settings) -> Fleet:
@@ -226,11 +222,10 @@ def hierophant(settings: Settings) -> Hierophant:
 
 def lease(settings: Settings, sessions: Sessions) -> LeaseHolder:
     """Return the lease of this process, under a name that no other process has."""
-    host = socket.gethostname()[:LONGEST_HOST_NAME]
     return LeaseHolder(
         sessions,
         kernel_lock(sessions),
-        holder=f"{host}:{os.getpid()}:{secrets.token_hex(4)}",
+        holder=f"{this_host()}:{os.getpid()}:{secrets.token_hex(4)}",
         lasts=_seconds(settings.lease.lease_secs),
         renew=_seconds(settings.lease.renew_secs),
     )

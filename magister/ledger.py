@@ -11,6 +11,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from magister import decision, evidence, roster, rows
 from magister.actions import Adopt
+from magister.adoption import key_in, recognised
 from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
 from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
@@ -243,25 +244,18 @@ def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
     """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
-    mine = {row.id: row for row in rows.held(session, lock=True)}
-    keys = {_key(box): box for box in listing.sightings}
-    contracts = [box.contract_id for box in listing.sightings]
-    known = rows.known_boxes(session, contracts, [key for key in keys if key])
-    by_contract = {row.contract_id: row for row in known if row.contract_id is not None}
-    by_key = {row.key: row for row in known}
-    seen: set[int] = set()
-    strangers: list[Stranger] = []
-    for box in listing.sightings:
-        row = by_contract.get(box.contract_id) or by_key.get(_key(box))
-        if row is None or row.id in seen or row.contract_id not in {None, box.contract_id}:
-            strangers.append(Stranger(box, twin=row is not None))
-            continue
-        seen.add(row.id)
+    mine = rows.held(session, lock=True)
+    boxes = listing.sightings
+    keys = [key for box in boxes if (key := key_in(box))]
+    known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
+    found, strangers = recognised(boxes, known)
+    for row, box in found:
         note_sighting(session, row, box, listing.begun_at, fleet=fleet)
-    for row in mine.values():
+    seen = {row.id for row, _ in found}
+    for row in mine:
         if row.id not in seen:
             learn(session, row, **evidence.missing(row, listing.begun_at))
-    return tuple(strangers)
+    return strangers
 
 
 def note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
@@ -284,11 +278,6 @@ def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datet
 def clipped(text: str | None) -> str | None:
     """Return at most TEXT_LIMIT characters of `text`, without NULs, which PostgreSQL refuses."""
     return None if text is None else text.replace("\x00", "")[:TEXT_LIMIT]
-
-
-def _key(box: Sighting) -> str:
-    """Return what may be the key of a row, under whatever tag it was rented."""
-    return (box.label or "").partition(":")[2]
 
 
 def _stated(statement: Update, values: Mapping[str, object]) -> ReturningUpdate[int]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from magister import signals, startup
 from magister.assembly import Assembled, assembled, database, now
+from magister.errors import DatabaseReplaced
 from magister.loop import Loop
 
 CLOSE_WITHIN = 8.0
@@ -32,7 +33,7 @@ def run(config: Path | None, *, parent: int | None = None) -> None:
     since the migration has just run and trouble that comes later is waited for.
     """
     loaded = startup.begin(config, warn=parent is None)
-    sessions = database(loaded.settings)
+    sessions = database(loaded.settings, bound=True)  # what a call comes to is for the rows it was made for
     if parent is None:
         from magister.schema import require_current  # a supervised process needs no migrations in memory
 
@@ -85,4 +86,6 @@ def _close(machine: Assembled) -> None:
         machine.lease.release(now())
     except DBAPIError as error:
         log.warning("worker.lease_kept", error=" ".join(str(error.orig).split()))
+    except DatabaseReplaced:
+        pass  # the lease went with the file, and why this process ends is told
     machine.loop.sessions.engine.dispose()

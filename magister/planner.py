@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from magister.actions import Action, Adopt, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
-from magister.adoption import adopt, adoptable
+from magister.actions import Action, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
+from magister.adoption import adoptions
 from magister.budget import over_budget
 from magister.facts import Fleet, Held, View
 from magister.judgement import deadlines, judged
@@ -30,12 +30,12 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     found = losses(moves, held, view, fleet, now)
     actions, held_back = _hold_back(actions, moves, held, found, fleet, now)
     if sighted:
-        adoptions = tuple(_adoptions(fleet, view, now))
-        actions += adoptions
+        adopted = tuple(adoptions(view.strangers, fleet, now))
+        actions += adopted
         rest = _untouched(held, (*actions, *held_back))
         given_up = tuple(_surplus(fleet, rest)) or tuple(over_budget(fleet, held, rest, view, now))
         actions += given_up
-        if not adoptions and not given_up:
+        if not adopted and not given_up:
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
@@ -83,22 +83,13 @@ def _longest_untried(row: Held) -> tuple[float, int]:
     return max(tried, default=0.0), row.id
 
 
-def _adoptions(fleet: Fleet, view: View, now: datetime) -> Iterator[Adopt]:
-    """Take in what is ours; of two unknown boxes under one key the second is a twin of the first."""
-    keys: set[str] = set()
-    for stranger in view.strangers:
-        box = adoptable(stranger, fleet)
-        if box is None:
-            continue
-        twin = stranger.twin or box.key in keys
-        if box.key is not None:
-            keys.add(box.key)
-        yield adopt(replace(box, key=None) if twin else box, twin=twin, fleet=fleet, now=now)
-
-
 def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
-    """Give up what exceeds the target: the newest unverified first, then the dearest verified."""
-    wanted = [row for row in rows if row.wanted]
+    """Give up what exceeds the target: the newest unverified first, then the dearest verified.
+
+    One that a listing lacks neither counts nor goes before it is settled: beside the boxes that came in its
+    place, as after an old backup was put back, it would have one that exists given up for one that does not.
+    """
+    wanted = [row for row in rows if row.wanted and not row.absences]
     excess = len(wanted) - fleet.target
     if excess <= 0:
         return
@@ -106,7 +97,9 @@ def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
         (r for r in wanted if r.state is not State.VERIFIED), key=lambda r: r.id, reverse=True
     )
     verified = sorted(
-        (r for r in wanted if r.state is State.VERIFIED), key=lambda r: (r.price or 0, r.id), reverse=True
+        (r for r in wanted if r.state is State.VERIFIED),
+        key=lambda r: (r.contract_id is None, r.price or 0, r.id),
+        reverse=True,
     )
     why = f"{len(wanted)} instances for a target of {fleet.target}"
     for row in (unverified + verified)[:excess]:

@@ -1,6 +1,7 @@
 """Read rows of the store as facts; nothing here writes."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
@@ -23,6 +24,17 @@ RENTALS = 5000
 
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Hold what a listed box is recognised by as that of a row."""
+
+    id: int
+    key: str
+    contract_id: int | None
+    state: State
+
 
 _FACTS = tuple(name for name in Held.__dataclass_fields__ if name != "id")
 
@@ -54,6 +66,12 @@ def known_boxes(session: Session, contracts: Iterable[int], keys: Iterable[str])
     """Return the rows, in any state, that bear one of the contracts or one of the keys."""
     query = select(Instance).where(or_(Instance.contract_id.in_(contracts), Instance.key.in_(keys)))
     return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
+
+
+def names(session: Session) -> tuple[Name, ...]:
+    """Return what every row is recognised by, from columns that each revision of the database has."""
+    query = select(Instance.id, Instance.key, Instance.contract_id, Instance.state)
+    return tuple(Name(*found) for found in session.execute(query))
 
 
 def anything_due(session: Session, since: datetime, now: datetime) -> bool:

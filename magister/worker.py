@@ -27,7 +27,7 @@ from magister.actions import (
 from magister.conditions import conditions
 from magister.database import Sessions
 from magister.decision import Decision
-from magister.errors import LeaseLost, Stale, Stopping, Transient
+from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
 from magister.facts import Condition, Fleet, Held, Listing, Route
@@ -40,8 +40,8 @@ from magister.renting import HOLD_CAP
 
 log = structlog.get_logger("magister.worker")
 
-DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError)
-"""What concerns no row in particular, and passes by itself: a lock, a restart, a broken connection."""
+DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError, DatabaseReplaced)
+"""What concerns no row in particular: a lock, a restart, a full disk, a broken connection, a lost file."""
 
 DOWN_AFTER = 10.0
 """Seconds without a heartbeat after which the whole service is held to have been down."""
@@ -310,6 +310,6 @@ def tell(action: Action) -> None:
     tell(event, why=action.why, **fields_of(action))
 
 
-def in_a_line(error: SQLAlchemyError) -> str:
+def in_a_line(error: SQLAlchemyError | DatabaseReplaced) -> str:
     """Return what the database said, in a line."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -58,8 +58,8 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
-        self._refuse_strangers(offer_id, mac)
         beat = "beat" in request.args
+        self._refuse_strangers(offer_id, mac, patient=not beat)
         row = self.store.write(
             lambda session, now: operations.verify(
                 session, offer_id, mac=mac, token=token, now=now, beat=beat
@@ -72,16 +72,19 @@ class Api:
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
         offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
-        self._refuse_strangers(offer_id, mac)
+        self._refuse_strangers(offer_id, mac, patient=True)
         row = self.store.write(
             lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
         )
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
 
-    def _refuse_strangers(self, offer_id: int, mac: str | None) -> None:
-        """Refuse what is about no instance of ours before it waits, and keeps others waiting, to write."""
-        with suppress(TooEarly, DatabaseUnusable):  # whoever writes waits for the end of both
+    def _refuse_strangers(self, offer_id: int, mac: str | None, *, patient: bool) -> None:
+        """Refuse what is about no instance of ours before it waits, and keeps others waiting, to write.
+
+        A beat that comes too early is no reason to wait, for it comes again.
+        """
+        with suppress(*((TooEarly, DatabaseUnusable) if patient else ())):  # writing waits for their end
             self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
 
     def healthz(self) -> Response:
@@ -93,6 +96,8 @@ class Api:
         now, stale_after = self.store.clock(), self.stale_after
         try:
             ready = self.store.read(lambda session: reports.readiness(session, now, stale_after))
+            if (ready.heartbeat_age_secs or 0.0) > stale_after.total_seconds() / 2:
+                ready = reports.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
             ready = reports.unreachable()
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)

@@ -72,10 +72,18 @@ class Host:
         """Say whether what was started has not ended by itself."""
         return self._process is None or self._process.poll() is None
 
-    def run(self, *command: str) -> None:
-        """Run a command to its end, which is to be a good one."""
-        whole = [sys.executable, "-m", "magister", *command]
-        subprocess.run(whole, cwd=self.directory, env=self.environment(), check=True, capture_output=True)
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, which is to be a good one unless `check` is False."""
+        return subprocess.run(
+            [sys.executable, "-m", "magister", *command],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
 
     def start(self) -> None:
         """Start the service; the last one must have ended."""
@@ -97,6 +105,18 @@ class Host:
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process = process  # it is killed on leaving
+            raise
+        assert not self.members(), "some processes outlived the service"
+        return code
+
+    def ended(self) -> int:
+        """Wait for the service to end by itself, and return its exit code."""
+        process, self._process = self._process, None
+        assert process is not None
+        try:
+            code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process = process  # it is killed on leaving
             raise

@@ -104,7 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def unharmed(world: World) -> Iterator[None]:
     """Let each test begin with a full pool, and prove afterwards that nothing failed and nothing grew."""
     world.until(world.settled, "a full pool")
-    processes, log = set(world.members()), world.directory / "log"
+    processes, log = set(world.members()), world.host.directory / "log"
     said, weight = log.stat().st_size, memory(world)
     yield
     written = log.read_bytes()[said:].decode()
@@ -123,7 +123,7 @@ def memory(world: World) -> int:
 
 
 def opened(world: World, *, patience: float = PATIENCE) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", world.port), timeout=patience)
+    return socket.create_connection(("127.0.0.1", world.host.port), timeout=patience)
 
 
 def received(connection: socket.socket) -> Answer:
@@ -390,7 +390,7 @@ def test_clients_that_do_not_take_their_answer_or_do_not_hang_up_keep_nobody_wai
         for _ in range(200):
             connection = stack.enter_context(closing(socket.socket()))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            connection.connect(("127.0.0.1", world.port))
+            connection.connect(("127.0.0.1", world.host.port))
             connection.sendall(b"GET /instances HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n")
         with the_loop_goes_on(world):
             pass

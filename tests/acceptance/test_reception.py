@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from magister.reception import BACKLOG_BYTES, DELIVER_SECS, LINGER_SECS
+from tests.acceptance.host import END_WITHIN, free_port
 from tests.acceptance.large import SIZE
-from tests.acceptance.world import END_WITHIN, free_port, until
+from tests.acceptance.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 

@@ -18,12 +18,13 @@ from werkzeug.test import TestResponse
 
 from magister import ledger, pool, reports, rows
 from magister.arrival import BODY_LIMIT
-from magister.database import Sessions, open_database, sqlite_file
+from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.facts import Held
 from magister.models import Transition
 from magister.settings import Settings
 from magister.settings_groups import Web
+from magister.sqlite import sqlite_file
 from magister.states import State
 from magister.web import create_app
 from tests.builders import NOW, a_row, an_offer
@@ -333,6 +334,7 @@ def test_a_database_that_is_away_is_told_at_once_where_nothing_is_lost_by_it(
         "target": None,
         "heartbeat_age_secs": None,
         "listing_age_secs": None,
+        "acting": None,
     }
 
 

@@ -236,6 +236,16 @@ class TestSurplus:
         assert isinstance(action, Move)
         assert action.row == dear
 
+    def test_one_that_a_listing_lacks_costs_none_that_it_shows(self) -> None:
+        gone, there = held(absences=1, absent_since=ago(seconds=1)), held(price=900)
+        assert decide(gone, there, fleet=a_fleet(target=1)) == ()
+
+    def test_one_without_a_contract_goes_before_one_that_is_known_to_exist(self) -> None:
+        doubtful, known = held(contract_id=None, price=1), held(price=900)
+        (action,) = decide(doubtful, known, fleet=a_fleet(target=1))
+        assert isinstance(action, Move)
+        assert action.row == doubtful
+
     def test_what_goes_anyway_is_not_counted_twice(self) -> None:
         dead, well = held(actual_status="exited"), held()
         assert [a.row for a in decide(dead, well, fleet=a_fleet(target=1)) if isinstance(a, Move)] == [dead]
