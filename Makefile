@@ -26,7 +26,7 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
 
 .DEFAULT_GOAL := help
 .PHONY: help init install build demo serve test check format readme bench soak crashes proof lock clean \
-  docker ci run stop shell act build-test image-test engine runner wheel
+  docker ci run stop shell act build-test image-test engine runner usable wheel
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,7 @@ docker: engine ## build the image from source, inside of it
 ci: engine wheel ## build the image from the wheel in out/
 	$(IMAGE_BUILD) --build-arg BUILD_TYPE=prebuilt .
 
-run: runner init build ci ## build all, then run the container with .env, magister.toml and a volume
-	@find magister.toml \( -uid 1000 -o -perm -o=r \) | grep -q . || { echo "the user in the container (1000) cannot read magister.toml: chown 1000 magister.toml, or chmod o+r magister.toml" >&2; exit 2; }
+run: runner usable build ci ## build all, then run the container with .env, magister.toml and a volume
 	$(ENGINE) run --detach --name $(MAGISTER_NAME) --restart unless-stopped --stop-timeout 15 --read-only \
 	  --env-file .env --volume "$(CURDIR)/magister.toml:/home/magister/magister.toml:ro" \
 	  --volume $(MAGISTER_NAME)-data:/home/magister --publish 8555:8555 $(DOCKER_RUN_ARGS) $(IMAGE)
@@ -82,6 +81,10 @@ engine:
 
 runner: engine
 	@case "$(ENGINE)" in *buildah*) echo "buildah builds images and runs none: ENGINE=docker or ENGINE=podman" >&2; exit 2;; esac
+
+usable: init
+	@find magister.toml \( -uid 1000 -o -perm -o=r \) | grep -q . || { echo "the user in the container (1000) cannot read magister.toml: chown 1000 magister.toml, or chmod o+r magister.toml" >&2; exit 2; }
+	@$(BIN)/magister check || test $$? -eq 1
 
 wheel:
 	@ls out/magister-*.whl >/dev/null 2>&1 || { echo "there is no wheel in out/: make build" >&2; exit 2; }

@@ -18,7 +18,7 @@ PLACE = ROOT / ".image"
 RELEASE = "trixie"
 BASE = f"localhost/debian:{RELEASE}"
 
-NEEDED = ("buildah", "podman", "runc", "debootstrap", "unshare", "tar")
+NEEDED = ("buildah", "podman", "runc", "debootstrap")
 
 LEFT_OUT = ("./dev/*", "./usr/share/doc/*", "./usr/share/man/*", "./usr/share/locale/*")
 """What Debian's own slim images leave out as well."""

@@ -6,8 +6,8 @@ The container runs with a read-only root, without a capability, beside a simulat
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,9 @@ import pytest
 from magister import __version__
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
-from tests.acceptance.world import World, until
+from tests.acceptance.host import free_port
+from tests.acceptance.market import Market
+from tests.acceptance.waiting import until
 from tests.shipping.checkout import ROOT, copied
 from tests.shipping.engine import BASE, PLACE, Engine, ready
 
@@ -77,6 +79,39 @@ OWN = {
 
 
 @dataclass
+class World(Market):
+    """Look at the market, and ask the service on `port` what it knows."""
+
+    port: int = field(default_factory=free_port)
+
+    def get(self, path: str) -> dict[str, object] | None:
+        """Return what the service answers; None = it does not, or not with 200."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return dict(json.load(answer)) if answer.status == 200 else None
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def states(self) -> dict[str, int]:
+        """Return how many boxes the service has in each state; none = it does not answer."""
+        counted = (self.get("/summary") or {}).get("states", {})
+        assert isinstance(counted, dict)
+        return counted
+
+    def full(self) -> bool:
+        """Say whether the service counts a full pool as verified, and the market as well."""
+        return self.states().get("verified") == TARGET == len(self.verified())
+
+    def known(self) -> bool:
+        """Say whether the service counts each box; one that it adopts young is `created` to it."""
+        return sum(self.states().values()) == TARGET == len(self.live())
+
+
+@dataclass
 class Ran:
     """Hold what was seen: of the container that `make run` makes, and of one as others have published."""
 
@@ -100,10 +135,10 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world() -> Iterator[World]:
     options = SimulatorOptions(port=0, hierophant_port=0, speed=20.0, rate_scale=0.0, plan=PLAN)
     with SimulatorServer(options) as simulator:
-        yield World(tmp_path_factory.mktemp("world"), simulator, TARGET)
+        yield World(simulator)
 
 
 @pytest.fixture(scope="module")
@@ -147,37 +182,14 @@ def _forget(engine: Engine) -> None:
     engine("podman", "volume", "rm", "--force", f"{NAME}-data", check=False)
 
 
-def _full(world: World) -> bool:
-    """Say whether the service counts a full pool as verified, and the market as well."""
-    return _states(world).get("verified") == TARGET == len(world.verified())
-
-
-def _known(world: World) -> bool:
-    """Say whether the service counts each box; one that it adopts young is `created` to it."""
-    return sum(_states(world).values()) == TARGET == len(world.live())
-
-
-def _states(world: World) -> dict[str, int]:
-    connection = HTTPConnection("127.0.0.1", world.port, timeout=5)
-    try:
-        connection.request("GET", "/summary")
-        states: dict[str, int] = json.load(connection.getresponse())["states"]
-    except OSError:
-        return {}
-    else:
-        return states
-    finally:
-        connection.close()
-
-
 def _listed_again(world: World) -> None:
     """Wait until every box is known and listed more than once from now on."""
     before = world.asked("list")
-    until(lambda: _known(world) and world.asked("list") > before + 2, "a known pool", patience=PATIENCE)
+    until(lambda: world.known() and world.asked("list") > before + 2, "a known pool", patience=PATIENCE)
 
 
 def _watch(ran: Ran, engine: Engine, world: World) -> None:
-    until(lambda: _full(world), "a full pool", patience=PATIENCE)
+    until(world.full, "a full pool", patience=PATIENCE)
     ran.grew = len(world.live())
     ran.user = engine.inside(NAME, "id").stdout
     ran.wrote_root = engine.inside(NAME, "touch", "/opt/magister/x").returncode == 0
@@ -203,7 +215,7 @@ def _run_as_published(ran: Ran, engine: Engine, world: World, checkout: Path) ->
         *("podman", "run", "--detach", "--name", NAME, "--network", "host", "--volume", file),
         *("--env-file", str(checkout / ".env"), PREBUILT),
     )
-    until(world.answers, "an answer", patience=PATIENCE)
+    until(lambda: world.get("/healthz"), "an answer", patience=PATIENCE)
     ran.start_secs = time.monotonic() - begun
     question = BASH_HEALTH.format(port=world.port)
     ran.bash_well = engine.inside(NAME, "bash", "-c", question).returncode == 0

@@ -1,5 +1,6 @@
 """compose.yaml: which services come up together, and that no two keep two pools on one account."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -95,4 +96,6 @@ def test_docker_compose_accepts_it_where_there_is_one(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.count('"DATABASE_URL": "postgresql+psycopg://magister:secret@postgres/magister"') == 2
+    services = json.loads(done.stdout)["services"]
+    said = {services[name]["environment"]["DATABASE_URL"] for name in KEEPERS}
+    assert said == {"postgresql+psycopg://magister:secret@postgres/magister"}

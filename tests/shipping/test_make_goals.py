@@ -1,6 +1,8 @@
 """What the goals of the Makefile do before they reach an engine, and what they say if a thing is missing."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ GOALS = (
     *("help", "init", "install", "build", "clean", "demo", "serve", "test", "check", "docker", "ci", "run"),
     *("stop", "shell", "act", "lock", "image-test", "build-test"),
 )
+
+READER = 1000
+"""The user in the container."""
 
 ENGINES = ("docker", "podman", "buildah")
 
@@ -30,7 +35,7 @@ def bare(tmp_path: Path) -> str:
     """Return a path on which there is nothing but what every machine has."""
     place = tmp_path / "bin"
     place.mkdir()
-    for command in ("sh", "bash", "sed", "git", "date", "ls", "find", "grep", "awk", "test", "make"):
+    for command in ("sh", "bash", "sed", "date", "ls", "find", "grep", "awk", "test", "make"):
         found = next(
             Path(part, command) for part in OUTSIDE["PATH"].split(":") if Path(part, command).exists()
         )
@@ -138,6 +143,22 @@ def test_what_is_missing_is_told_in_a_line(
     assert verdict.startswith("make: *** ")
 
 
+def test_run_builds_nothing_before_the_settings_can_be_used(checkout: Path, bare: str) -> None:
+    Path(bare, "docker").symlink_to("/bin/echo")
+    for command in ("cp", "chmod"):
+        Path(bare, command).symlink_to(f"/bin/{command}")
+    make(checkout, "init", PATH=bare)
+    (checkout / "magister.toml").chmod(0o600)
+    unreadable = make(checkout, "-s", "run", PATH=bare)
+    (checkout / "magister.toml").chmod(0o644)
+    unset = make(checkout, "-s", "run", PATH=bare)
+    assert (unreadable.returncode, unset.returncode) == (2, 2)
+    if os.getuid() != READER:
+        assert "the user in the container (1000) cannot read magister.toml" in unreadable.stderr
+    assert "vast_api_key is required" in unset.stderr
+    assert "build" not in unset.stdout
+
+
 def test_act_without_secrets_says_where_they_are_described(checkout: Path, bare: str) -> None:
     Path(bare, "act").symlink_to("/bin/true")
     done = make(checkout, "-s", "act", PATH=bare)
@@ -158,6 +179,9 @@ def test_no_settings_and_no_secrets_go_into_a_build() -> None:
     assert missing == []
 
 
+@pytest.mark.skipif(
+    shutil.which("git") is None or not (ROOT / ".git").exists(), reason="no repository of git"
+)
 def test_the_checkout_can_be_copied_without_what_was_made_in_it(tmp_path: Path) -> None:
     assert {"Makefile", "Dockerfile", "magister", ".env.maintainer"} <= names(copied(tmp_path))
     assert not {".venv", "out", ".env", ".image"} & names(tmp_path)
