@@ -151,6 +151,8 @@ def _learn_description(learned: Learned, row: Held, sighting: Sighting) -> None:
     """Take over what Vast says of the machine and the price, but never a null over a fact."""
     if sighting.price is not None:
         learned["price"] = sighting.price
+    if sighting.disk_price is not None:
+        learned["disk_price"] = sighting.disk_price
     if sighting.machine_id is not None:
         learned["machine_id"] = sighting.machine_id
     if sighting.host_id is not None:

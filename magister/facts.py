@@ -38,6 +38,7 @@ class Offer:
     price: int  # micro-dollars per hour, for the GPUs and the disk that was priced
     gpu_name: str
     num_gpus: int
+    disk_price: int | None = None  # of `price`, the part of the disk
     gpu_ram: float | None = None  # MB
     disk_space: float | None = None  # GB
     reliability: float | None = None
@@ -67,7 +68,8 @@ class Sighting:
     gpu_name: str | None = None
     num_gpus: int | None = None
     geolocation: str | None = None
-    price: int | None = None  # micro-dollars per hour while running
+    price: int | None = None  # micro-dollars per hour while running, disk included
+    disk_price: int | None = None  # micro-dollars per hour, in every state
     start_date: datetime | None = None
     end_date: datetime | None = None
 
@@ -116,7 +118,8 @@ class Held:
     contract_id: int | None = None
     machine_id: int | None = None
     host_id: int | None = None
-    price: int | None = None  # micro-dollars per hour
+    price: int | None = None  # micro-dollars per hour while running, disk included
+    disk_price: int | None = None  # micro-dollars per hour, in every state
     mac_required: bool = False
     sends: int = 0
     unanswered: int = 0
@@ -182,6 +185,7 @@ class Learned(TypedDict, total=False):
     declared_dead_at: datetime | None
     destroy_acked: bool
     destroys: int
+    disk_price: int | None
     doubted_at: datetime | None
     due_at: datetime | None
     end_date: datetime | None

@@ -9,7 +9,7 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from magister import decision, evidence, roster, rows
+from magister import books, decision, evidence, roster, rows
 from magister.actions import Adopt
 from magister.adoption import key_in, recognised
 from magister.decision import Decision
@@ -45,6 +45,7 @@ def open_row(
         num_gpus=offer.num_gpus,
         geolocation=offer.geolocation,
         price=offer.price,
+        disk_price=offer.disk_price,
         offer=offer.details,
     )
     return _born(session, row, actor=actor, why=why)
@@ -85,6 +86,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         num_gpus=box.num_gpus,
         geolocation=box.geolocation,
         price=box.price,
+        disk_price=box.disk_price,
         judge_from=at,
         first_seen_at=at,
         last_seen_at=at,
@@ -95,7 +97,9 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         start_date=box.start_date,
         end_date=box.end_date,
     )
-    return _born(session, row, actor=LOOP, why=action.why)
+    made = _born(session, row, actor=LOOP, why=action.why)
+    books.note(session, [(made, box)], at)
+    return made
 
 
 def _adopted_deadline(action: Adopt, born: datetime, at: datetime, fleet: Fleet) -> datetime:
@@ -137,6 +141,12 @@ def move(
         guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)
     if session.scalar(_stated(guarded, values)) is None:
         raise Stale(f"instance {row.id} is no longer {row.state}")
+    if to is State.CREATED and row.created_at is None:
+        books.open_account(session, row.id, row.disk_price, at)
+    elif to is State.DESTROYED:
+        books.settle(session, row, reason, at)
+    elif row.state is State.DESTROYED:
+        books.reopen(session, row)
     _record(session, row.id, row.state, to, reason, actor=actor, why=why, at=at)
 
 
@@ -150,17 +160,20 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
         case State.DROPPING:
             again = {"absences": 0, "absent_since": None, "looked_gone_at": None}
             back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
-            return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
+            return {"dropped_at": at, "due_at": at, "destroyed_at": None, "settled_at": None, **back}
         case State.DESTROYED:
-            return {"destroyed_at": at, "due_at": None}
+            return {"destroyed_at": at, "settled_at": at, "due_at": None}
         case State.REQUESTED:
             return {}
 
 
 def learn(session: Session, row: Held, **learned: Unpack[Learned]) -> None:
-    """Write facts about `row`, in whatever state it is by now."""
+    """Write facts about `row`, in whatever state it is by now; once its creation is one, its disk costs."""
     if learned:
         session.execute(_stated(update(Instance).where(Instance.id == row.id), dict(learned)))
+    created_at = learned.get("created_at")
+    if row.created_at is None and created_at is not None:
+        books.open_account(session, row.id, learned.get("disk_price", row.disk_price), created_at)
 
 
 def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held:
@@ -238,6 +251,7 @@ def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
     """Bring what lies in the future back to `to`, after the clock was set back."""
     for row in rows.held(session, lock=True):
         learn(session, row, **evidence.turned_back(row, to, fleet))
+    books.turn_back(session, to)
     ended = update(Instance).where(Instance.destroyed_at > to)
     session.execute(ended.values(destroyed_at=to).execution_options(synchronize_session=False))
 
@@ -256,7 +270,8 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
     found, strangers = recognised(boxes, known)
     for row, box in found:
-        note_sighting(session, row, box, listing.begun_at, fleet=fleet)
+        _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
+    books.note(session, found, listing.begun_at)
     seen = {row.id for row, _ in found}
     for row in mine:
         if row.id not in seen:
@@ -264,7 +279,7 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     return strangers
 
 
-def note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
+def _note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
     """Write what an answer begun at `begun_at` shows of one row."""
     learned = evidence.seen(row, box, begun_at, fleet)
     learned["status_msg"] = clipped(box.status_msg)
@@ -274,7 +289,8 @@ def note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime
 def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datetime, *, fleet: Fleet) -> None:
     """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
     if box is not None:
-        note_sighting(session, row, box, begun_at, fleet=fleet)
+        _note_sighting(session, row, box, begun_at, fleet=fleet)
+        books.note(session, [(row, box)], begun_at)
         return
     overtaken = row.last_seen_at is not None and row.last_seen_at >= begun_at
     if row.absences >= 2 and not overtaken:

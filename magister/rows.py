@@ -1,15 +1,17 @@
 """Read rows of the store as facts; nothing here writes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from magister.facts import Held, Trial
 from magister.models import Instance, Pool, Transition
+from magister.models_money import Rate
 from magister.outlook import Outlook, Verdict
+from magister.rates import Interval, Line
 from magister.reputation import Rental
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
 
@@ -235,3 +237,26 @@ def one(session: Session, instance_id: int) -> Held | None:
     """Return one row as it stands now; None = there is no such row."""
     row = session.get(Instance, instance_id, populate_existing=True)
     return None if row is None else as_held(row)
+
+
+def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:
+    """Return what instances cost, oldest first on each line; one that never cost anything is left out."""
+    query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)
+    found: dict[int, list[Interval]] = {}
+    for rate in session.scalars(query, execution_options=FRESH):
+        found.setdefault(rate.instance_id, []).append(_interval(rate))
+    return found
+
+
+def last_intervals(session: Session, ids: Collection[int]) -> dict[int, dict[Line, Interval]]:
+    """Return the last interval of each line of instances; one that never cost anything is left out."""
+    last = select(func.max(Rate.id)).where(Rate.instance_id.in_(ids)).group_by(Rate.instance_id, Rate.line)
+    found: dict[int, dict[Line, Interval]] = {}
+    for rate in session.scalars(select(Rate).where(Rate.id.in_(last)), execution_options=FRESH):
+        interval = _interval(rate)
+        found.setdefault(rate.instance_id, {})[interval.line] = interval
+    return found
+
+
+def _interval(rate: Rate) -> Interval:
+    return Interval(Line(rate.line), rate.micros, rate.begins_at, rate.ends_at)

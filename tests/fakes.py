@@ -117,6 +117,7 @@ class FakeVast:
             intended_status="running",
             machine_id=offer.machine_id if offer else None,
             price=offer.price if offer else None,
+            disk_price=offer.disk_price if offer else None,
             start_date=self.clock.now,
         )
         self.created.append(self._next_contract)

@@ -67,6 +67,11 @@ def price(value: object) -> int | None:
     return taken if taken is not None and taken >= 0 else None
 
 
+def disk_hour(value: object) -> int | None:
+    """Take the disk's part of a cost object, as micro-dollars per hour."""
+    return price((mapping(value) or {}).get("diskHour"))
+
+
 def moment(value: object) -> datetime | None:
     """Take unix seconds as an aware UTC datetime."""
     seconds = number(value)

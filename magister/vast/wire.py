@@ -17,9 +17,13 @@ Identity = Annotated[int | None, BeforeValidator(values.identity)]
 Whole = Annotated[int | None, BeforeValidator(values.whole)]
 Number = Annotated[float | None, BeforeValidator(values.number)]
 Price = Annotated[int | None, BeforeValidator(values.price)]
+DiskHour = Annotated[int | None, BeforeValidator(values.disk_hour)]
 Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
 Text = Annotated[str | None, BeforeValidator(values.text)]
 Flag = Annotated[bool | None, BeforeValidator(values.flag)]
+
+_FOLDED = {"dph_total", "storage_total_cost", "search", "reliability", "reliability2"}
+"""Fields that become a fact under another name, or two of which become one."""
 
 
 class InstanceRow(BaseModel):
@@ -40,6 +44,8 @@ class InstanceRow(BaseModel):
     num_gpus: Whole = None
     geolocation: Text = None
     dph_total: Price = None
+    storage_total_cost: Price = None
+    search: DiskHour = None
     start_date: Moment = None
     end_date: Moment = None
 
@@ -50,7 +56,8 @@ class InstanceRow(BaseModel):
         return Sighting(
             contract_id=self.id,
             price=self.dph_total,
-            **self.model_dump(exclude={"id", "dph_total"}),
+            disk_price=_first(self.storage_total_cost, self.search),
+            **self.model_dump(exclude={"id", "dph_total", "storage_total_cost", "search"}),
         )
 
     def odd(self, raw: Mapping[str, object]) -> frozenset[str]:
@@ -70,6 +77,8 @@ class OfferRow(BaseModel):
     dph_total: Annotated[int, BeforeValidator(values.price)]
     gpu_name: Annotated[str, BeforeValidator(values.text), Field(min_length=1)]
     num_gpus: Annotated[int, BeforeValidator(values.whole)]
+    storage_total_cost: Price = None
+    search: DiskHour = None
     gpu_ram: Number = None
     disk_space: Number = None
     reliability: Number = None
@@ -87,9 +96,10 @@ class OfferRow(BaseModel):
         reliability = self.reliability if self.reliability2 is None else self.reliability2
         return Offer(
             price=self.dph_total,
+            disk_price=_first(self.storage_total_cost, self.search),
             reliability=reliability,
             details=details,
-            **self.model_dump(exclude={"dph_total", "reliability", "reliability2"}),
+            **self.model_dump(exclude=_FOLDED),
         )
 
 
@@ -116,6 +126,11 @@ def offer(raw: object) -> Offer | str:
     except ValidationError as error:
         return str(error.errors()[0]["loc"][0])
     return row.offer(_details(fields))
+
+
+def _first(said: int | None, otherwise: int | None) -> int | None:
+    """Prefer `storage_total_cost` over the disk's part of `search`: both are dollars per hour."""
+    return otherwise if said is None else said
 
 
 def _details(fields: Mapping[str, object]) -> str:

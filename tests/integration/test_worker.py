@@ -13,6 +13,7 @@ from magister.errors import BadKey, IncompleteListing, NoCredit, OfferGone, Tran
 from magister.facts import Route
 from magister.lease import NoLock
 from magister.models import Instance, Transition
+from magister.models_money import Rate
 from magister.states import Reason, State
 from tests.builders import a_fleet, a_sighting, an_offer
 from tests.controller import Controller
@@ -203,8 +204,8 @@ def test_a_lost_database_is_rebuilt_from_the_listing_before_anything_is_rented(
     reborn = Controller(sqlite_sessions, clock=pool.clock)
     reborn.vast = pool.vast
     with reborn.sessions.write() as session:
-        session.execute(delete(Transition))
-        session.execute(delete(Instance))
+        for table in (Rate, Transition, Instance):
+            session.execute(delete(table))
     reborn.restart()
     reborn.run(60)
     assert len(reborn.vast.created) == 3

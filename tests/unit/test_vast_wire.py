@@ -49,6 +49,26 @@ OFFER: dict[str, object] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("said", "micros"),
+    [
+        ({"storage_total_cost": 0.0042, "search": {"diskHour": 0.9}}, 4200),
+        ({"storage_total_cost": None, "search": {"diskHour": "0.005"}}, 5000),
+        ({"storage_total_cost": 0, "search": {"diskHour": 0.005}}, 0),
+        ({"storage_total_cost": "NaN", "search": [1]}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_disk_costs_is_read_of_instances_and_offers(
+    said: dict[str, object], micros: int | None
+) -> None:
+    seen, _ = wire.sighting(INSTANCE | said)
+    offer = wire.offer(OFFER | said)
+    assert isinstance(seen, Sighting)
+    assert isinstance(offer, Offer)
+    assert (seen.disk_price, offer.disk_price) == (micros, micros)
+
+
 def test_an_instance_becomes_a_sighting() -> None:
     seen, odd = wire.sighting(INSTANCE)
     assert seen == Sighting(

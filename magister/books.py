@@ -1,0 +1,86 @@
+"""Keep the books of instances: the intervals of their rates, and their days once they are gone.
+
+The ledger is the only one to write here, in the transaction of what it notes.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sqlalchemy import UpdateBase, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from magister import rates, rows
+from magister.facts import Held, Sighting
+from magister.models import Instance
+from magister.models_money import DayCost, Rate
+from magister.rates import Changes, Interval
+from magister.states import Reason, State
+
+
+def open_account(session: Session, instance_id: int, disk_price: int | None, at: datetime) -> None:
+    """Let an instance cost its disk from its creation on, unless a listing has seen to it meanwhile."""
+    if instance_id not in rows.last_intervals(session, [instance_id]):
+        _write(session, instance_id, rates.born(disk_price, at))
+
+
+def note(session: Session, seen: Iterable[tuple[Held, Sighting]], at: datetime) -> None:
+    """Write what sightings at `at` change, each beside its row as it was before."""
+    pairs = tuple(seen)
+    last = rows.last_intervals(session, [row.id for row, _ in pairs])
+    for row, box in pairs:
+        _write(session, row.id, rates.noticed(row, box, at, last.get(row.id, {})))
+
+
+def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
+    """Close what an instance costs at the proof that it is gone, and write its days.
+
+    `reason` is that of its end; the days bear the one for which it left the pool.
+    """
+    last = rows.last_intervals(session, [row.id]).get(row.id, {})
+    _write(session, row.id, rates.gone(row, at, last))
+    days = rates.by_day(rows.intervals(session, [row.id]).get(row.id, ()), at)
+    known = session.execute(
+        select(Instance.machine_id, Instance.host_id, Instance.gpu_name).where(Instance.id == row.id)
+    ).one()
+    left = row.reason if row.state is State.DROPPING else reason
+    shared = {"instance_id": row.id, "reason": left.value, **known._mapping}
+    entries = [{"day": day, "micros": micros, **shared} for day, micros in days.items()]
+    if entries:
+        session.execute(insert(DayCost), entries)
+
+
+def reopen(session: Session, row: Held) -> None:
+    """Take back the days of an instance that has reappeared: it is not done costing."""
+    _execute(session, delete(DayCost).where(DayCost.instance_id == row.id))
+
+
+def turn_back(session: Session, to: datetime) -> None:
+    """Bring what begins or ends in the future back to `to`, after the clock was set back."""
+    to = rates.whole(to)
+    live = Rate.instance_id.in_(rows.live_ids())
+    _execute(session, update(Rate).where(live, Rate.begins_at > to).values(begins_at=to))
+    _execute(session, update(Rate).where(live, Rate.ends_at > to).values(ends_at=to))
+
+
+def _execute(session: Session, statement: UpdateBase) -> None:
+    session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _write(session: Session, instance_id: int, changes: Changes) -> None:
+    for line, ends_at in changes.ended.items():
+        running = update(Rate).where(
+            Rate.instance_id == instance_id, Rate.line == line.value, Rate.ends_at.is_(None)
+        )
+        _execute(session, running.values(ends_at=ends_at))
+    if changes.begun:
+        session.execute(insert(Rate), [_entry(instance_id, interval) for interval in changes.begun])
+
+
+def _entry(instance_id: int, interval: Interval) -> Mapping[str, object]:
+    return {
+        "instance_id": instance_id,
+        "line": interval.line.value,
+        "micros": interval.micros,
+        "begins_at": interval.begins_at,
+        "ends_at": interval.ends_at,
+    }

@@ -1,0 +1,186 @@
+"""Pure: what a box costs, as intervals of a rate on each line of the bill, and the exact sums of them.
+
+All moments are whole seconds, rounded down, and money is whole micro-dollars, so sums never drift: what an
+instance cost is `sum(micros * seconds) // 3600` however its time is cut into days.
+
+Where Vast's charges cannot be known to the second, the estimate is conservative, which is to say too high:
+
+- what begins to cost is taken to have begun at the sighting before, and what ends, at the one that shows it;
+- a box that is gone cost until the first complete listing that lacked it, not until its DELETE;
+- a status that says nothing (null, unknown, restarting, never seen before) changes nothing;
+- an adopted box that runs is taken to have run since Vast made it, at today's price.
+
+It is too low only where nothing was seen: a box whose create was never answered costs nothing before the
+first sighting (then from the start on), a price that rose counts from the sighting that showed it, a stay
+between two sightings is not seen, and traffic, which no listing shows, is only on the bill.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+
+from magister.evidence import PROVISIONING, RUNNING
+from magister.facts import Held, Sighting
+
+HOUR = 3600
+DAY = 86_400
+EPOCH = date(1970, 1, 1)
+
+
+class Line(StrEnum):
+    """Name the lines of the bill that a listing lets us follow; the words are Vast's."""
+
+    GPU = "gpu"
+    DISK = "disk"
+
+
+FREE = frozenset({"offline"})
+"""Statuses in which Vast charges nothing: neither GPU nor storage while the host is offline."""
+
+UNPAID_GPU = FREE | PROVISIONING | {"exited", "stopped"}
+"""Statuses in which Vast charges no GPU time; the disk costs in all of them but when offline."""
+
+PAID_GPU = frozenset({RUNNING, "frozen"})
+"""Statuses in which Vast charges GPU time; a frozen box keeps its GPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Hold a rate in micro-dollars per hour on one line; `ends_at` None = it still runs."""
+
+    line: Line
+    micros: int
+    begins_at: datetime
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Say when the open interval of a line ends, and which intervals begin after that."""
+
+    ended: Mapping[Line, datetime] = field(default_factory=dict)
+    begun: tuple[Interval, ...] = ()
+
+
+def born(disk_price: int | None, at: datetime) -> Changes:
+    """Return what a box that nobody has seen yet costs from its creation at `at`: its disk."""
+    return Changes(begun=(Interval(Line.DISK, disk_price or 0, whole(at)),))
+
+
+def noticed(row: Held, box: Sighting, at: datetime, last: Mapping[Line, Interval]) -> Changes:
+    """Return what a sighting at `at` changes, `row` being what was known before.
+
+    `last` holds the last interval of each line. A row without any costs from its creation on; one that came
+    back goes on where it ended. A sighting older than one that was noted already changes nothing, nor does
+    one of before the end of a row that is gone.
+    """
+    known = max((m for m in (row.last_seen_at, row.destroyed_at) if m is not None), default=at)
+    if at < known:
+        return Changes()
+    at = whole(at)
+    since = min(_before(row, box, last) or at, at)
+    ended: dict[Line, datetime] = {}
+    begun: list[Interval] = []
+    micros = priced(row, box)
+    for line in Line:
+        costs, before = _costs(line, box.actual_status), last.get(line)
+        if before is None or before.ends_at is not None:
+            unseen = line is Line.DISK and before is None
+            if costs or unseen:
+                begins_at = since if before is None else max(since, before.ends_at or since)
+                ends_at = max(at, begins_at) if costs is False else None
+                begun.append(Interval(line, micros[line], begins_at, ends_at))
+        elif costs is False:
+            ended[line] = max(at, before.begins_at)
+        elif micros[line] != before.micros:
+            ended[line] = max(at, before.begins_at)
+            begun.append(Interval(line, micros[line], ended[line]))
+    return Changes(ended, tuple(begun))
+
+
+def gone(row: Held, at: datetime, last: Mapping[Line, Interval]) -> Changes:
+    """Return what ends with a row that was proved gone at `at`: all, when a listing first lacked it."""
+    end = whole(row.absent_since or at)
+    if not last and row.contract_id is not None and row.created_at is not None:
+        begins_at = whole(row.created_at)
+        only = Interval(Line.DISK, row.disk_price or 0, begins_at, max(end, begins_at))
+        return Changes(begun=(only,))
+    running = {line: interval for line, interval in last.items() if interval.ends_at is None}
+    return Changes({line: max(end, interval.begins_at) for line, interval in running.items()})
+
+
+def priced(row: Held, box: Sighting) -> dict[Line, int]:
+    """Return the rate of each line; what Vast reports in the listing wins over what was known.
+
+    A disk without a known price is taken for a part of the GPU's, so the sum is right while it runs.
+    """
+    price = row.price if box.price is None else box.price
+    disk = row.disk_price if box.disk_price is None else box.disk_price
+    return {Line.GPU: max((price or 0) - (disk or 0), 0), Line.DISK: disk or 0}
+
+
+def by_day(intervals: Iterable[Interval], now: datetime) -> dict[date, int]:
+    """Return what one instance cost on each UTC day, in micro-dollars; open intervals cost until `now`.
+
+    Each day takes what is whole by its end and was not by the end before, so the days add up to the cost.
+    """
+    fractions: Counter[int] = Counter()
+    for interval in intervals:
+        for day, secs in _days(interval, now):
+            fractions[day] += interval.micros * secs
+    found: dict[date, int] = {}
+    total = 0
+    for day in sorted(fractions):
+        before = total // HOUR
+        total += fractions[day]
+        found[EPOCH + timedelta(days=day)] = total // HOUR - before
+    return found
+
+
+def cost(intervals: Iterable[Interval], now: datetime) -> int:
+    """Return what one instance cost in micro-dollars; open intervals cost until `now`."""
+    return sum(by_day(intervals, now).values())
+
+
+def day_of(moment: datetime) -> date:
+    """Return the UTC day of `moment`."""
+    return moment.astimezone(UTC).date()
+
+
+def whole(moment: datetime) -> datetime:
+    """Return `moment` rounded down to the second."""
+    return moment.replace(microsecond=0)
+
+
+def _before(row: Held, box: Sighting, last: Mapping[Line, Interval]) -> datetime | None:
+    """Return since when a change may have gone unseen: the last sighting, else the creation."""
+    if Line.DISK not in last:
+        begun = row.created_at or box.start_date
+    else:
+        begun = row.last_seen_at or last[Line.DISK].begins_at
+    return None if begun is None else whole(begun)
+
+
+def _costs(line: Line, status: str | None) -> bool | None:
+    """Say whether a line costs in a status of Vast's; None = the status does not tell."""
+    if line is Line.GPU:
+        return True if status in PAID_GPU else False if status in UNPAID_GPU else None
+    return True if status in (PAID_GPU | UNPAID_GPU) - FREE else False if status in FREE else None
+
+
+def _days(interval: Interval, now: datetime) -> Iterator[tuple[int, int]]:
+    """Cut an interval at UTC midnights into days since 1970 and seconds."""
+    since = _secs(interval.begins_at)
+    until = _secs(now if interval.ends_at is None else interval.ends_at)
+    day = since // DAY
+    while day * DAY < until:
+        secs = min(until, (day + 1) * DAY) - max(since, day * DAY)
+        if secs > 0:
+            yield day, secs
+        day += 1
+
+
+def _secs(moment: datetime) -> int:
+    return int(whole(moment.astimezone(UTC)).timestamp())

@@ -1,0 +1,158 @@
+"""What was spent: the stored days of instances that are gone, and the rates of those that are not.
+
+Money is exact, in micro-dollars, and days are UTC. The estimate is conservative where `rates` says so. Boxes
+that were gone before their rates were kept count nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from magister import rates, rows
+from magister.models import Instance
+from magister.models_money import DayCost
+from magister.states import WANTED, State
+
+
+class By(StrEnum):
+    """Name what the spending can be told apart by."""
+
+    DAY = "day"
+    MACHINE = "machine"
+    HOST = "host"
+    GPU = "gpu"
+    REASON = "reason"  # why it left the pool; None = it has not
+    STATE = "state"
+
+
+Key = date | int | str | None
+"""What a sum is for, by the kind of sum; None = not known, or still in the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Hold what was spent for one key, in micro-dollars."""
+
+    key: Key
+    micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Living:
+    """Hold what an instance that is not proved gone has cost so far, day by day in micro-dollars."""
+
+    id: int
+    contract_id: int | None
+    machine_id: int | None
+    host_id: int | None
+    gpu_name: str | None
+    state: State
+    reason: str | None  # None = it is still wanted
+    days: Mapping[date, int]
+
+    @property
+    def micros(self) -> int:
+        """Return what it has cost so far."""
+        return sum(self.days.values())
+
+
+def spent(session: Session, begin: datetime | None, now: datetime) -> int:
+    """Return what all instances cost from `begin` until `now`, in micro-dollars; None = ever.
+
+    The whole UTC day of `begin` counts, since what is gone is kept by the day: for a moment within a day it
+    is an overestimate, and at a midnight it is exact. Boxes that no sighting and no answer of Vast has shown
+    yet cost nothing here.
+    """
+    first = date.min if begin is None else rates.day_of(begin)
+    # the living first: one that is settled between the two readings counts twice rather than never
+    unsettled = sum(
+        micros for one in living(session, now) for day, micros in one.days.items() if day >= first
+    )
+    stored = select(func.coalesce(func.sum(DayCost.micros), 0)).where(DayCost.day >= first)
+    return unsettled + int(session.execute(stored).scalar_one())
+
+
+def living(session: Session, now: datetime) -> tuple[Living, ...]:
+    """Return what each instance that is not proved gone has cost until `now`, oldest first."""
+    query = select(Instance).where(Instance.id.in_(rows.live_ids())).order_by(Instance.id)
+    found = session.scalars(query, execution_options=rows.FRESH).all()
+    costs = rows.intervals(session, [row.id for row in found])
+    return tuple(
+        Living(
+            id=row.id,
+            contract_id=row.contract_id,
+            machine_id=row.machine_id,
+            host_id=row.host_id,
+            gpu_name=row.gpu_name,
+            state=row.state,
+            reason=None if row.state in WANTED else row.reason.value,
+            days=rates.by_day(costs.get(row.id, ()), now),
+        )
+        for row in found
+    )
+
+
+def costs_of(session: Session, ids: tuple[int, ...], now: datetime) -> dict[int, int]:
+    """Return what instances cost until `now`, by the id of their row; 0 = nothing is known to have cost."""
+    found = rows.intervals(session, ids)
+    return {number: rates.cost(found.get(number, ()), now) for number in ids}
+
+
+def report(session: Session, by: By, first: date, last: date, now: datetime) -> tuple[Spent, ...]:
+    """Return what was spent on the UTC days from `first` to `last`, by key; the dearest first, days in order.
+
+    Keys that cost nothing are left out.
+    """
+    sums: Counter[Key] = Counter()
+    for one in living(session, now):
+        for day, micros in one.days.items():
+            if first <= day <= last:
+                sums[_key(one, day, by)] += micros
+    for key, micros in _stored(session, by, first, last):
+        sums[key] += micros
+    found = [Spent(key, micros) for key, micros in sums.items() if micros]
+    if by is By.DAY:
+        return tuple(sorted(found, key=lambda one: str(one.key)))
+    return tuple(sorted(found, key=lambda one: (-one.micros, str(one.key))))
+
+
+_COLUMNS: Mapping[By, InstrumentedAttribute[Key]] = {
+    By.DAY: DayCost.day,
+    By.MACHINE: DayCost.machine_id,
+    By.HOST: DayCost.host_id,
+    By.GPU: DayCost.gpu_name,
+    By.REASON: DayCost.reason,
+}
+
+
+def _stored(session: Session, by: By, first: date, last: date) -> Iterator[tuple[Key, int]]:
+    within = DayCost.day.between(first, last)
+    if by is By.STATE:  # only what is proved gone is settled
+        total = session.scalar(select(func.sum(DayCost.micros)).where(within))
+        yield State.DESTROYED.value, int(total or 0)
+        return
+    column = _COLUMNS[by]
+    query: Select[Key, int] = select(column, func.sum(DayCost.micros)).where(within).group_by(column)
+    for key, micros in session.execute(query):
+        yield key, int(micros)
+
+
+def _key(one: Living, day: date, by: By) -> Key:
+    match by:
+        case By.DAY:
+            return day
+        case By.MACHINE:
+            return one.machine_id
+        case By.HOST:
+            return one.host_id
+        case By.GPU:
+            return one.gpu_name
+        case By.REASON:
+            return one.reason
+        case By.STATE:
+            return one.state.value
