@@ -7,7 +7,7 @@ SOAK_MINUTES ?= 10
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak lock clean
+.PHONY: help init install build demo serve test check format readme bench soak crashes lock clean
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator a
 
 soak: $(INSTALLED) ## let faults and crashes loose on the pool for SOAK_MINUTES (default 10)
 	$(BIN)/python -m tests.soak $(SOAK_MINUTES)
+
+crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 10)
+	$(BIN)/python -m tests.acceptance.soak $(SOAK_MINUTES)
 
 lock: ## pin the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pip > requirements.lock

@@ -17,6 +17,7 @@ from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
 from magister.lease import LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
+from magister.money import Budget
 from magister.outlook import Caution
 from magister.renting import Renter
 from magister.settings import Settings
@@ -94,18 +95,20 @@ def fleet(settings: Settings) -> Fleet:
     """Say what is wanted in the planner's terms."""
     query, pace, health = settings.vast_query, settings.pace, settings.health
     coordinator = settings.hierophant
-    cost = query.cost_per_hour
     return Fleet(
         target=settings.number_instances,
         drop_prefix=f"{settings.this_magister_addr}/drop/",
         label_tag=settings.instance_label,
         surge=settings.placement.surge,
         max_per_machine=settings.placement.max_per_machine,
+        max_per_host=settings.placement.max_per_host,
+        rank=settings.placement.rank,
+        spread=settings.placement.spread,
         bad_hosts=settings.bad_hosts,
         bad_machines=settings.bad_machines,
         good_hosts=settings.good_hosts,
         good_machines=settings.good_machines,
-        max_price=None if cost is None else round(cost * MICROS_PER_USD),
+        max_price=_micros(query.cost_per_hour),
         min_reliability=query.reliability,
         min_gpu_ram=None if query.gpu_ram is None else query.gpu_ram * MB_PER_GB,
         min_disk_space=query.disk_gb,
@@ -125,6 +128,7 @@ def fleet(settings: Settings) -> Fleet:
         search_every=_seconds(pace.search_cache_secs),
         account_every=_seconds(pace.account_poll_secs),
         caution=caution(settings),
+        budget=budget(settings),
         destroy_waits=tuple(_seconds(wait) for wait in pace.destroy_retry_secs),
     )
 
@@ -143,6 +147,20 @@ def caution(settings: Settings) -> Caution:
         quarantine=_seconds(chosen.quarantine_secs),
         quarantine_cap=_seconds(chosen.quarantine_cap_secs),
         host_trip=chosen.quarantine_host_machines,
+    )
+
+
+def budget(settings: Settings) -> Budget:
+    """Say what may be spent."""
+    chosen = settings.budget
+    hours = chosen.min_runway_hours
+    return Budget(
+        per_hour=_micros(chosen.usd_per_hour),
+        per_day=_micros(chosen.usd_per_day),
+        per_month=_micros(chosen.usd_per_month),
+        total=_micros(chosen.usd_total),
+        traffic=_micros(chosen.traffic_reserve_usd) or 0,
+        runway=None if hours is None else timedelta(hours=hours),
     )
 
 
@@ -234,6 +252,10 @@ def _access(settings: Settings) -> Access:
         allocated_storage=query.priced_storage_gb,
         limit=settings.placement.search_limit,
     )
+
+
+def _micros(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * MICROS_PER_USD)
 
 
 def _seconds(value: float) -> timedelta:

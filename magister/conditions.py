@@ -31,6 +31,7 @@ class Symptoms:
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
     quarantined: int = 0  # of these, the ones on machines in quarantine
+    dear: str | None = None  # why none of these can be afforded
     outlook: Outlook = field(default_factory=Outlook)
     held_back: int = 0  # verified instances that look lost and are not given up yet
 
@@ -47,6 +48,7 @@ def conditions(
         *_losses(fleet, symptoms),
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
+        *_budget(symptoms),
         *_quarantine(symptoms),
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
@@ -141,6 +143,15 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
         "the market is searched again by itself",
         "too_few_offers",
     )
+
+
+def _budget(symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.dear is not None:
+        yield Condition(
+            f"nothing more is rented: {symptoms.dear}",
+            "raise the cap in [budget] and restart, add credit, or wait for the next UTC day or month",
+            "budget",
+        )
 
 
 def _quarantine(symptoms: Symptoms) -> Iterator[Condition]:

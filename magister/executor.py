@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import ledger, pool, rows
+from magister import bans, ledger, pool, rows
 from magister.actions import Adopt, Call, CallRoll, CheckAccount, Destroy, List, Look, Move, Search, Send
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
@@ -92,7 +92,9 @@ class Executor:
                 case Look():
                     return self._look(action)
                 case Search():
-                    offers = self._vast.search(action.machines, self._fits)
+                    with self._sessions.read() as session:
+                        fleet = bans.under(self._fleet, bans.read(session))
+                    offers = self._vast.search(action.machines, lambda offer: unfit(offer, fleet) is None)
                     return Outcome(action=action, at=self._clock(), offers=offers)
                 case List():
                     return self._list(action)
@@ -115,9 +117,6 @@ class Executor:
             ledger.learn(session, fresh, trouble=words)
             if fresh.live:
                 ledger.learn(session, fresh, due_at=now + timedelta(minutes=1))
-
-    def _fits(self, offer: Offer) -> bool:
-        return unfit(offer, self._fleet) is None
 
     def _destroy(self, action: Destroy) -> Outcome:
         row = self._claim_destroy(action.row)

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict
 
+from magister.money import Budget, Spent
 from magister.outlook import Caution, Outlook
+from magister.reputation import Reputation
 from magister.states import LIVE, WANTED, Failure, Reason, State
 
 MICROS_PER_USD = 1_000_000
@@ -41,6 +43,7 @@ class Offer:
     reliability: float | None = None
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
+    score: float | None = None  # Vast's own
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
@@ -255,6 +258,9 @@ class Fleet:
     label_tag: str
     surge: int = 0
     max_per_machine: int = 1
+    max_per_host: int | None = None  # None = any number
+    rank: str = "expected_cost"  # or "price", or "score"
+    spread: float = 0.02  # by which share an offer counts as dearer for each of our boxes on its host
     bad_hosts: frozenset[int] = frozenset()
     bad_machines: frozenset[int] = frozenset()
     good_hosts: frozenset[int] = frozenset()
@@ -279,6 +285,7 @@ class Fleet:
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
     caution: Caution = field(default_factory=Caution)
+    budget: Budget = field(default_factory=Budget)
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
 
     def destroy_wait(self, attempts: int) -> timedelta:
@@ -303,6 +310,7 @@ class View:
     searched_at: datetime | None = None
     recent_offers: frozenset[int] = frozenset()  # live, or ended too short a time ago
     quarantines: Quarantines = field(default_factory=Quarantines)
+    reputation: Reputation = field(default_factory=Reputation)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
     outlook: Outlook = field(default_factory=Outlook)
@@ -313,6 +321,8 @@ class View:
     roster_at: datetime | None = None  # when the last roster that came was asked for, since the start
     roster_tried_at: datetime | None = None  # when one was last asked for, whatever came of it
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
+    spent: Spent = field(default_factory=Spent)  # all zero if no cap counts it
+    credit: int | None = None  # micro-dollars; None = unknown
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 
 

@@ -159,6 +159,11 @@ class LeaseHolder:
         self._renewed_at: datetime | None = None
         self.fence: int | None = None
 
+    @property
+    def margin(self) -> timedelta:
+        """Return for how long after a check of the lease nobody else can have taken it."""
+        return self._lasts - self._renew
+
     def hold(self, now: datetime) -> bool:
         """Hold the lease after this call, or say that another loop does; returns at once either way."""
         if self.fence is not None:

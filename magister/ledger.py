@@ -9,13 +9,18 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from magister import evidence, roster, rows
+from magister import decision, evidence, roster, rows
 from magister.actions import Adopt
 from magister.adoption import key_in, recognised
+from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
 from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
 from magister.models import Instance, Transition
-from magister.states import LOOP, LOSSES, Reason, State, legal
+from magister.models_money import Choice
+from magister.states import LOOP, LOSSES, Reason, State, failure, legal
+
+REPLAYABLE = 500
+"""How many of the last rentals keep all that was decided by; older ones keep the candidates only."""
 
 TEXT_LIMIT = 4000
 """Characters kept of any text that came from outside."""
@@ -43,6 +48,14 @@ def open_row(
         offer=offer.details,
     )
     return _born(session, row, actor=actor, why=why)
+
+
+def note_choice(session: Session, row: Held, known: Decision) -> None:
+    """Keep why `row` was chosen: all candidates, and of the latest rentals all that was decided by."""
+    facts, candidates = decision.written(known), decision.listed(decision.considered(known))
+    session.add(Choice(instance_id=row.id, at=known.now, facts=facts, candidates=candidates))
+    old = update(Choice).where(Choice.instance_id == row.id - REPLAYABLE)
+    session.execute(old.values(facts="").execution_options(synchronize_session=False))
 
 
 def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:
@@ -117,6 +130,8 @@ def move(
         raise IllegalMove(f"an instance cannot go from {row.state} to {to}")
     values: dict[str, object] = {**_on_entering(row, to, at), **learned}
     values |= {"state": to, "reason": reason, "moved_at": at}
+    if (kind := failure(row.state, reason)) is not None:
+        values["failure"] = kind
     guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
     if to is State.DESTROYED:  # what was read must still be all that is known
         guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)

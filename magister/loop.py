@@ -40,6 +40,7 @@ class Loop:
     rhythm: Rhythm
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
+    turns: int = 0  # how often it has looked for something to do
     _report: Report | None = None
     _stepped_at: float = 0.0
     _stepped_for: datetime | None = None
@@ -52,6 +53,7 @@ class Loop:
         written into another history.
         """
         while not self.stop.is_set():
+            self.turns += 1
             try:
                 if self._due():
                     self.wake.clear()

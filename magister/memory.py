@@ -16,12 +16,14 @@ from magister.actions import (
     Search,
     Send,
 )
+from magister.budget import objection
 from magister.conditions import Failing, Symptoms
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
 from magister.listings import listing_retry
 from magister.pool import PoolState, hearing_since
+from magister.reputation import Reputation
 from magister.shortage import allowed, offered
 
 
@@ -39,6 +41,8 @@ class Memory:
     searched_at: datetime | None = None
     account_at: datetime | None = None
     roster_tried_at: datetime | None = None
+    reputation: Reputation = field(default_factory=Reputation)
+    judged_at: datetime | None = None  # when the reputation was read
     renting: Failing | None = None
     failing: dict[Route, Failing] = field(default_factory=dict)
 
@@ -88,24 +92,26 @@ class Memory:
             roster_at=state.roster_at if self.roster_tried_at else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
+            credit=state.credit,
         )
 
-    def symptoms(
-        self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime, *, credit: int | None
-    ) -> Symptoms:
+    def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
-        matching, quarantined = None, 0
+        matching, quarantined, dear = None, 0, None
         if allowed(fleet, held, view, now) and view.searched_at is not None:
             found = offered(fleet, held, view)
             matching = len(found)
+            objections = [objection(fleet, held, view, (offer,), now) for offer in found]
+            dear = objections[0] if objections and all(objections) else None
             quarantined = sum(view.quarantines.of(o.machine_id, o.host_id) is not None for o in found)
         return Symptoms(
             failing=dict(self.failing),
             renting=self.renting,
             rent_not_before=view.rent_not_before,
-            credit=credit,
+            credit=view.credit,
             matching=matching,
             quarantined=quarantined,
+            dear=dear,
             outlook=view.outlook,
         )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from magister.actions import Action, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
 from magister.adoption import adoptions
+from magister.budget import over_budget
 from magister.facts import Fleet, Held, View
 from magister.judgement import deadlines, judged
 from magister.listings import listing_due, sighted_by
@@ -32,7 +33,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         adopted = tuple(adoptions(view.strangers, fleet, now))
         actions += adopted
         rest = _untouched(held, (*actions, *held_back))
-        given_up = tuple(_surplus(fleet, rest))
+        given_up = tuple(_surplus(fleet, rest)) or tuple(over_budget(fleet, held, rest, view, now))
         actions += given_up
         if not adopted and not given_up:
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))

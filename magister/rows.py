@@ -10,13 +10,17 @@ from sqlalchemy.orm import Session
 from magister.facts import Held, Trial
 from magister.models import Instance, Pool, Transition
 from magister.outlook import Outlook, Verdict
-from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Reason, State, failure
+from magister.reputation import Rental
+from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
 
 VERDICTS = 64
 """How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
+
+RENTALS = 5000
+"""How many of the last rentals say what may be expected of a machine."""
 
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""
@@ -136,6 +140,44 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
         if machine is not None and (kind is not None or new is State.VERIFIED):
             found.append(Trial(at=at, machine_id=machine, host_id=host, failure=kind))
     return tuple(found)
+
+
+def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[Rental, ...]:
+    """Return what came of the `newest` rentals that verified or failed, the newest first.
+
+    Adopted ones are left out, since nobody saw them boot, and failures that were excused.
+    """
+    query = (
+        select(Instance)
+        .where(
+            Instance.sends > 0,
+            Instance.machine_id.is_not(None),
+            or_(
+                Instance.verified_at.is_not(None),
+                and_(Instance.failure.is_not(None), Instance.excused.is_(False)),
+            ),
+        )
+        .order_by(Instance.id.desc())
+        .limit(newest)
+    )
+    return tuple(_rental(row, now) for row in session.scalars(query))
+
+
+def _rental(row: Instance, now: datetime) -> Rental:
+    boot, worked = None, 0.0
+    if row.verified_at is not None:
+        boot = max((row.verified_at - (row.created_at or row.requested_at)).total_seconds(), 0.0)
+        until = row.dropped_at or row.destroyed_at or now
+        worked = max((until - row.verified_at).total_seconds(), 0.0)
+    return Rental(
+        at=row.requested_at,
+        machine_id=row.machine_id or 0,
+        host_id=row.host_id,
+        gpu_name=row.gpu_name,
+        boot=boot,
+        worked=worked,
+        failure=None if row.excused or row.failure is None else Failure(row.failure),
+    )
 
 
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     COORDINATOR = "coordinator"  # DELETE /drop
     OPERATOR = "operator"
     SURPLUS = "surplus"
+    BUDGET = "budget"
     VANISHED = "vanished"  # gone from Vast without our asking
     PROVED_GONE = "proved_gone"  # gone from Vast after we asked
     REAPPEARED = "reappeared"

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
-from magister import ledger, pool, rows
+from magister import ledger, pool
 from magister.actions import (
     Action,
     Adopt,
@@ -26,18 +26,17 @@ from magister.actions import (
 )
 from magister.conditions import conditions
 from magister.database import Sessions
+from magister.decision import Decision
 from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
-from magister.facts import Condition, Fleet, Held, Listing, Route, View
-from magister.judgement import suspicious
+from magister.facts import Condition, Fleet, Held, Listing, Route
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.memory import Memory, fields_of, route_of
+from magister.observer import observe
 from magister.planner import plan
-from magister.quarantine import quarantines
 from magister.renting import HOLD_CAP
-from magister.shortage import shortage
 
 log = structlog.get_logger("magister.worker")
 
@@ -123,15 +122,15 @@ class Worker:
         begun: list[Action] = []
         for _ in range(ROUNDS):
             self._drain()
-            held, view = self._observe(now)
-            if self._doubt_abandoned(held, now):
-                held, view = self._observe(now)
-            planned = plan(self._fleet, held, view, now)
-            started, deferred, again = self._dispatch(planned.actions, now)
+            known = self._observe(now)
+            if self._doubt_abandoned(known.held, now):
+                known = self._observe(now)
+            planned = plan(known.fleet, known.held, known.view, now)
+            started, deferred, again = self._dispatch(planned.actions, known)
             begun += started
             if not again:
                 break
-        self._beat(held, view, planned, now)
+        self._beat(known, planned)
         return Report(acting=True, begun=tuple(begun), deferred=tuple(deferred), next_at=planned.next_at)
 
     def _enter(self, now: datetime) -> None:
@@ -181,37 +180,22 @@ class Worker:
             log.info("loop.standing_by", why="another loop acts; this one takes over when it ends")
         self._standing_by = True
 
-    def _observe(self, now: datetime) -> tuple[tuple[Held, ...], View]:
-        """Read the rows, and of the rest only what is needed when instances are short."""
+    def _observe(self, now: datetime) -> Decision:
         with self._sessions.read() as session:
-            held = rows.held(session)
             self._pool = pool.read(session)
-            view = self._memory.view(self._pool, now)
-            short = shortage(self._fleet, held) > 0
-            caution = self._fleet.caution
-            if short or any(suspicious(row, self._fleet, view, now) for row in held):
-                outlook = rows.outlook(session, now, since=view.trusted_at)
-                lost = rows.lost(session, now, caution.loss_window)
-                view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
-            if short:
-                tried = rows.trials(session, now, caution.quarantine_cap)
-                view = replace(
-                    view,
-                    recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
-                    quarantines=quarantines(tried, caution, now),
-                )
-        return held, view
+            reuse = self._rhythm.offer_reuse
+            return observe(session, self._memory, self._pool, self._fleet, now, offer_reuse=reuse)
 
     def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> bool:
         """Leave creates whose answer nobody waits for to the listings; return whether there were any."""
         abandoned = self._executor.renter.abandoned(held)
         for row in abandoned:
-            log.warning("create.answer_lost", instance=row.id)
-            self._executor.renter.doubt(row, now)
+            if self._executor.renter.doubt(row, now):
+                log.warning("create.answer_lost", instance=row.id)
         return bool(abandoned)
 
     def _dispatch(
-        self, actions: tuple[Action, ...], now: datetime
+        self, actions: tuple[Action, ...], known: Decision
     ) -> tuple[list[Action], list[Action], bool]:
         """Begin what can begin; return that, what has to wait, and whether to plan again at once."""
         begun: list[Action] = []
@@ -220,7 +204,7 @@ class Worker:
         again = False
         for action in actions:
             try:
-                started = self._begin(action, now)
+                started = self._begin(action, known)
             except Stale:
                 again = True
             except LeaseLost:
@@ -237,17 +221,17 @@ class Worker:
             self._memory.strangers = ()
         return begun, deferred, again or self._outcomes.qsize() > before
 
-    def _begin(self, action: Action, now: datetime) -> bool:
+    def _begin(self, action: Action, known: Decision) -> bool:
         """Carry out what needs the database only; start a call if its route is free."""
         if isinstance(action, Move | Adopt):
-            self._executor.settle(action, now)
+            self._executor.settle(action, known.now)
             tell(action)
             return True
         route = route_of(action)
         if self._lanes.busy(route) or self._wait_secs(route) > 0:
             return False
         tell(action)
-        call = self._executor.renter.intend(action, now) if isinstance(action, Rent) else action
+        call = self._executor.renter.intend(action, known) if isinstance(action, Rent) else action
         era = self._era
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
@@ -301,12 +285,12 @@ class Worker:
             log.warning("vast.status_never_seen", status=status, treated_as="unknown")
         self._strange |= statuses - KNOWN
 
-    def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
+    def _beat(self, known: Decision, planned: Plan) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
-        credit = self._pool.credit if self._pool else None
-        symptoms = self._memory.symptoms(self._fleet, held, view, now, credit=credit)
+        fleet, held, view, now = known.fleet, known.held, known.view, known.now
+        symptoms = self._memory.symptoms(fleet, held, view, now)
         symptoms = replace(symptoms, held_back=len(planned.held_back))
-        current = conditions(self._fleet, held, symptoms, now)
+        current = conditions(fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)
         if fresh and current == self._shown:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason, State
-from tests.acceptance.test_crashes import SMALL_POOL, a_world
-from tests.acceptance.world import World
+from tests.acceptance.world import World, a_world
+
+TARGET = 3
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Give a small pool at rest, which does not wait long before it believes that boxes are gone."""
-    with a_world(tmp_path, SMALL_POOL, CAUTION_CANARY_AFTER_SECS="1") as world:
+    with a_world(tmp_path, TARGET, CAUTION_CANARY_AFTER_SECS="1") as world:
         world.start()
         world.until(world.settled, "a full pool")
         yield world
@@ -41,7 +42,7 @@ def known_and_live(world: World) -> set[int | None]:
 
 
 def readyz(world: World) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", world.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=10)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -56,17 +57,17 @@ def readyz(world: World) -> tuple[int, dict[str, object]]:
 def test_a_database_removed_under_the_service_ends_it_and_costs_nothing(world: World, left: str) -> None:
     age(world)
     before, creates = world.live(), world.asked("create")
-    for path in world.directory.glob(left):
+    for path in world.host.directory.glob(left):
         path.unlink()
-    assert world.ended() == 2
-    (line,) = [line for line in world.log.splitlines() if line.startswith("magister: ")]
+    assert world.host.ended() == 2
+    (line,) = [line for line in world.host.log.splitlines() if line.startswith("magister: ")]
     assert line.startswith(
-        f"magister: the database file {world.directory}/magister.db was removed or moved while in use"
+        f"magister: the database file {world.host.directory}/magister.db was removed or moved while in use"
     )
-    assert "Traceback" not in world.log
-    shown = world.run("adopt", "--dry-run", "--json")
+    assert "Traceback" not in world.host.log
+    shown = world.host.run("adopt", "--dry-run", "--json", check=False)
     assert {box["instance_id"] for box in json.loads(shown.stdout)["adopt"]} == before
-    assert not (world.directory / "magister.db").exists()
+    assert not (world.host.directory / "magister.db").exists()
     world.start()
     world.until(world.settled, "a full pool")
     assert world.live() == before
@@ -75,7 +76,7 @@ def test_a_database_removed_under_the_service_ends_it_and_costs_nothing(world: W
 
 
 def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> None:
-    backup = world.run("backup", "backup.db")
+    backup = world.host.run("backup", "backup.db", check=False)
     assert (backup.returncode, backup.stderr) == (0, "")
     first = world.live()
     given_up, deleted = world.happen("coordinator_drop"), None
@@ -84,11 +85,11 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     world.until(lambda: deleted not in world.live() and world.settled(), "another replacement")
     age(world)
     before, creates = world.live(), world.asked("create")
-    refused = world.run("restore", "backup.db")
+    refused = world.host.run("restore", "backup.db", check=False)
     assert refused.returncode == 2
     assert "a service keeps the pool on" in refused.stderr
     assert world.terminate() == 0
-    restored = world.run("restore", "backup.db")
+    restored = world.host.run("restore", "backup.db", check=False)
     assert (restored.returncode, restored.stderr) == (0, "")
     assert {story.row.contract_id for story in world.stories()} == first
     world.start()
@@ -106,7 +107,7 @@ def test_the_service_says_that_another_uses_its_database(world: World) -> None:
     assert status == 200
     assert isinstance(body["acting"], dict)
     assert body["acting"]["pid"] in world.running("worker")
-    assert f"process {body['acting']['pid']} on this machine" in world.run("status").stdout
+    assert f"process {body['acting']['pid']} on this machine" in world.host.run("status", check=False).stdout
 
 
 @contextmanager
@@ -149,7 +150,7 @@ def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     hurry = {"WEB_BUSY_TIMEOUT_SECS": "1", "WEB_HEARTBEAT_STALE_SECS": "3"}
     url = f"sqlite:///{disk}/magister.db"
-    with a_small_disk(disk), a_world(tmp_path, SMALL_POOL, DATABASE_URL=url, **hurry) as world:
+    with a_small_disk(disk), a_world(tmp_path, TARGET, DATABASE_URL=url, **hurry) as world:
         world.start()
         world.until(world.settled, "a full pool")
         before, creates = world.live(), world.asked("create")
@@ -158,33 +159,33 @@ def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
             lost = world.happen("console_delete")
             world.until(lambda: readyz(world)[0] == 503, "a service that says it is not ready")
             world.until(lambda: "its disk is full" in str(readyz(world)[1]["why"]), "the reason in /readyz")
-            world.until(lambda: '"what": "its disk is full"' in world.log, "the reason in the log")
+            world.until(lambda: '"what": "its disk is full"' in world.host.log, "the reason in the log")
             assert world.answers("/summary")
-            assert "Traceback" not in world.log
+            assert "Traceback" not in world.host.log
             assert world.live() | {lost} == before
             assert world.asked("create") <= creates + 1
-            told = world.run("status")
+            told = world.host.run("status", check=False)
             assert told.returncode == 1
             assert "its disk is full" in told.stdout
         filler.unlink()
         world.until(world.settled, "a full pool")
         assert world.doubled_labels() == []
-        assert world.most_live() <= SMALL_POOL
+        assert world.most_live() <= TARGET
         assert known_and_live(world)
         assert {story.row.state for story in world.stories() if not story.row.live} == {State.DESTROYED}
-        assert "Traceback" not in world.log
+        assert "Traceback" not in world.host.log
 
 
 def test_a_service_that_is_started_on_a_full_disk_says_so_in_a_line(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with a_small_disk(disk), a_world(tmp_path, 0, DATABASE_URL=f"sqlite:///{disk}/magister.db") as world:
         fill(disk)
-        done = world.run("serve")
+        done = world.host.run("serve", check=False)
         assert done.returncode == 2
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("magister: ")]
         assert "cannot be used: " in line
         assert "Traceback" not in done.stderr
-        full = world.run("backup", "elsewhere.db")
+        full = world.host.run("backup", "elsewhere.db", check=False)
         assert full.returncode == 2
         assert full.stderr.count("\n") == 1
 
@@ -193,7 +194,7 @@ def test_a_service_that_is_started_on_a_full_disk_says_so_in_a_line(tmp_path: Pa
 def test_a_database_that_is_none_ends_the_service_at_its_start(tmp_path: Path, command: str) -> None:
     with a_world(tmp_path, 0) as world:
         (tmp_path / "magister.db").write_text("this is no database " * 100)
-        done = world.run(command)
+        done = world.host.run(command, check=False)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("magister: ")]
     assert f"sqlite:///{tmp_path}/magister.db cannot be used: it is no SQLite database" in line

@@ -1,0 +1,44 @@
+"""Money as whole micro-dollars, so that sums are exact; what may be spent, and what was."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Hold the caps in micro-dollars; None = no such cap.
+
+    `per_day` and `per_month` are of UTC days and months. `traffic` is set aside for each new box.
+    `runway` is how long the credit has to last after a rental.
+    """
+
+    per_hour: int | None = None
+    per_day: int | None = None
+    per_month: int | None = None
+    total: int | None = None
+    traffic: int = 0
+    runway: timedelta | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Say whether it matters what was spent."""
+        return any(cap is not None for cap in (self.per_day, self.per_month, self.total))
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Hold what all instances cost since the UTC day and month began, and ever, in micro-dollars."""
+
+    day: int = 0
+    month: int = 0
+    total: int = 0
+
+
+def cost(rate: int, lasting: timedelta) -> int:
+    """Return what a rate of micro-dollars per hour comes to, in micro-dollars, rounded up."""
+    return -(-rate * (lasting // timedelta(seconds=1)) // 3600)
+
+
+def usd(micros: int) -> str:
+    """Return micro-dollars as dollars, for a sentence."""
+    return f"{micros / 1e6:.2f}"
