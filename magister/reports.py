@@ -188,6 +188,11 @@ def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readin
     )
 
 
+def late(seen: Readiness, stale_after: timedelta) -> bool:
+    """Say whether the loop has been silent long enough to ask whether the database can be written at all."""
+    return (seen.heartbeat_age_secs or 0.0) > stale_after.total_seconds() / 2
+
+
 def obstructed(seen: Readiness, obstacle: str) -> Readiness:
     """Return the readiness of a pool whose database cannot be written; "" = it can."""
     return replace(seen, ready=False, why=(*seen.why, obstacle)) if obstacle else seen

@@ -55,7 +55,7 @@ def read(settings: Settings, now: datetime) -> Status:
         with sessions.read() as session:
             overview = reports.overview(session, now, last=EVENTS)
             readiness = reports.readiness(session, now, stale)
-        found = None if readiness.ready else obstacle(sessions)
+        found = obstacle(sessions) if reports.late(readiness, stale) else None
     readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
     return Status(overview, (*readiness.why, *_short(overview)))
 

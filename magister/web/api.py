@@ -96,7 +96,7 @@ class Api:
         now, stale_after = self.store.clock(), self.stale_after
         try:
             ready = self.store.read(lambda session: reports.readiness(session, now, stale_after))
-            if (ready.heartbeat_age_secs or 0.0) > stale_after.total_seconds() / 2:
+            if reports.late(ready, stale_after):
                 ready = reports.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
             ready = reports.unreachable()

@@ -2,9 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -124,6 +125,16 @@ def a_small_disk(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@contextmanager
+def a_reader_that_stays(database: Path) -> Iterator[None]:
+    """Read on and on, so that the log has to grow with each write and finds no room in what it has."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM instances").fetchone()
+        yield
+
+
 def fill(place: Path) -> Path:
     """Take what room there is."""
     filler = place / "filler"
@@ -143,18 +154,19 @@ def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
         world.start()
         world.until(world.settled, "a full pool")
         before, creates = world.live(), world.asked("create")
-        filler = fill(disk)
-        lost = world.happen("console_delete")
-        world.until(lambda: readyz(world)[0] == 503, "a service that says it is not ready")
-        world.until(lambda: "its disk is full" in str(readyz(world)[1]["why"]), "the reason in /readyz")
-        world.until(lambda: '"what": "its disk is full"' in world.host.log, "the reason in the log")
-        assert world.answers("/summary")
-        assert "Traceback" not in world.host.log
-        assert world.live() | {lost} == before
-        assert world.asked("create") <= creates + 1
-        told = world.host.run("status", check=False)
-        assert told.returncode == 1
-        assert "its disk is full" in told.stdout
+        with a_reader_that_stays(disk / "magister.db"):
+            filler = fill(disk)
+            lost = world.happen("console_delete")
+            world.until(lambda: readyz(world)[0] == 503, "a service that says it is not ready")
+            world.until(lambda: "its disk is full" in str(readyz(world)[1]["why"]), "the reason in /readyz")
+            world.until(lambda: '"what": "its disk is full"' in world.host.log, "the reason in the log")
+            assert world.answers("/summary")
+            assert "Traceback" not in world.host.log
+            assert world.live() | {lost} == before
+            assert world.asked("create") <= creates + 1
+            told = world.host.run("status", check=False)
+            assert told.returncode == 1
+            assert "its disk is full" in told.stdout
         filler.unlink()
         world.until(world.settled, "a full pool")
         assert world.doubled_labels() == []
