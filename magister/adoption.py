@@ -1,11 +1,14 @@
 """Pure: which boxes of the account are ours although no row knows them, and as what they come in."""
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from magister.actions import Adopt
 from magister.evidence import PROVISIONING, STOPPED
-from magister.facts import Adoptable, Fleet, Stranger
+from magister.facts import Adoptable, Fleet, Sighting, Stranger
 from magister.states import Reason, State
 
 OLDER_LABEL = "magister"
@@ -14,6 +17,79 @@ OLDER_LABEL = "magister"
 LARGEST_ID = 2**63 - 1
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
+
+
+class Named(Protocol):
+    """Bear what a listed box is recognised by."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def contract_id(self) -> int | None: ...
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+def recognised(
+    boxes: Iterable[Sighting], known: Iterable[Row]
+) -> tuple[list[tuple[Row, Sighting]], tuple[Stranger, ...]]:
+    """Tell the listed boxes that `known` rows stand for from those that no row stands for.
+
+    A box is a row's by its contract, or by its key if the row has no contract yet.
+    """
+    rows = list(known)
+    by_contract = {row.contract_id: row for row in rows if row.contract_id is not None}
+    by_key = {row.key: row for row in rows}
+    taken: set[int] = set()
+    found: list[tuple[Row, Sighting]] = []
+    strangers: list[Stranger] = []
+    for box in boxes:
+        row = by_contract.get(box.contract_id) or by_key.get(key_in(box))
+        if row is None or row.id in taken or row.contract_id not in {None, box.contract_id}:
+            strangers.append(Stranger(box, twin=row is not None))
+            continue
+        taken.add(row.id)
+        found.append((row, box))
+    return found, tuple(strangers)
+
+
+def key_in(box: Sighting) -> str:
+    """Return what may be the key of a row, under whatever tag it was rented."""
+    return (box.label or "").partition(":")[2]
+
+
+def adoptions(strangers: Iterable[Stranger], fleet: Fleet, now: datetime) -> Iterator[Adopt]:
+    """Take in what is ours; of two unknown boxes under one key the second is a twin of the first."""
+    keys: set[str] = set()
+    for stranger in strangers:
+        box = adoptable(stranger, fleet)
+        if box is None:
+            continue
+        twin = stranger.twin or box.key in keys
+        if box.key is not None:
+            keys.add(box.key)
+        yield adopt(replace(box, key=None) if twin else box, twin=twin, fleet=fleet, now=now)
+
+
+def objection(box: Sighting, fleet: Fleet) -> str:
+    """Say why a box that is not adoptable is left alone."""
+    label, onstart = box.label or "", box.onstart or ""
+    tag, _, key = label.partition(":")
+    address = fleet.drop_prefix.removesuffix("/drop/")
+    if not label:
+        return "it has no label"
+    if label != OLDER_LABEL and tag != fleet.label_tag:
+        return f"its label is not {fleet.label_tag}:<key>"
+    if label != OLDER_LABEL and _KEY.fullmatch(key) is None:
+        return f"what follows {fleet.label_tag}: in its label is no key"
+    if elsewhere := re.search(r"https?://[^\s'\"]+(?=/drop/[0-9])", onstart):
+        if elsewhere[0] != address:
+            return f"its drop address is {elsewhere[0]}, another Magister's; ours is {address}"
+        return "the offer id in its drop address is too large to be one"
+    return "no drop address is in its onstart"
 
 
 def adoptable(stranger: Stranger, fleet: Fleet) -> Adoptable | None:

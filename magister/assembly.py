@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,17 +15,15 @@ from magister.executor import Executor
 from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
 from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
-from magister.lease import LeaseHolder, kernel_lock
+from magister.lease import KernelLock, LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
+from magister.money import Budget
 from magister.outlook import Caution
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.settings_groups import MB_PER_GB
 from magister.vast import Access, HttpVast, Pacer, Vast
 from magister.worker import Clock, Rhythm, Worker
-
-LONGEST_HOST_NAME = 40
-"""Characters of the host's name in the lease, whose holder has 64 in all."""
 
 BEATS = 3
 """Beats that a box may leave out before its silence can mean anything."""
@@ -44,13 +41,44 @@ class Assembled:
     lease: LeaseHolder
 
 
-def assembled(settings: Settings, sessions: Sessions) -> Assembled:
-    """Put the loop and all it works with together; nothing is connected yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Hold what a loop takes from the world around it: the time, how it waits, and what its end releases.
+
+    `nap` waits for seconds, or raises Stopping.
+    """
+
+    clock: Clock
+    nap: Callable[[float], None]
+    lanes: Lanes
+    lock: KernelLock
+    stop: threading.Event
+    wake: threading.Event
+
+
+def surroundings(sessions: Sessions) -> Surroundings:
+    """Return the world of a process: its clocks, threads of its own and a kernel lock."""
     stop, wake = threading.Event(), threading.Event()
-    client = vast(settings, nap=nap_until(stop))
-    wanted, beat, clock = fleet(settings), rhythm(settings), Clock(now, time.monotonic)
-    holder = lease(settings, sessions)
-    lanes = ThreadLanes(done=wake.set)
+    return Surroundings(
+        clock=Clock(now, time.monotonic),
+        nap=nap_until(stop),
+        lanes=ThreadLanes(done=wake.set),
+        lock=kernel_lock(sessions),
+        stop=stop,
+        wake=wake,
+    )
+
+
+def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None = None) -> Assembled:
+    """Put the loop and all it works with together; nothing is connected yet.
+
+    `world` None = that of this process.
+    """
+    world = world or surroundings(sessions)
+    client = vast(settings, nap=world.nap, clock=world.clock.monotonic)
+    wanted, beat, clock = fleet(settings), rhythm(settings), world.clock
+    holder = lease(settings, sessions, world.lock)
+    lanes, stop, wake = world.lanes, world.stop, world.wake
     renter = Renter(
         sessions=sessions,
         vast=client,
@@ -58,16 +86,16 @@ def assembled(settings: Settings, sessions: Sessions) -> Assembled:
         fleet=wanted,
         order=lambda row: order(settings, row),
         mac_required=settings.api_token is not None,
-        clock=now,
+        clock=clock.wall,
     )
     executor = Executor(
         sessions=sessions,
         vast=client,
-        hierophant=hierophant(settings),
+        hierophant=hierophant(settings, clock=clock.wall),
         lease=holder,
         fleet=wanted,
         renter=renter,
-        clock=now,
+        clock=clock.wall,
     )
     worker = Worker(
         sessions=sessions,
@@ -88,28 +116,30 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def database(settings: Settings) -> Sessions:
-    """Return sessions on the database; nothing is connected yet."""
+def database(settings: Settings, *, bound: bool = False) -> Sessions:
+    """Return sessions on the database, `bound` to the file it is in; nothing is connected yet."""
     url = settings.database_url.get_secret_value()
-    return open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    return open_database(url, busy_timeout=settings.web.busy_timeout_secs, bound=bound)
 
 
 def fleet(settings: Settings) -> Fleet:
     """Say what is wanted in the planner's terms."""
     query, pace, health = settings.vast_query, settings.pace, settings.health
     coordinator = settings.hierophant
-    cost = query.cost_per_hour
     return Fleet(
         target=settings.number_instances,
         drop_prefix=f"{settings.this_magister_addr}/drop/",
         label_tag=settings.instance_label,
         surge=settings.placement.surge,
         max_per_machine=settings.placement.max_per_machine,
+        max_per_host=settings.placement.max_per_host,
+        rank=settings.placement.rank,
+        spread=settings.placement.spread,
         bad_hosts=settings.bad_hosts,
         bad_machines=settings.bad_machines,
         good_hosts=settings.good_hosts,
         good_machines=settings.good_machines,
-        max_price=None if cost is None else round(cost * MICROS_PER_USD),
+        max_price=_micros(query.cost_per_hour),
         min_reliability=query.reliability,
         min_gpu_ram=None if query.gpu_ram is None else query.gpu_ram * MB_PER_GB,
         min_disk_space=query.disk_gb,
@@ -128,7 +158,10 @@ def fleet(settings: Settings) -> Fleet:
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),
         account_every=_seconds(pace.account_poll_secs),
+        bills_every=_seconds(settings.billing.poll_secs) if settings.billing.poll_secs else None,
+        bills_reread=settings.billing.reread_days,
         caution=caution(settings),
+        budget=budget(settings),
         destroy_waits=tuple(_seconds(wait) for wait in pace.destroy_retry_secs),
     )
 
@@ -147,6 +180,20 @@ def caution(settings: Settings) -> Caution:
         quarantine=_seconds(chosen.quarantine_secs),
         quarantine_cap=_seconds(chosen.quarantine_cap_secs),
         host_trip=chosen.quarantine_host_machines,
+    )
+
+
+def budget(settings: Settings) -> Budget:
+    """Say what may be spent."""
+    chosen = settings.budget
+    hours = chosen.min_runway_hours
+    return Budget(
+        per_hour=_micros(chosen.usd_per_hour),
+        per_day=_micros(chosen.usd_per_day),
+        per_month=_micros(chosen.usd_per_month),
+        total=_micros(chosen.usd_total),
+        traffic=_micros(chosen.traffic_reserve_usd) or 0,
+        runway=None if hours is None else timedelta(hours=hours),
     )
 
 
@@ -174,8 +221,10 @@ def order(settings: Settings, row: Held) -> Order:
     )
 
 
-def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
-    """Return the client of Vast; `nap` waits for seconds, or raises Stopping."""
+def vast(
+    settings: Settings, *, nap: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+) -> Vast:
+    """Return the client of Vast; `nap` waits for seconds, or raises Stopping, and `clock` is monotonic."""
     pace = settings.pace
     intervals = {
         Route.CREATE: pace.create_secs,
@@ -184,35 +233,35 @@ def vast(settings: Settings, *, nap: Callable[[float], None]) -> Vast:
         Route.SHOW: pace.show_secs,
         Route.SEARCH: pace.search_secs,
         Route.ACCOUNT: pace.account_secs,
+        Route.CHARGES: pace.charges_secs,
     }
     pacer = Pacer(
         intervals,
         backoff=settings.vast_api_call_backoff_secs,
         cap=pace.backoff_cap_secs,
-        clock=time.monotonic,
+        clock=clock,
         nap=nap,
     )
     return HttpVast(_access(settings), pacer, nap=nap)
 
 
-def hierophant(settings: Settings) -> Hierophant:
-    """Return the client of Hierophant."""
+def hierophant(settings: Settings, *, clock: Callable[[], datetime]) -> Hierophant:
+    """Return the client of Hierophant; `clock` tells the time in UTC."""
     pace = settings.pace
     return HttpHierophant(
         settings.hierophant_url,
-        clock=now,
+        clock=clock,
         timeout=pace.timeout_secs,
         connect_timeout=pace.connect_timeout_secs,
     )
 
 
-def lease(settings: Settings, sessions: Sessions) -> LeaseHolder:
+def lease(settings: Settings, sessions: Sessions, lock: KernelLock) -> LeaseHolder:
     """Return the lease of this process, under a name that no other process has."""
-    host = socket.gethostname()[:LONGEST_HOST_NAME]
     return LeaseHolder(
         sessions,
-        kernel_lock(sessions),
-        holder=f"{host}:{os.getpid()}:{secrets.token_hex(4)}",
+        lock,
+        holder=f"{this_host()}:{os.getpid()}:{secrets.token_hex(4)}",
         lasts=_seconds(settings.lease.lease_secs),
         renew=_seconds(settings.lease.renew_secs),
     )
@@ -239,6 +288,10 @@ def _access(settings: Settings) -> Access:
         allocated_storage=query.priced_storage_gb,
         limit=settings.placement.search_limit,
     )
+
+
+def _micros(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * MICROS_PER_USD)
 
 
 def _seconds(value: float) -> timedelta:

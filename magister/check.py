@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, onstart, rows, schema
-from magister.database import Sessions, sqlite_file
+from magister import assembly, onstart, rows, schema, startup
+from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import MICROS_PER_USD, Fleet, Offer
 from magister.offers import unfit
 from magister.provenance import Shown
-from magister.settings import Loaded, Settings, effective, load
+from magister.settings import Loaded, Settings, effective
+from magister.sqlite import sqlite_file
 from magister.vast import Vast
 
 ONE_DAY = 24
@@ -45,7 +46,7 @@ class Finding:
 
 def run(config: Path | None) -> int:
     """Show the settings and the findings as they come, and return the exit code. Raises BadSettings."""
-    loaded = load(config)
+    loaded = startup.read(config)
     for line in described(effective(loaded)):
         click.echo(line)
     click.echo()
@@ -140,7 +141,7 @@ def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:
     try:
         found, needed = schema.require_usable(sessions), schema.head()
     except DatabaseUnusable as error:
-        return Finding(Grade.FAIL, f"{shown}: {error}", "set database_url to one that can be used"), False
+        return Finding(Grade.FAIL, str(error), "set database_url to one that can be used"), False
     if found == needed:
         return Finding(Grade.OK, f"{shown}: at revision {found} as needed"), True
     said = "is empty" if found is None else f"is at revision {found}, not {needed}"

@@ -151,6 +151,62 @@ def status(config: Path | None, as_json: bool) -> int:
     return showing.run(config, as_json=as_json)
 
 
+@main.command(short_help="Ask whether the service answers.")
+@configured
+def health(config: Path | None) -> int:
+    """Ask the service that runs here whether it answers, as the health check of a container does.
+
+    Exit code 0: it does; 1: it does not; 2: the settings cannot be used.
+    """
+    from magister import health as asking
+
+    return asking.run(config)
+
+
+@main.command(short_help="Show which boxes would be taken in.")
+@configured
+@click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
+    """Show each row that the next start would make for a box of ours that has none, as after a loss.
+
+    `magister serve` takes such boxes in by itself, before it rents anything. With --dry-run this asks Vast
+    for the boxes of the account and says which of them come in, as what and why, and which are left alone.
+    It changes nothing.
+    """
+    from magister import adopting
+
+    return adopting.run(config, dry_run=dry_run, as_json=as_json)
+
+
+@main.command(short_help="Copy the database to a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def backup(config: Path | None, file: Path, force: bool) -> None:
+    """Copy the SQLite database to FILE as it is at one moment; the service may run meanwhile.
+
+    FILE is complete or not there. For PostgreSQL it says which command does so.
+    """
+    from magister import backups
+
+    click.echo(backups.backup(config, file, force=force))
+
+
+@main.command(short_help="Put a backup in the place of the database.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+def restore(config: Path | None, file: Path) -> None:
+    """Put the backup FILE in the place of the SQLite database, which is kept beside it under a dated name.
+
+    The service must not run. Started again, it takes in the boxes rented since the backup, and finds gone
+    those that are gone, before it rents anything.
+    """
+    from magister import backups
+
+    click.echo(backups.restore(config, file))
+
+
 @main.command(short_help="End what holds renting and replacing back.")
 @configured
 def resume(config: Path | None) -> None:

@@ -21,6 +21,14 @@ class Failing:
     error: VastError | Unreachable
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownCharges:
+    """Count the contracts under our tag that Vast charged for lately and no row knows; in micro-dollars."""
+
+    contracts: int = 0
+    micros: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptoms:
     """Hold what the loop noticed beside the rows."""
@@ -31,7 +39,9 @@ class Symptoms:
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
     quarantined: int = 0  # of these, the ones on machines in quarantine
+    dear: str | None = None  # why none of these can be afforded
     outlook: Outlook = field(default_factory=Outlook)
+    unknown: UnknownCharges = field(default_factory=UnknownCharges)
     held_back: int = 0  # verified instances that look lost and are not given up yet
 
 
@@ -47,9 +57,11 @@ def conditions(
         *_losses(fleet, symptoms),
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
+        *_budget(symptoms),
         *_quarantine(symptoms),
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
+        *_unknown(fleet, symptoms),
     )
 
 
@@ -143,6 +155,15 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
     )
 
 
+def _budget(symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.dear is not None:
+        yield Condition(
+            f"nothing more is rented: {symptoms.dear}",
+            "raise the cap in [budget] and restart, add credit, or wait for the next UTC day or month",
+            "budget",
+        )
+
+
 def _quarantine(symptoms: Symptoms) -> Iterator[Condition]:
     if symptoms.quarantined and symptoms.quarantined == symptoms.matching:
         yield Condition(
@@ -185,3 +206,15 @@ def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
                 "it is tried for ever; look at it in the console of Vast",
                 "destroy_stuck",
             )
+
+
+def _unknown(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
+    unknown = symptoms.unknown
+    if unknown.contracts:
+        yield Condition(
+            f"Vast charged {unknown.micros / 1e6:.3f} USD in the last days for {unknown.contracts} boxes "
+            f"labelled {fleet.label_tag} that Magister does not know",
+            "see `magister cost --bill`; a lost database or another Magister with the same instance_label "
+            "explains them, else look for them in the console of Vast",
+            "unknown_charges",
+        )

@@ -1,27 +1,26 @@
-"""The engine, SQLite's pragmas, and transactions that say whether they will write."""
+"""The engine, transactions that say whether they will write, and plain words for what goes wrong."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from magister.errors import DatabaseUnusable
+from magister.sqlite import sqlite_engine
 
+RESCUE = (
+    "put a backup in its place with `magister restore FILE`, or move it away: the next start then makes a "
+    "new one and takes in all boxes of ours before anything is rented"
+)
+"""What to do about a database that can be read no more."""
 
-class _Cursor(Protocol):
-    def execute(self, sql: str, /) -> object: ...
-    def close(self) -> object: ...
-
-
-class _DbapiConnection(Protocol):
-    def cursor(self) -> _Cursor: ...
+NO_CHANGE = "UPDATE pool SET id = id WHERE id = 1"
+"""A statement that writes and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,15 @@ class Sessions:
     """
 
     engine: Engine
+    called: str = ""  # what people know it by; "" = its URL
+
+    @property
+    def shown(self) -> str:
+        """Return what people know the database by, with any password masked."""
+        if self.called:
+            return self.called
+        url = self.engine.url.render_as_string(hide_password=True)
+        return re.sub(r"(?i)((?:password|passfile)=)[^&]*", r"\1***", url)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -48,15 +56,17 @@ class Sessions:
             yield session
 
 
-def open_database(url: str, *, busy_timeout: float) -> Sessions:
+def open_database(url: str, *, busy_timeout: float, bound: bool = False) -> Sessions:
     """Return sessions on the database at `url`, waiting `busy_timeout` seconds for its locks.
 
-    Nothing is connected yet. Raises DatabaseUnusable if the URL or its driver cannot be used.
+    Nothing is connected yet. `bound` = once a SQLite file is replaced or removed, each transaction raises
+    DatabaseReplaced; otherwise the next one begins in the file that is there by then.
+    Raises DatabaseUnusable if the URL or its driver cannot be used.
     """
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            return Sessions(_sqlite(url, busy_timeout))
+            return Sessions(sqlite_engine(url, busy_timeout=busy_timeout, bound=bound))
         if parsed.get_backend_name() == "postgresql":
             return Sessions(_postgresql(url, busy_timeout))
     except (ArgumentError, NoSuchModuleError) as error:
@@ -64,37 +74,6 @@ def open_database(url: str, *, busy_timeout: float) -> Sessions:
     except ModuleNotFoundError as error:
         raise DatabaseUnusable(f"database_url needs {error.name}: install magister[postgres]") from error
     raise DatabaseUnusable("database_url must begin with sqlite:/// or postgresql+psycopg://")
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Return the file behind a SQLite URL; None for PostgreSQL and for databases in memory."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or ":memory:" in parsed.database:
-        return None
-    return Path(parsed.database.removeprefix("file:"))
-
-
-def _sqlite(url: str, busy_timeout: float) -> Engine:
-    memory = sqlite_file(url) is None
-    options: dict[str, object] = {"connect_args": {"timeout": busy_timeout, "check_same_thread": False}}
-    if memory:
-        options["poolclass"] = StaticPool
-    engine = create_engine(url, **options)
-
-    @event.listens_for(engine, "connect")
-    def set_pragmas(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # else the driver decides when a transaction begins
-        cursor = connection.cursor()
-        pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-        for pragma in pragmas[memory:]:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
-
-    return engine
 
 
 def _postgresql(url: str, busy_timeout: float) -> Engine:
@@ -117,10 +96,63 @@ def _postgresql(url: str, busy_timeout: float) -> Engine:
 
 
 @contextmanager
-def plain_words() -> Iterator[None]:
-    """Turn what drivers raise about a database that cannot be used into one line."""
+def plain_words(sessions: Sessions) -> Iterator[None]:
+    """Turn what drivers raise about a database that cannot be used into one line that names it."""
     try:
         yield
     except DBAPIError as error:
+        found = trouble(error)
         words = " ".join(str(error.orig).split())
-        raise DatabaseUnusable(f"the database cannot be used: {words}") from error
+        said = words if found is None else f"{found.what} ({words}): {found.cure}"
+        raise DatabaseUnusable(f"the database {sessions.shown} cannot be used: {said}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Say what keeps a database from being used and what would cure it."""
+
+    what: str
+    cure: str
+
+
+FULL = Trouble("its disk is full", "make room; nothing is lost meanwhile, and it goes on by itself")
+UNWRITABLE = Trouble(
+    "it cannot be written", "see to the permissions of the file and its folder, and the mount"
+)
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: FULL,
+    sqlite3.SQLITE_READONLY: UNWRITABLE,
+    sqlite3.SQLITE_CANTOPEN: Trouble(
+        "it cannot be opened", "see that its folder is there and may be written"
+    ),
+    sqlite3.SQLITE_NOTADB: Trouble("it is no SQLite database", RESCUE),
+    sqlite3.SQLITE_CORRUPT: Trouble("it is corrupt", RESCUE),
+    sqlite3.SQLITE_IOERR: Trouble("its disk fails", "see the log of the system"),
+}
+
+_OF_POSTGRESQL = {"53100": FULL, "25006": UNWRITABLE}
+
+
+def obstacle(sessions: Sessions) -> Trouble | None:
+    """Try to write, and name what keeps it from being done; None = nothing does, or only a lock."""
+    try:
+        with sessions.write() as session:
+            session.connection().exec_driver_sql(NO_CHANGE)
+    except SQLAlchemyError as error:
+        return trouble(error)
+    return None
+
+
+def finding(check: object) -> str:
+    """Return in a line what SQLite found wrong with a file."""
+    return " ".join(str(check).replace("*** in database main ***", "").split())
+
+
+def trouble(error: SQLAlchemyError | sqlite3.Error) -> Trouble | None:
+    """Name what an error of a driver means for people; None = its own words say all there is to say."""
+    cause: object = getattr(error, "orig", error)
+    if isinstance(cause, sqlite3.Error):
+        # an error of the module itself, and not of the library, bears no code
+        return _OF_SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+    return _OF_POSTGRESQL.get(str(getattr(cause, "sqlstate", None)))

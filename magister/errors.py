@@ -26,6 +26,10 @@ class DatabaseUnusable(Unusable):
     """The database cannot be used."""
 
 
+class DatabaseReplaced(DatabaseUnusable):
+    """The file of the database is not the one that was opened any more."""
+
+
 class PortTaken(Unusable):
     """The port is in use by another program."""
 

@@ -115,6 +115,21 @@ def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
     return learned
 
 
+def put_off(row: Held, since: datetime, by: timedelta) -> Learned:
+    """Return what of `row` changes when the clock, which showed `since` before, was set forward by `by`.
+
+    No time has passed by that: a grace that had not ended goes on for as long as was left of it.
+    """
+    learned = Learned()
+    if row.judge_from is not None and row.judge_from > since:
+        learned["judge_from"] = row.judge_from + by
+    if row.verify_by is not None and row.verify_by > since:
+        learned["verify_by"] = row.verify_by + by
+    if row.sick_since is not None:
+        learned["sick_since"] = row.sick_since + by
+    return learned
+
+
 def _verify_by(
     row: Held, sighting: Sighting, created_at: datetime, begun_at: datetime, fleet: Fleet
 ) -> datetime:

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import ledger, pool, rows
-from magister.actions import Adopt, Call, CallRoll, CheckAccount, Destroy, List, Look, Move, Search, Send
+from magister import bans, bills, ledger, pool, rows
+from magister.actions import (
+    Adopt,
+    Call,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    ReadBill,
+    Search,
+    Send,
+)
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
 from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
@@ -92,7 +104,9 @@ class Executor:
                 case Look():
                     return self._look(action)
                 case Search():
-                    offers = self._vast.search(action.machines, self._fits)
+                    with self._sessions.read() as session:
+                        fleet = bans.under(self._fleet, bans.read(session))
+                    offers = self._vast.search(action.machines, lambda offer: unfit(offer, fleet) is None)
                     return Outcome(action=action, at=self._clock(), offers=offers)
                 case List():
                     return self._list(action)
@@ -100,6 +114,8 @@ class Executor:
                     return self._check_account(action)
                 case CallRoll():
                     return self._call_roll(action)
+                case ReadBill():
+                    return self._read_bill(action)
                 case _:
                     assert_never(action)
         except (VastError, Unreachable) as error:
@@ -115,9 +131,6 @@ class Executor:
             ledger.learn(session, fresh, trouble=words)
             if fresh.live:
                 ledger.learn(session, fresh, due_at=now + timedelta(minutes=1))
-
-    def _fits(self, offer: Offer) -> bool:
-        return unfit(offer, self._fleet) is None
 
     def _destroy(self, action: Destroy) -> Outcome:
         row = self._claim_destroy(action.row)
@@ -205,6 +218,17 @@ class Executor:
             ledger.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
+
+    def _read_bill(self, action: ReadBill) -> Outcome:
+        """Write the charges of each day as they come: a day is written whole or not at all."""
+        for day in action.days:
+            charges = self._vast.charges(day)
+            with self._sessions.write() as session:
+                bills.note(session, day, charges, tag=self._fleet.label_tag, at=self._clock())
+        now = self._clock()
+        with self._sessions.write() as session:
+            pool.note_bills(session, now)
+        return Outcome(action=action, at=now)
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()

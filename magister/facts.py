@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict
 
+from magister.money import Budget, Spent
 from magister.outlook import Caution, Outlook
+from magister.reputation import Reputation
 from magister.states import LIVE, WANTED, Failure, Reason, State
 
 MICROS_PER_USD = 1_000_000
@@ -23,6 +25,7 @@ class Route(StrEnum):
     SEARCH = "search"
     ACCOUNT = "account"
     TEMPLATE = "template"
+    CHARGES = "charges"
     ROSTER = "roster"  # Hierophant's, not Vast's
 
 
@@ -42,6 +45,7 @@ class Offer:
     reliability: float | None = None
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
+    score: float | None = None  # Vast's own
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
@@ -84,6 +88,16 @@ class Account:
     """Hold what the account can spend, in micro-dollars; None = Vast did not say."""
 
     credit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Hold what Vast charged for a contract on one line of the bill, in micro-dollars."""
+
+    contract_id: int
+    label: str | None
+    line: str  # Vast's word: gpu, disk, bwd and bwu (traffic down and up), or one never heard of
+    micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +273,9 @@ class Fleet:
     label_tag: str
     surge: int = 0
     max_per_machine: int = 1
+    max_per_host: int | None = None  # None = any number
+    rank: str = "expected_cost"  # or "price", or "score"
+    spread: float = 0.02  # by which share an offer counts as dearer for each of our boxes on its host
     bad_hosts: frozenset[int] = frozenset()
     bad_machines: frozenset[int] = frozenset()
     good_hosts: frozenset[int] = frozenset()
@@ -282,7 +299,10 @@ class Fleet:
     roster_grace: timedelta = timedelta(seconds=600)
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
+    bills_every: timedelta | None = None  # None = the bill is not read
+    bills_reread: int = 3  # days, since charges lag
     caution: Caution = field(default_factory=Caution)
+    budget: Budget = field(default_factory=Budget)
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
 
     def destroy_wait(self, attempts: int) -> timedelta:
@@ -307,8 +327,11 @@ class View:
     searched_at: datetime | None = None
     recent_offers: frozenset[int] = frozenset()  # live, or ended too short a time ago
     quarantines: Quarantines = field(default_factory=Quarantines)
+    reputation: Reputation = field(default_factory=Reputation)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
+    bills_read_at: datetime | None = None  # when the bill was last read in full
+    bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)
     lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
     canary_at: datetime | None = None  # when the last box was rented whose worker verified
@@ -317,6 +340,8 @@ class View:
     roster_at: datetime | None = None  # when the last roster that came was asked for, since the start
     roster_tried_at: datetime | None = None  # when one was last asked for, whatever came of it
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
+    spent: Spent = field(default_factory=Spent)  # all zero if no cap counts it
+    credit: int | None = None  # micro-dollars; None = unknown
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 
 

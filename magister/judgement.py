@@ -18,10 +18,15 @@ def judged(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool)
         case State.REQUESTED:
             return _requested(row, fleet, now) or enrolled(row) if sighted else None
         case State.CREATED:
-            found = _absent(row, fleet, now) or enrolled(row) or _created(row, now) or _sick(row, fleet, now)
+            found = (
+                _absent(row, fleet, now)
+                or enrolled(row)
+                or _created(row, now)
+                or _sick(row, fleet, view, now)
+            )
             return found if sighted else None
         case State.VERIFIED:
-            found = _absent(row, fleet, now) or by_roster(row) or _sick(row, fleet, now)
+            found = _absent(row, fleet, now) or by_roster(row) or _sick(row, fleet, view, now)
             return found or _silent(row, fleet, view, now) if sighted else None
         case State.DROPPING:
             return _dropping(row, fleet, now, sighted=sighted)
@@ -90,8 +95,13 @@ def _look(row: Held, contract: int, fleet: Fleet, now: datetime) -> Look | None:
     return Look(row, contract, f"{row.absences} complete listings lack contract {contract}")
 
 
-def _sick(row: Held, fleet: Fleet, now: datetime) -> Action | None:
-    """Drop a box that stopped at once, and a verified one that is not running after the grace."""
+def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
+    """Drop a box that stopped at once, and a verified one that is not running after the grace.
+
+    Without credit Vast stops all boxes: that is no fault of theirs, and nothing can take their place.
+    """
+    if view.credit is not None and view.credit <= 0:
+        return None
     scheduled = row.cur_state == row.intended_status == "stopped"
     if row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING}):
         return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")

@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+import re
+import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -11,12 +14,16 @@ from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from magister.database import Sessions, sqlite_file
+from magister.database import Sessions
 from magister.errors import LeaseLost
 from magister.models import Lease, Utc
+from magister.sqlite import sqlite_file
 
 LOOP_LOCK = 0x4D61_676C
 """The PostgreSQL advisory lock that the acting loop holds: the letters "Magl"."""
+
+LONGEST_HOST_NAME = 40
+"""Characters of the host's name in the lease, whose holder has 64 in all."""
 
 
 class KernelLock(Protocol):
@@ -104,7 +111,35 @@ def kernel_lock(sessions: Sessions) -> KernelLock:
     if sessions.engine.dialect.name == "postgresql":
         return AdvisoryLock(sessions.engine)
     path = sqlite_file(sessions.engine.url.render_as_string(hide_password=False))
-    return NoLock() if path is None else FileLock(path.with_name(path.name + ".loop"))
+    return NoLock() if path is None else loop_lock(path)
+
+
+def loop_lock(database: Path) -> FileLock:
+    """Return the lock that the loop which acts on a SQLite file holds."""
+    return FileLock(database.with_name(database.name + ".loop"))
+
+
+def this_host() -> str:
+    """Return the name of this machine, as far as the name of a holder has room for it."""
+    return socket.gethostname()[:LONGEST_HOST_NAME]
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Name the process of the loop that acts; `here` = on this machine."""
+
+    host: str
+    pid: int
+    here: bool
+
+
+def acting(session: Session, now: datetime) -> Acting | None:
+    """Return which loop holds the lease; None = none does."""
+    row = session.scalars(select(Lease).where(Lease.id == 1)).one()
+    named = re.fullmatch(r"(.+):(\d+):[0-9a-f]+", row.holder)
+    if named is None or row.expires_at <= LeaseHolder.time(session, now):
+        return None
+    return Acting(named[1], int(named[2]), here=named[1] == this_host())
 
 
 class LeaseHolder:
@@ -124,6 +159,11 @@ class LeaseHolder:
         self._renewed_at: datetime | None = None
         self.fence: int | None = None
 
+    @property
+    def margin(self) -> timedelta:
+        """Return for how long after a check of the lease nobody else can have taken it."""
+        return self._lasts - self._renew
+
     def hold(self, now: datetime) -> bool:
         """Hold the lease after this call, or say that another loop does; returns at once either way."""
         if self.fence is not None:
@@ -141,7 +181,7 @@ class LeaseHolder:
         """
         query = select(Lease).where(Lease.id == 1).with_for_update(read=True)
         row = session.scalars(query).one()
-        if self.fence is None or row.fence != self.fence or row.expires_at <= self._time(session, now):
+        if self.fence is None or row.fence != self.fence or row.expires_at <= self.time(session, now):
             raise LeaseLost
         return row.fence
 
@@ -150,14 +190,14 @@ class LeaseHolder:
         if self.fence is not None:
             with self._sessions.write() as session:
                 mine = update(Lease).where(Lease.id == 1, Lease.fence == self.fence)
-                session.execute(mine.values(expires_at=self._time(session, now)))
+                session.execute(mine.values(expires_at=self.time(session, now)))
         self.fence = None
         self._lock.release()
 
     def _renewed(self, now: datetime) -> bool:
         locked = self._lock.take()
         with self._sessions.write() as session:
-            until = self._time(session, now) + self._lasts
+            until = self.time(session, now) + self._lasts
             mine = update(Lease).where(Lease.id == 1, Lease.fence == self.fence)
             renewed = mine.values(expires_at=until, locked=locked).returning(Lease.fence)
             kept = session.scalar(renewed) is not None
@@ -172,7 +212,7 @@ class LeaseHolder:
         locked = self._lock.take()
         with self._sessions.write() as session:
             row = session.scalars(select(Lease).where(Lease.id == 1).with_for_update()).one()
-            moment = self._time(session, now)
+            moment = self.time(session, now)
             holder_is_dead = locked and row.locked
             free = holder_is_dead or row.expires_at <= moment
             if free:
@@ -187,7 +227,7 @@ class LeaseHolder:
         return True
 
     @staticmethod
-    def _time(session: Session, now: datetime) -> datetime:
+    def time(session: Session, now: datetime) -> datetime:
         """Return the database's clock on PostgreSQL, where several machines share the lease."""
         if session.get_bind().dialect.name != "postgresql":
             return now

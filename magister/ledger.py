@@ -2,19 +2,25 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Unpack
 
 from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from magister import books, evidence, roster, rows
+from magister import books, decision, evidence, roster, rows
 from magister.actions import Adopt
+from magister.adoption import key_in, recognised
+from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
 from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
 from magister.models import Instance, Transition
-from magister.states import LOOP, LOSSES, Reason, State, legal
+from magister.models_money import Choice
+from magister.states import LOOP, LOSSES, Reason, State, failure, legal
+
+REPLAYABLE = 500
+"""How many of the last rentals keep all that was decided by; older ones keep the candidates only."""
 
 TEXT_LIMIT = 4000
 """Characters kept of any text that came from outside."""
@@ -43,6 +49,14 @@ def open_row(
         offer=offer.details,
     )
     return _born(session, row, actor=actor, why=why)
+
+
+def note_choice(session: Session, row: Held, known: Decision) -> None:
+    """Keep why `row` was chosen: all candidates, and of the latest rentals all that was decided by."""
+    facts, candidates = decision.written(known), decision.listed(decision.considered(known))
+    session.add(Choice(instance_id=row.id, at=known.now, facts=facts, candidates=candidates))
+    old = update(Choice).where(Choice.instance_id == row.id - REPLAYABLE)
+    session.execute(old.values(facts="").execution_options(synchronize_session=False))
 
 
 def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:
@@ -120,6 +134,8 @@ def move(
         raise IllegalMove(f"an instance cannot go from {row.state} to {to}")
     values: dict[str, object] = {**_on_entering(row, to, at), **learned}
     values |= {"state": to, "reason": reason, "moved_at": at}
+    if (kind := failure(row.state, reason)) is not None:
+        values["failure"] = kind
     guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
     if to is State.DESTROYED:  # what was read must still be all that is known
         guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)
@@ -240,28 +256,27 @@ def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
     session.execute(ended.values(destroyed_at=to).execution_options(synchronize_session=False))
 
 
+def put_off(session: Session, *, since: datetime, by: timedelta) -> None:
+    """Put off by `by` what lay ahead of `since`, after the clock was set forward."""
+    for row in rows.held(session, lock=True):
+        learn(session, row, **evidence.put_off(row, since, by))
+
+
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
     """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
-    mine = {row.id: row for row in rows.held(session, lock=True)}
-    keys = {_key(box): box for box in listing.sightings}
-    contracts = [box.contract_id for box in listing.sightings]
-    known = rows.known_boxes(session, contracts, [key for key in keys if key])
-    by_contract = {row.contract_id: row for row in known if row.contract_id is not None}
-    by_key = {row.key: row for row in known}
-    seen: dict[int, tuple[Held, Sighting]] = {}
-    strangers: list[Stranger] = []
-    for box in listing.sightings:
-        row = by_contract.get(box.contract_id) or by_key.get(_key(box))
-        if row is None or row.id in seen or row.contract_id not in {None, box.contract_id}:
-            strangers.append(Stranger(box, twin=row is not None))
-            continue
-        seen[row.id] = (row, box)
+    mine = rows.held(session, lock=True)
+    boxes = listing.sightings
+    keys = [key for box in boxes if (key := key_in(box))]
+    known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
+    found, strangers = recognised(boxes, known)
+    for row, box in found:
         _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
-    books.note(session, seen.values(), listing.begun_at)
-    for row in mine.values():
+    books.note(session, found, listing.begun_at)
+    seen = {row.id for row, _ in found}
+    for row in mine:
         if row.id not in seen:
             learn(session, row, **evidence.missing(row, listing.begun_at))
-    return tuple(strangers)
+    return strangers
 
 
 def _note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
@@ -285,11 +300,6 @@ def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datet
 def clipped(text: str | None) -> str | None:
     """Return at most TEXT_LIMIT characters of `text`, without NULs, which PostgreSQL refuses."""
     return None if text is None else text.replace("\x00", "")[:TEXT_LIMIT]
-
-
-def _key(box: Sighting) -> str:
-    """Return what may be the key of a row, under whatever tag it was rented."""
-    return (box.label or "").partition(":")[2]
 
 
 def _stated(statement: Update, values: Mapping[str, object]) -> ReturningUpdate[int]:

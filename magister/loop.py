@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from magister import rows
-from magister.database import Sessions
+from magister.database import Sessions, trouble
 from magister.memory import route_of
 from magister.vast.protocol import Vast
 from magister.worker import Clock, Report, Rhythm, Worker, in_a_line
@@ -40,14 +40,20 @@ class Loop:
     rhythm: Rhythm
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
+    turns: int = 0  # how often it has looked for something to do
     _report: Report | None = None
     _stepped_at: float = 0.0
     _stepped_for: datetime | None = None
     _failures: int = 0
 
     def run(self) -> None:
-        """Step until `stop` is set; a database in trouble is waited for and never ends the loop."""
+        """Step until `stop` is set; a database in trouble is waited for and never ends the loop.
+
+        Raises DatabaseReplaced if its file is no longer the one that was opened: what is known would be
+        written into another history.
+        """
         while not self.stop.is_set():
+            self.turns += 1
             try:
                 if self._due():
                     self.wake.clear()
@@ -58,8 +64,14 @@ class Loop:
                 self._failures = 0
             except SQLAlchemyError as error:
                 self._failures += 1
-                log.warning("loop.database_trouble", error=in_a_line(error))
+                self._tell(error)
             self.wake.wait(self._pause())
+
+    def _tell(self, error: SQLAlchemyError) -> None:
+        """Log what is wrong with the database, and what would cure it if that is known."""
+        found = trouble(error)
+        known = {} if found is None else {"what": found.what, "cure": found.cure}
+        log.warning("loop.database_trouble", error=in_a_line(error), **known)
 
     def end(self) -> None:
         """Ask the loop to stop; safe to call from a signal handler."""

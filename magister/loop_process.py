@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -10,12 +11,17 @@ from sqlalchemy.exc import DBAPIError
 
 from magister import signals, startup
 from magister.assembly import Assembled, assembled, database, now
+from magister.errors import DatabaseReplaced
+from magister.loop import Loop
 
 CLOSE_WITHIN = 8.0
 """Seconds that calls to Vast which are under way have to come to their end."""
 
 END_WITHIN = 9.5
 """Seconds after which the process ends whatever it waits for, a busy database say."""
+
+HUNG_AFTER = 180.0
+"""Seconds within which the loop always comes round, however long it waits for locks of the database."""
 
 log = structlog.get_logger("magister.worker")
 
@@ -27,7 +33,7 @@ def run(config: Path | None, *, parent: int | None = None) -> None:
     since the migration has just run and trouble that comes later is waited for.
     """
     loaded = startup.begin(config, warn=parent is None)
-    sessions = database(loaded.settings)
+    sessions = database(loaded.settings, bound=True)  # what a call comes to is for the rows it was made for
     if parent is None:
         from magister.schema import require_current  # a supervised process needs no migrations in memory
 
@@ -36,11 +42,32 @@ def run(config: Path | None, *, parent: int | None = None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ended = threading.Event()
     signals.when_ending(lambda: _end(machine, ended), parent=parent)
+    threading.Thread(target=watch, args=(machine.loop, ended), name="watch", daemon=True).start()
     try:
         machine.loop.run()
     finally:
         _close(machine)
         ended.set()
+
+
+def watch(
+    loop: Loop,
+    ended: threading.Event,
+    *,
+    every: float = HUNG_AFTER,
+    leave: Callable[[int], object] = os._exit,
+) -> None:
+    """End the process when the loop hangs, as on a database that takes what it is sent and never answers.
+
+    No driver waits for an answer only so long; the next process begins with new connections.
+    """
+    turns = loop.turns
+    while not ended.wait(every):
+        if loop.turns == turns:
+            log.error("worker.hung", why=f"the loop has stood still for {every:g} s; it is started again")
+            leave(1)
+            return
+        turns = loop.turns
 
 
 def _end(machine: Assembled, ended: threading.Event) -> None:
@@ -59,4 +86,6 @@ def _close(machine: Assembled) -> None:
         machine.lease.release(now())
     except DBAPIError as error:
         log.warning("worker.lease_kept", error=" ".join(str(error.orig).split()))
+    except DatabaseReplaced:
+        pass  # the lease went with the file, and why this process ends is told
     machine.loop.sessions.engine.dispose()

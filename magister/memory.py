@@ -12,16 +12,19 @@ from magister.actions import (
     List,
     Look,
     Move,
+    ReadBill,
     Rent,
     Search,
     Send,
 )
-from magister.conditions import Failing, Symptoms
+from magister.budget import objection
+from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
 from magister.listings import listing_retry
 from magister.pool import PoolState, hearing_since
+from magister.reputation import Reputation
 from magister.shortage import allowed, offered
 
 
@@ -38,7 +41,11 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    bills_tried_at: datetime | None = None
+    unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
+    reputation: Reputation = field(default_factory=Reputation)
+    judged_at: datetime | None = None  # when the reputation was read
     renting: Failing | None = None
     failing: dict[Route, Failing] = field(default_factory=dict)
 
@@ -59,6 +66,8 @@ class Memory:
                 self.account_at = outcome.at
             case CallRoll():
                 self.roster_tried_at = outcome.at
+            case ReadBill():
+                self.bills_tried_at, self.unknown = outcome.at, None
             case Send() | Destroy() | Look():
                 pass
 
@@ -85,27 +94,32 @@ class Memory:
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             hearing_since=hearing_since(state, now),
+            bills_read_at=state.bills_read_at,
+            bills_tried_at=self.bills_tried_at,
             roster_at=state.roster_at if self.roster_tried_at else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
+            credit=state.credit,
         )
 
-    def symptoms(
-        self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime, *, credit: int | None
-    ) -> Symptoms:
+    def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
-        matching, quarantined = None, 0
+        matching, quarantined, dear = None, 0, None
         if allowed(fleet, held, view, now) and view.searched_at is not None:
             found = offered(fleet, held, view)
             matching = len(found)
+            objections = [objection(fleet, held, view, (offer,), now) for offer in found]
+            dear = objections[0] if objections and all(objections) else None
             quarantined = sum(view.quarantines.of(o.machine_id, o.host_id) is not None for o in found)
         return Symptoms(
             failing=dict(self.failing),
             renting=self.renting,
             rent_not_before=view.rent_not_before,
-            credit=credit,
+            credit=view.credit,
+            unknown=self.unknown or UnknownCharges(),
             matching=matching,
             quarantined=quarantined,
+            dear=dear,
             outlook=view.outlook,
         )
 
@@ -130,6 +144,7 @@ _ROUTES: dict[type[Action], Route] = {
     List: Route.LIST,
     CheckAccount: Route.ACCOUNT,
     CallRoll: Route.ROSTER,
+    ReadBill: Route.CHARGES,
 }
 
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from magister.facts import Fleet, Held, Offer, Quarantines
+from magister.facts import Fleet, Held, Offer, View
+from magister.reputation import cost_per_verified_hour
 
 
 def unfit(offer: Offer, fleet: Fleet) -> str | None:
@@ -33,33 +34,50 @@ def _below(value: float | None, floor: float | None) -> bool:
 
 
 def candidates(
-    offers: Iterable[Offer],
-    *,
-    held: Iterable[Held],
-    recent_offers: frozenset[int],
-    quarantines: Quarantines,
-    fleet: Fleet,
+    offers: Iterable[Offer], *, held: Iterable[Held], view: View, fleet: Fleet
 ) -> tuple[Offer, ...]:
     """Return the offers that may be rented, best first, one for each machine.
 
     First machines that are in no quarantine, then those that hold fewer than `max_per_machine` of our
-    instances, then the good ones, then the cheapest; of those in quarantine, the one that is out first.
+    instances and whose hosts hold fewer than `max_per_host`, then the good ones, then by `fleet.rank`; of
+    those in quarantine, the one that is out first.
     """
-    crowd = Counter(row.machine_id for row in held if row.live)
+    rows = [row for row in held if row.live]
+    on_machine = Counter(row.machine_id for row in rows)
+    on_host = Counter(row.host_id for row in rows)
 
-    def rank(offer: Offer) -> tuple[object, ...]:
-        quarantine = quarantines.of(offer.machine_id, offer.host_id)
-        liked = offer.machine_id in fleet.good_machines or offer.host_id in fleet.good_hosts
+    def order(offer: Offer) -> tuple[object, ...]:
+        quarantine = view.quarantines.of(offer.machine_id, offer.host_id)
+        hosts = on_host[offer.host_id]
         return (
             quarantine.until.timestamp() if quarantine else 0.0,
-            max(crowd[offer.machine_id] - fleet.max_per_machine + 1, 0),
-            not liked,
-            offer.price,
+            max(on_machine[offer.machine_id] - fleet.max_per_machine + 1, 0),
+            0 if fleet.max_per_host is None else max(hosts - fleet.max_per_host + 1, 0),
+            not liked(offer, fleet),
+            worth(offer, view, fleet, hosts=hosts),
             offer.id,
         )
 
     best: dict[int, Offer] = {}
-    fit = [offer for offer in offers if offer.id not in recent_offers and unfit(offer, fleet) is None]
-    for offer in sorted(fit, key=rank):
+    fit = [offer for offer in offers if offer.id not in view.recent_offers and unfit(offer, fleet) is None]
+    for offer in sorted(fit, key=order):
         best.setdefault(offer.machine_id, offer)
     return tuple(best.values())
+
+
+def liked(offer: Offer, fleet: Fleet) -> bool:
+    """Say whether the operator wants it first."""
+    return offer.machine_id in fleet.good_machines or offer.host_id in fleet.good_hosts
+
+
+def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int) -> float:
+    """Return the number by which offers are compared, the least is taken; `hosts` of ours are on its host."""
+    match fleet.rank:
+        case "price":
+            value = float(offer.price)
+        case "score":
+            return -(offer.score or 0.0)
+        case _:
+            expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name)
+            value = cost_per_verified_hour(offer.price, expected, fleet.verify_within)
+    return value * (1 + fleet.spread * hosts)

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from magister.actions import Action, Adopt, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
-from magister.adoption import adopt, adoptable
+from magister.actions import Action, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
+from magister.adoption import adoptions
+from magister.billing import bill_due, read_bill
+from magister.budget import over_budget
 from magister.facts import Fleet, Held, View
 from magister.judgement import deadlines, judged
 from magister.listings import listing_due, sighted_by
@@ -29,12 +31,12 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     found = losses(moves, held, view, fleet, now)
     actions, held_back = _hold_back(actions, moves, held, found, fleet, now)
     if sighted:
-        adoptions = tuple(_adoptions(fleet, view, now))
-        actions += adoptions
+        adopted = tuple(adoptions(view.strangers, fleet, now))
+        actions += adopted
         rest = _untouched(held, (*actions, *held_back))
-        given_up = tuple(_surplus(fleet, rest))
+        given_up = tuple(_surplus(fleet, rest)) or tuple(over_budget(fleet, held, rest, view, now))
         actions += given_up
-        if not adoptions and not given_up:
+        if not adopted and not given_up:
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
@@ -82,22 +84,13 @@ def _longest_untried(row: Held) -> tuple[float, int]:
     return max(tried, default=0.0), row.id
 
 
-def _adoptions(fleet: Fleet, view: View, now: datetime) -> Iterator[Adopt]:
-    """Take in what is ours; of two unknown boxes under one key the second is a twin of the first."""
-    keys: set[str] = set()
-    for stranger in view.strangers:
-        box = adoptable(stranger, fleet)
-        if box is None:
-            continue
-        twin = stranger.twin or box.key in keys
-        if box.key is not None:
-            keys.add(box.key)
-        yield adopt(replace(box, key=None) if twin else box, twin=twin, fleet=fleet, now=now)
-
-
 def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
-    """Give up what exceeds the target: the newest unverified first, then the dearest verified."""
-    wanted = [row for row in rows if row.wanted]
+    """Give up what exceeds the target: the newest unverified first, then the dearest verified.
+
+    One that a listing lacks neither counts nor goes before it is settled: beside the boxes that came in its
+    place, as after an old backup was put back, it would have one that exists given up for one that does not.
+    """
+    wanted = [row for row in rows if row.wanted and not row.absences]
     excess = len(wanted) - fleet.target
     if excess <= 0:
         return
@@ -105,7 +98,9 @@ def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
         (r for r in wanted if r.state is not State.VERIFIED), key=lambda r: r.id, reverse=True
     )
     verified = sorted(
-        (r for r in wanted if r.state is State.VERIFIED), key=lambda r: (r.price or 0, r.id), reverse=True
+        (r for r in wanted if r.state is State.VERIFIED),
+        key=lambda r: (r.contract_id is None, r.price or 0, r.id),
+        reverse=True,
     )
     why = f"{len(wanted)} instances for a target of {fleet.target}"
     for row in (unverified + verified)[:excess]:
@@ -119,6 +114,9 @@ def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetim
         yield List(why)
     if view.account_at is None or now >= view.account_at + fleet.account_every:
         yield CheckAccount("the credit decides whether anything can be rented")
+    bill_at = bill_due(fleet, view)
+    if bill_at is not None and bill_at <= now:
+        yield read_bill(fleet, view, now)
     roll_at = roll_due(fleet, view, now)
     if roll_at is not None and roll_at <= now:
         yield CallRoll("the poll of Hierophant")
@@ -131,7 +129,7 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
         moments[0] = max(moments[0], view.list_not_before)
     if view.account_at is not None:
         moments.append(view.account_at + fleet.account_every)
-    moments += [m for m in (roll_due(fleet, view, now),) if m is not None]
+    moments += [m for m in (roll_due(fleet, view, now), bill_due(fleet, view)) if m is not None]
     if shortage(fleet, held):
         moments += [m for m in (rent_from(fleet, view),) if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []

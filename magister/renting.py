@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from magister import ledger, pool, rows
 from magister.actions import Rent, Send
 from magister.database import Sessions
+from magister.decision import Decision
 from magister.errors import (
     BadKey,
     NoCredit,
@@ -54,8 +55,9 @@ class Renter:
         self._clock = clock
         self._flying: set[int] = set()
 
-    def intend(self, action: Rent, now: datetime) -> Send:
-        """Write the intent to rent, and return the send that it calls for."""
+    def intend(self, action: Rent, known: Decision) -> Send:
+        """Write the intent to rent with what it was decided by, and return the send that it calls for."""
+        now = known.now
         with self._sessions.write() as session:
             self._lease.require(session, now)
             row = ledger.open_row(
@@ -66,25 +68,29 @@ class Renter:
                 why=action.why,
                 at=now,
             )
+            ledger.note_choice(session, row, known)
         return Send(row, action.why)
 
     def abandoned(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Return the rows that wait for an answer nobody here is waiting for any more."""
         return tuple(row for row in held if row.in_flight and row.id not in self._flying)
 
-    def doubt(self, row: Held, now: datetime) -> None:
-        """Leave a send whose answer was lost to the listings."""
+    def doubt(self, row: Held, now: datetime) -> bool:
+        """Leave a send whose answer was lost to the listings; return False if it has come after all."""
         with self._sessions.write() as session:
             fresh = rows.one(session, row.id)
             if fresh is not None and fresh.in_flight and fresh.sends == row.sends:
                 lost = "the answer to the create was lost"
                 ledger.doubt(session, fresh, at=now, fleet=self._fleet, trouble=lost)
+                return True
+        return False
 
     def send(self, row: Held) -> None:
         """Ask Vast once for the offer of `row` and write what came of it; raises what Vast raised."""
         self._flying.add(row.id)
         try:
             row = self._claim(row)
+            self._require_prompt(row)
             contract = self._vast.create(row.offer_id, self._order(row))
             self._write_rented(row, contract)
         except Stopping:
@@ -101,6 +107,11 @@ class Renter:
         with self._sessions.write() as session:
             fence = self._lease.require(session, now)
             return ledger.claim_send(session, row, fence=fence, at=now)
+
+    def _require_prompt(self, row: Held) -> None:
+        """Raise NotSent if this process was frozen since the claim: its slot may have been given away."""
+        if row.sent_at is not None and self._clock() - row.sent_at > self._lease.margin:
+            raise NotSent("this process stood still between the claim and the send")
 
     def _write_rented(self, row: Held, contract: int) -> None:
         """Take Vast's answer into the row, whatever has become of the row meanwhile."""

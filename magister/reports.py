@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from magister import pool
 from magister.facts import MICROS_PER_USD, Condition
+from magister.lease import Acting, acting
 from magister.models import Instance, Transition
 from magister.pool import PoolState
 from magister.states import LIVE, WANTED, Reason, State
@@ -108,6 +109,7 @@ class Readiness:
     target: int | None = None
     heartbeat_age_secs: float | None = None
     listing_age_secs: float | None = None
+    acting: Acting | None = None  # the loop that acts; None = none does, or it is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ class Overview:
     conditions: tuple[Condition, ...]
     events: tuple[Event, ...]  # the last ones, the newest last
     instances: tuple[InstanceView, ...]
+    acting: Acting | None = None  # the loop that acts; None = none does
 
 
 def summary(session: Session) -> Summary:
@@ -181,7 +184,18 @@ def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readin
         target=state.target,
         heartbeat_age_secs=_age(state.heartbeat_at, now),
         listing_age_secs=_age(state.listed_at, now),
+        acting=acting(session, now),
     )
+
+
+def late(seen: Readiness, stale_after: timedelta) -> bool:
+    """Say whether the loop has been silent long enough to ask whether the database can be written at all."""
+    return (seen.heartbeat_age_secs or 0.0) > stale_after.total_seconds() / 2
+
+
+def obstructed(seen: Readiness, obstacle: str) -> Readiness:
+    """Return the readiness of a pool whose database cannot be written; "" = it can."""
+    return replace(seen, ready=False, why=(*seen.why, obstacle)) if obstacle else seen
 
 
 def unreachable() -> Readiness:
@@ -204,6 +218,7 @@ def overview(session: Session, now: datetime, *, last: int = 20) -> Overview:
         conditions=state.conditions,
         events=history(session, last),
         instances=views,
+        acting=acting(session, now),
     )
 
 

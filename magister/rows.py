@@ -1,6 +1,7 @@
 """Read rows of the store as facts; nothing here writes."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text
@@ -11,7 +12,8 @@ from magister.models import Instance, Pool, Transition
 from magister.models_money import Rate
 from magister.outlook import Outlook, Verdict
 from magister.rates import Interval, Line
-from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Reason, State, failure
+from magister.reputation import Rental
+from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
@@ -19,8 +21,22 @@ REFUSAL_REST = timedelta(minutes=10)
 VERDICTS = 64
 """How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
 
+RENTALS = 5000
+"""How many of the last rentals say what may be expected of a machine."""
+
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Hold what a listed box is recognised by as that of a row."""
+
+    id: int
+    key: str
+    contract_id: int | None
+    state: State
+
 
 _FACTS = tuple(name for name in Held.__dataclass_fields__ if name != "id")
 
@@ -52,6 +68,12 @@ def known_boxes(session: Session, contracts: Iterable[int], keys: Iterable[str])
     """Return the rows, in any state, that bear one of the contracts or one of the keys."""
     query = select(Instance).where(or_(Instance.contract_id.in_(contracts), Instance.key.in_(keys)))
     return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
+
+
+def names(session: Session) -> tuple[Name, ...]:
+    """Return what every row is recognised by, from columns that each revision of the database has."""
+    query = select(Instance.id, Instance.key, Instance.contract_id, Instance.state)
+    return tuple(Name(*found) for found in session.execute(query))
 
 
 def anything_due(session: Session, since: datetime, now: datetime) -> bool:
@@ -120,6 +142,44 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
         if machine is not None and (kind is not None or new is State.VERIFIED):
             found.append(Trial(at=at, machine_id=machine, host_id=host, failure=kind))
     return tuple(found)
+
+
+def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[Rental, ...]:
+    """Return what came of the `newest` rentals that verified or failed, the newest first.
+
+    Adopted ones are left out, since nobody saw them boot, and failures that were excused.
+    """
+    query = (
+        select(Instance)
+        .where(
+            Instance.sends > 0,
+            Instance.machine_id.is_not(None),
+            or_(
+                Instance.verified_at.is_not(None),
+                and_(Instance.failure.is_not(None), Instance.excused.is_(False)),
+            ),
+        )
+        .order_by(Instance.id.desc())
+        .limit(newest)
+    )
+    return tuple(_rental(row, now) for row in session.scalars(query))
+
+
+def _rental(row: Instance, now: datetime) -> Rental:
+    boot, worked = None, 0.0
+    if row.verified_at is not None:
+        boot = max((row.verified_at - (row.created_at or row.requested_at)).total_seconds(), 0.0)
+        until = row.dropped_at or row.destroyed_at or now
+        worked = max((until - row.verified_at).total_seconds(), 0.0)
+    return Rental(
+        at=row.requested_at,
+        machine_id=row.machine_id or 0,
+        host_id=row.host_id,
+        gpu_name=row.gpu_name,
+        boot=boot,
+        worked=worked,
+        failure=None if row.excused or row.failure is None else Failure(row.failure),
+    )
 
 
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -35,6 +36,7 @@ def lines(overview: Overview, troubles: tuple[str, ...]) -> Iterator[str]:
     """Write the pool as plain lines; `troubles` is what keeps it from being well."""
     yield headline(overview)
     yield signs(overview)
+    yield acts(overview)
     yield "not well:" if troubles else "all is well"
     for trouble in troubles:
         yield f"  {trouble}"
@@ -46,19 +48,20 @@ def lines(overview: Overview, troubles: tuple[str, ...]) -> Iterator[str]:
     if overview.events:
         yield ""
     for event in overview.events:
-        yield told(event)
+        yield told(event, overview.at)
 
 
 def drawn(overview: Overview, troubles: tuple[str, ...]) -> RenderableType:
     """Draw the pool in colours; `troubles` is what keeps it from being well."""
-    parts: list[RenderableType] = [Text(headline(overview), style="bold"), Text(signs(overview))]
+    parts: list[RenderableType] = [Text(headline(overview), style="bold")]
+    parts += [Text(signs(overview)), Text(acts(overview))]
     if troubles:
         parts.append(Text("\n  ".join(("not well:", *troubles)), style="yellow"))
     else:
         parts.append(Text("all is well", style="green"))
     if overview.instances:
         parts.append(table(overview))
-    parts += [painted(event) for event in overview.events]
+    parts += [painted(event, overview.at) for event in overview.events]
     return Group(*parts)
 
 
@@ -87,6 +90,14 @@ def signs(overview: Overview) -> str:
     return f"credit {credit}; the loop's last sign of life {beat}, last complete listing {listing}"
 
 
+def acts(overview: Overview) -> str:
+    """Say which loop acts."""
+    if overview.acting is None:
+        return "no loop acts"
+    where = "this machine" if overview.acting.here else f"{overview.acting.host}, and this machine stands by"
+    return f"the loop that acts is process {overview.acting.pid} on {where}"
+
+
 def cells(view: InstanceView, overview: Overview) -> tuple[str, ...]:
     """Return what is shown of one instance, in the order of COLUMNS."""
     gpus = f"{view.num_gpus}x " if view.num_gpus and view.num_gpus > 1 else ""
@@ -103,15 +114,15 @@ def cells(view: InstanceView, overview: Overview) -> tuple[str, ...]:
     )
 
 
-def told(event: Event) -> str:
-    """Tell one move in a line."""
-    return f"{event.at:%H:%M:%S}  {_what(event)}  {event.reason}: {_why(event)}"
+def told(event: Event, now: datetime | None = None) -> str:
+    """Tell one move in a line, with the date unless it is that of `now`; None = it just happened."""
+    return f"{_moment(event.at, now)}  {_what(event)}  {event.reason}: {_why(event)}"
 
 
-def painted(event: Event) -> Text:
-    """Tell one move in a line of colours."""
+def painted(event: Event, now: datetime | None = None) -> Text:
+    """Tell one move in a line of colours, with the date unless it is that of `now`."""
     return Text.assemble(
-        (f"{event.at:%H:%M:%S}  ", "dim"),
+        (f"{_moment(event.at, now)}  ", "dim"),
         (_what(event), COLORS[event.to_state]),
         f"  {event.reason}: {_why(event)}",
         no_wrap=True,
@@ -129,6 +140,10 @@ def span(secs: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def _moment(at: datetime, now: datetime | None) -> str:
+    return f"{at:%H:%M:%S}" if now is None or at.date() == now.date() else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _what(event: Event) -> str:

@@ -14,7 +14,8 @@ from magister import provenance
 from magister.errors import BadSettings
 from magister.provenance import Described, Found, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
-from magister.settings_groups import Caution, Health, Hierophant, Lease, Pace, Placement, VastQuery, Web
+from magister.settings_groups import Hierophant, Lease, Pace, VastQuery, Web
+from magister.settings_policy import Billing, Budget, Caution, Health, Placement
 from magister.settings_sources import (
     PROVERS,
     File,
@@ -122,6 +123,8 @@ class Settings(BaseSettings):
     health: Health = Health()
     caution: Caution = Caution()
     placement: Placement = Placement()
+    budget: Budget = Budget()
+    billing: Billing = Billing()
     lease: Lease = Lease()
     hierophant: Hierophant = Hierophant()
     web: Web = Web()

@@ -1,4 +1,4 @@
-"""The settings of the search at Vast and of Magister's own pace, judgement and company, a class a table."""
+"""The settings of the search at Vast and of Magister's own pace and company, a class a table."""
 
 from typing import Annotated
 
@@ -12,7 +12,6 @@ from magister.settings_types import (
     Few,
     Group,
     Interval,
-    Many,
     ModelNames,
     Share,
     Url,
@@ -133,6 +132,9 @@ class Pace(Group):
     account_secs: Interval = Field(
         default=2, description="Least time between two looks at the account, seconds."
     )
+    charges_secs: Interval = Field(
+        default=1, description="Least time between two pages of the charges, seconds."
+    )
     search_cache_secs: Interval = Field(
         default=60, description="How long the offers of a search are used, seconds."
     )
@@ -153,85 +155,6 @@ class Pace(Group):
     )
     account_poll_secs: Wait = Field(
         default=300, description="How often credit and balance are read, seconds."
-    )
-
-
-class Health(Group):
-    """Say how long to wait before an instance or a machine is held to have failed, all in seconds."""
-
-    create_grace_secs: Interval = Field(
-        default=300, description="How long listings may lag: before that nothing new is judged gone, seconds."
-    )
-    provisioning_grace_secs: Interval = Field(
-        default=600, description="Most time an image pull may stop the verification clock, seconds."
-    )
-    offline_grace_secs: Interval = Field(
-        default=600,
-        description="How long a verified box may be offline or unknown before it is replaced, seconds.",
-    )
-    clock_jump_secs: Wait = Field(
-        default=5, description="How far the clocks may part before deadlines wait for a new listing, seconds."
-    )
-    beat_timeout_secs: Wait = Field(
-        default=300,
-        description="How long a box that used to beat may be silent, never less than three beats, seconds.",
-    )
-    offer_reuse_secs: Interval = Field(
-        default=86400, description="How long an offer id is not rented again after its box ended, seconds."
-    )
-
-
-class Caution(Group):
-    """Say how rentals that failed slow further ones down."""
-
-    launch_backoff_secs: Waits = Field(
-        default=(0, 60, 120, 300, 600, 1800),
-        description="How long to rent nothing after 1, 2, … failures in a row; the last repeats, seconds.",
-    )
-    recent_secs: Interval = Field(
-        default=1800,
-        description="How long a failure lets fewer boxes be tried at once if no worker verifies, seconds.",
-    )
-    window: Few = Field(default=6, description="The last rentals that are looked at together, 1 to 64.")
-    trip: Few = Field(
-        default=4,
-        description="Failures among those that let only one box at a time be tried until a worker verifies.",
-    )
-    loss_window_secs: Interval = Field(
-        default=600, description="How close together losses of verified boxes count as one event, seconds."
-    )
-    loss_share: Share = Field(
-        default=0.34,
-        description="Share of the verified boxes, and more than one, whose loss at once is not believed.",
-    )
-    canary_after_secs: Interval = Field(
-        default=120, description="How long after such a loss one box is replaced to see, seconds."
-    )
-    quarantine_secs: Interval = Field(
-        default=3600,
-        description="How long a machine that failed is tried last, each time four times as long, seconds.",
-    )
-    quarantine_cap_secs: Interval = Field(
-        default=604800, description="Longest such time, after which a failure is forgotten, seconds."
-    )
-    quarantine_host_machines: Few = Field(
-        default=3, description="Machines in quarantine that put their whole host there, 1 to 64."
-    )
-
-
-class Placement(Group):
-    """Say how boxes are spread over offers."""
-
-    max_per_machine: Few = Field(
-        default=1,
-        description="Boxes preferred at most on one machine; exceeded only when nothing else is offered.",
-    )
-    search_limit: Few = Field(
-        default=64, description="Most offers to ask for in one search, 1 to 64 (Vast's cap)."
-    )
-    surge: Many = Field(
-        default=0,
-        description="Boxes that may be rented beyond the target while dropped ones are not proved gone.",
     )
 
 

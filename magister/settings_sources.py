@@ -1,11 +1,13 @@
 """Where settings come from: the environment, a .env file, a TOML file; raw values, each with its origin."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from dotenv.parser import Original, parse_stream
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource
@@ -75,15 +77,36 @@ class File:
 def variables_in(path: Path, model: type[BaseSettings]) -> Variables:
     """Read a .env file; a missing one is empty.
 
-    Raises BadSettings if it is there but cannot be read.
+    Raises BadSettings if it is there but cannot be read, or holds lines that set nothing.
     """
     try:
+        if problems := _broken_lines(path):
+            raise BadSettings(problems)
         read = DotEnvSettingsSource(model, env_file=path, case_sensitive=True).env_vars
     except (OSError, UnicodeDecodeError) as reason:
         problem = f"{path}: cannot be read: {_short(reason)}"
     else:
         return Variables({name: value for name, value in read.items() if value is not None}, str(path))
     raise BadSettings((problem,))
+
+
+def _broken_lines(path: Path) -> tuple[str, ...]:
+    """Name the lines of a .env file that python-dotenv passes over, without any of their text."""
+    if not path.is_file():
+        return ()
+    with path.open(encoding="utf-8") as text:
+        bindings = list(parse_stream(text))
+    return tuple(
+        f"{path}:{_line_of(binding.original)}: is not NAME=value, or a quote in it is not closed"
+        for binding in bindings
+        if binding.error or (binding.key and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", binding.key))
+    )
+
+
+def _line_of(original: Original) -> int:
+    """Return the line that a binding is on: what it was read from begins with the empty lines before it."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def file_at(path: Path, model: type[BaseModel]) -> File:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from magister.actions import Action, Rent, Search, Send
+from magister.budget import objection
 from magister.facts import Fleet, Held, Offer, View
 from magister.offers import candidates
 from magister.states import State
@@ -51,29 +52,36 @@ def fill(
         return
     wanted = sum(row.wanted for row in rest)
     why = f"{wanted} of {fleet.target} instances"
-    for row in rest:
-        if row.unsent and (row.due_at is None or row.due_at <= now):
-            yield Send(row, f"its intent stands unsent: {why}")
+    for row in _to_send(fleet, held, rest, now):
+        yield Send(row, f"its intent stands unsent: {why}")
     short = allowed(fleet, held, view, now, tripped=tripped)
     if short == 0:
         return
     fresh = view.searched_at is not None and now < view.searched_at + fleet.search_every
     offers = offered(fleet, held, view) if fresh else ()
-    for offer in _chosen(offers, short, held, view):
+    affordable = tuple(offer for offer in offers if objection(fleet, held, view, (offer,), now) is None)
+    taken: list[Offer] = []
+    for offer in _chosen(affordable, short, held, view):
+        taken.append(offer)
+        if objection(fleet, held, view, taken, now) is not None:
+            break
         yield Rent(offer, _praise(offer, view, why))
     if not fresh:
         yield Search(len({row.machine_id for row in held if row.live}) + short, why)
 
 
+def _to_send(fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], now: datetime) -> tuple[Held, ...]:
+    """Return the unsent rows to send: not those for which a box that came back leaves no room."""
+    unsent = [row for row in rest if row.unsent]
+    beyond = sum(row.live for row in held) - fleet.target - fleet.surge
+    room = len(unsent) - max(beyond, 0)
+    due = [row for row in unsent if row.due_at is None or row.due_at <= now]
+    return tuple(due[: max(room, 0)])
+
+
 def offered(fleet: Fleet, held: tuple[Held, ...], view: View) -> tuple[Offer, ...]:
     """Return the offers of the last search that may be rented, the best first."""
-    return candidates(
-        view.offers,
-        held=held,
-        recent_offers=view.recent_offers,
-        quarantines=view.quarantines,
-        fleet=fleet,
-    )
+    return candidates(view.offers, held=held, view=view, fleet=fleet)
 
 
 def _chosen(offers: tuple[Offer, ...], short: int, held: tuple[Held, ...], view: View) -> tuple[Offer, ...]:

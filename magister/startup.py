@@ -43,8 +43,24 @@ def begin(config: Path | None, *, warn: bool = True) -> Loaded:
 
 def usable(config: Path | None) -> Loaded:
     """Read the settings; raises BadSettings also when Vast would refuse the onstart they give."""
-    loaded = load(config)
+    loaded = read(config)
     if problems := onstart.problems(loaded.settings):
+        raise BadSettings(problems)
+    return loaded
+
+
+def read(config: Path | None) -> Loaded:
+    """Read the settings and the level of the log; raises BadSettings with the problems of both."""
+    problems: tuple[str, ...] = ()
+    try:
+        telemetry.level_in(os.environ)
+    except BadSettings as error:
+        problems = error.problems
+    try:
+        loaded = load(config)
+    except BadSettings as error:
+        raise BadSettings((*error.problems, *problems)) from None
+    if problems:
         raise BadSettings(problems)
     return loaded
 
@@ -104,7 +120,10 @@ def _bind(listener: socket.socket, address: tuple[object, ...]) -> None:
 def _refused(reason: OSError, bind: str, port: int) -> Unusable:
     match reason.errno:
         case errno.EADDRINUSE:
-            return PortTaken(f"http_port = {port} is in use by another program (on {bind})")
+            return PortTaken(
+                f"http_port = {port} is in use by another program (on {bind}): "
+                "end that one, or set http_port to a free port"
+            )
         case errno.EACCES | errno.EPERM:
             return Unusable(f"http_port = {port} may not be used by this user: take one above 1023")
         case errno.EADDRNOTAVAIL:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from sqlalchemy.orm import Session
 
 from magister import rates, spending
+from magister.bills import Reconciliation
 from magister.facts import MICROS_PER_USD
 from magister.reports import usd
 from magister.spending import By, Key, Spent
@@ -84,6 +85,42 @@ def as_csv(told: Statement) -> str:
     writer = csv.writer(lines)
     writer.writerow((told.wish.by.value, "usd"))
     writer.writerows((plain(cost.key), exact(cost.micros)) for cost in told.costs)
+    return lines.getvalue()
+
+
+def bill_jsonable(told: Reconciliation) -> dict[str, object]:
+    """Return the bill beside the estimate as JSON values, in dollars."""
+    unknown = told.unknown
+    return {
+        "from": None if told.first is None else told.first.isoformat(),
+        "to": None if told.last is None else told.last.isoformat(),
+        "estimated_usd": usd(told.estimated),
+        "billed_usd": usd(told.billed),
+        "traffic_usd": usd(told.traffic),
+        "unknown": unknown.contracts,
+        "unknown_usd": usd(unknown.micros),
+        "instances": [
+            {
+                "id": line.instance,
+                "instance_id": line.contract_id,
+                "label": line.label,
+                "estimated_usd": usd(line.estimated),
+                "billed_usd": usd(line.billed),
+                "traffic_usd": usd(line.traffic),
+            }
+            for line in told.lines
+        ],
+    }
+
+
+def bill_as_csv(told: Reconciliation) -> str:
+    """Return the bill beside the estimate as CSV, a line for each contract."""
+    lines = io.StringIO()
+    writer = csv.writer(lines)
+    writer.writerow(("id", "instance_id", "label", "estimated_usd", "billed_usd", "traffic_usd"))
+    for line in told.lines:
+        money = (exact(line.estimated), exact(line.billed), exact(line.traffic))
+        writer.writerow((line.instance, line.contract_id, line.label, *money))
     return lines.getvalue()
 
 

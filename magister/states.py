@@ -36,6 +36,7 @@ class Reason(StrEnum):
     BEAT = "beat"  # the box said that its worker lives, though its one call was not heard
     ENROLLED = "enrolled"  # Hierophant lists the worker, though its one call was not heard
     ADOPTED = "adopted"  # ours at Vast, without a row
+    RESTORED = "restored"  # a backup was put back: its worker has had the time to call since
     TWIN = "twin"  # a second box under the key of one row
     OFFER_GONE = "offer_gone"
     REFUSED = "refused"
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     COORDINATOR = "coordinator"  # DELETE /drop
     OPERATOR = "operator"
     SURPLUS = "surplus"
+    BUDGET = "budget"
     VANISHED = "vanished"  # gone from Vast without our asking
     PROVED_GONE = "proved_gone"  # gone from Vast after we asked
     REAPPEARED = "reappeared"

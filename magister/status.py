@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from magister import assembly, jsonable, reports, screen
+from magister.database import obstacle
 from magister.reports import InstanceView, Overview, usd
 from magister.schema import existing
 from magister.settings import Settings, load
@@ -50,9 +51,12 @@ def read(settings: Settings, now: datetime) -> Status:
     """Read the pool as it is at `now`. Raises DatabaseUnusable."""
     url = settings.database_url.get_secret_value()
     stale = timedelta(seconds=settings.web.heartbeat_stale_secs)
-    with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions, sessions.read() as session:
-        overview = reports.overview(session, now, last=EVENTS)
-        readiness = reports.readiness(session, now, stale)
+    with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions:
+        with sessions.read() as session:
+            overview = reports.overview(session, now, last=EVENTS)
+            readiness = reports.readiness(session, now, stale)
+        found = obstacle(sessions) if reports.late(readiness, stale) else None
+    readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
     return Status(overview, (*readiness.why, *_short(overview)))
 
 
@@ -77,6 +81,7 @@ def _whole(found: Status) -> dict[str, object]:
         "credit": None if overview.credit is None else usd(overview.credit),
         "heartbeat_age_secs": overview.heartbeat_age_secs,
         "listing_age_secs": overview.listing_age_secs,
+        "acting": None if overview.acting is None else asdict(overview.acting),
         "conditions": [asdict(condition) for condition in overview.conditions],
         "instances": [_instance(view) for view in overview.instances],
         "events": [jsonable.event(event) for event in overview.events],

@@ -13,7 +13,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from magister import signals, startup
+from magister.arrival import LINE_LIMIT
 from magister.complaints import complain, debugging
+from magister.reception import CONNECTIONS
 from magister.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ GRACE = 8
 
 HUNG_AFTER = 60
 """Seconds without a sign of life after which gunicorn replaces a web process."""
-
-KEEP_ALIVE = 5
-"""Seconds for which an idle connection is kept."""
 
 HOPELESS = {1: 3, 2: 4}
 """By our exit code, the code with which a web process keeps gunicorn from starting another."""
@@ -128,13 +127,14 @@ def options(settings: Settings, descriptor: int) -> dict[str, object]:
     """Return gunicorn's options."""
     return {
         "bind": f"fd://{descriptor}",
-        "worker_class": "gthread",
+        "worker_class": "magister.reception.Reception",
         "workers": settings.web.workers,
         "threads": settings.web.threads,
         "timeout": HUNG_AFTER,
         "graceful_timeout": GRACE,
-        "keepalive": KEEP_ALIVE,
-        "limit_request_line": 4094,
+        "keepalive": 0,  # one connection is for one request
+        "worker_connections": CONNECTIONS,
+        "limit_request_line": LINE_LIMIT,
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
         "preload_app": False,

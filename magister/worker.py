@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 
-from magister import ledger, pool, rows
+from magister import ledger, pool
 from magister.actions import (
     Action,
     Adopt,
@@ -20,29 +20,29 @@ from magister.actions import (
     Look,
     Move,
     Plan,
+    ReadBill,
     Rent,
     Search,
     Send,
 )
 from magister.conditions import conditions
 from magister.database import Sessions
-from magister.errors import LeaseLost, Stale, Stopping, Transient
+from magister.decision import Decision
+from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
-from magister.facts import Condition, Fleet, Held, Listing, Route, View
-from magister.judgement import suspicious
+from magister.facts import Condition, Fleet, Held, Listing, Route
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.memory import Memory, fields_of, route_of
+from magister.observer import observe
 from magister.planner import plan
-from magister.quarantine import quarantines
 from magister.renting import HOLD_CAP
-from magister.shortage import shortage
 
 log = structlog.get_logger("magister.worker")
 
-DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError)
-"""What concerns no row in particular, and passes by itself: a lock, a restart, a broken connection."""
+DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError, DatabaseReplaced)
+"""What concerns no row in particular: a lock, a restart, a full disk, a broken connection, a lost file."""
 
 DOWN_AFTER = 10.0
 """Seconds without a heartbeat after which the whole service is held to have been down."""
@@ -123,15 +123,15 @@ class Worker:
         begun: list[Action] = []
         for _ in range(ROUNDS):
             self._drain()
-            held, view = self._observe(now)
-            if self._doubt_abandoned(held, now):
-                held, view = self._observe(now)
-            planned = plan(self._fleet, held, view, now)
-            started, deferred, again = self._dispatch(planned.actions, now)
+            known = self._observe(now)
+            if self._doubt_abandoned(known.held, now):
+                known = self._observe(now)
+            planned = plan(known.fleet, known.held, known.view, now)
+            started, deferred, again = self._dispatch(planned.actions, known)
             begun += started
             if not again:
                 break
-        self._beat(held, view, planned, now)
+        self._beat(known, planned)
         return Report(acting=True, begun=tuple(begun), deferred=tuple(deferred), next_at=planned.next_at)
 
     def _enter(self, now: datetime) -> None:
@@ -148,6 +148,8 @@ class Worker:
             if abs(jump) > self._rhythm.clock_jump:
                 log.warning("clock.jumped", seconds=round(jump, 1))
                 self._forget()
+                if jump > 0:
+                    self._put_off(self._last[0], timedelta(seconds=jump))
                 self._turn_back(now)
         self._last = (now, mono)
 
@@ -168,6 +170,11 @@ class Worker:
             ledger.turn_back(session, to=now, fleet=self._fleet)
             pool.turn_back(session, to=now, latest=now + HOLD_CAP)
 
+    def _put_off(self, since: datetime, by: timedelta) -> None:
+        """Let what was still to be waited for last as long as before the clock was set forward."""
+        with self._sessions.write() as session:
+            ledger.put_off(session, since=since, by=by)
+
     def _forget(self) -> None:
         self._memory = Memory()
         self._era += 1
@@ -181,37 +188,22 @@ class Worker:
             log.info("loop.standing_by", why="another loop acts; this one takes over when it ends")
         self._standing_by = True
 
-    def _observe(self, now: datetime) -> tuple[tuple[Held, ...], View]:
-        """Read the rows, and of the rest only what is needed when instances are short."""
+    def _observe(self, now: datetime) -> Decision:
         with self._sessions.read() as session:
-            held = rows.held(session)
             self._pool = pool.read(session)
-            view = self._memory.view(self._pool, now)
-            short = shortage(self._fleet, held) > 0
-            caution = self._fleet.caution
-            if short or any(suspicious(row, self._fleet, view, now) for row in held):
-                outlook = rows.outlook(session, now, since=view.trusted_at)
-                lost = rows.lost(session, now, caution.loss_window)
-                view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
-            if short:
-                tried = rows.trials(session, now, caution.quarantine_cap)
-                view = replace(
-                    view,
-                    recent_offers=rows.recent_offers(session, now, self._rhythm.offer_reuse),
-                    quarantines=quarantines(tried, caution, now),
-                )
-        return held, view
+            reuse = self._rhythm.offer_reuse
+            return observe(session, self._memory, self._pool, self._fleet, now, offer_reuse=reuse)
 
     def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> bool:
         """Leave creates whose answer nobody waits for to the listings; return whether there were any."""
         abandoned = self._executor.renter.abandoned(held)
         for row in abandoned:
-            log.warning("create.answer_lost", instance=row.id)
-            self._executor.renter.doubt(row, now)
+            if self._executor.renter.doubt(row, now):
+                log.warning("create.answer_lost", instance=row.id)
         return bool(abandoned)
 
     def _dispatch(
-        self, actions: tuple[Action, ...], now: datetime
+        self, actions: tuple[Action, ...], known: Decision
     ) -> tuple[list[Action], list[Action], bool]:
         """Begin what can begin; return that, what has to wait, and whether to plan again at once."""
         begun: list[Action] = []
@@ -220,7 +212,7 @@ class Worker:
         again = False
         for action in actions:
             try:
-                started = self._begin(action, now)
+                started = self._begin(action, known)
             except Stale:
                 again = True
             except LeaseLost:
@@ -237,17 +229,17 @@ class Worker:
             self._memory.strangers = ()
         return begun, deferred, again or self._outcomes.qsize() > before
 
-    def _begin(self, action: Action, now: datetime) -> bool:
+    def _begin(self, action: Action, known: Decision) -> bool:
         """Carry out what needs the database only; start a call if its route is free."""
         if isinstance(action, Move | Adopt):
-            self._executor.settle(action, now)
+            self._executor.settle(action, known.now)
             tell(action)
             return True
         route = route_of(action)
         if self._lanes.busy(route) or self._wait_secs(route) > 0:
             return False
         tell(action)
-        call = self._executor.renter.intend(action, now) if isinstance(action, Rent) else action
+        call = self._executor.renter.intend(action, known) if isinstance(action, Rent) else action
         era = self._era
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
@@ -301,12 +293,12 @@ class Worker:
             log.warning("vast.status_never_seen", status=status, treated_as="unknown")
         self._strange |= statuses - KNOWN
 
-    def _beat(self, held: tuple[Held, ...], view: View, planned: Plan, now: datetime) -> None:
+    def _beat(self, known: Decision, planned: Plan) -> None:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
-        credit = self._pool.credit if self._pool else None
-        symptoms = self._memory.symptoms(self._fleet, held, view, now, credit=credit)
+        fleet, held, view, now = known.fleet, known.held, known.view, known.now
+        symptoms = self._memory.symptoms(fleet, held, view, now)
         symptoms = replace(symptoms, held_back=len(planned.held_back))
-        current = conditions(self._fleet, held, symptoms, now)
+        current = conditions(fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)
         if fresh and current == self._shown:
@@ -322,10 +314,14 @@ class Worker:
 def tell(action: Action) -> None:
     """Log what was begun; mere looks only for whoever wants to see everything."""
     event = f"begun.{type(action).__name__.lower()}"
-    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount | CallRoll) else log.info
+    tell = (
+        log.debug
+        if isinstance(action, List | Look | Search | CheckAccount | CallRoll | ReadBill)
+        else log.info
+    )
     tell(event, why=action.why, **fields_of(action))
 
 
-def in_a_line(error: SQLAlchemyError) -> str:
+def in_a_line(error: SQLAlchemyError | DatabaseReplaced) -> str:
     """Return what the database said, in a line."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,4 +1,8 @@
-"""The web side as a WSGI application: `gunicorn magister.wsgi:app`, or any other server of that kind."""
+"""The web side as a WSGI application: `gunicorn magister.wsgi:app`, or any other server of that kind.
+
+Slow clients are kept from its threads by the server alone: with gunicorn by `-k magister.reception.Reception`
+and `--keep-alive 0`, with others by a proxy in front.
+"""
 
 from datetime import UTC, datetime
 

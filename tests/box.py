@@ -20,7 +20,7 @@ BARE = ("sh", "bash", "dash", "grep", "env", "cat", "setsid", "timeout")
 """Programs that each box has, if this machine has them."""
 
 # The loop tells that it sleeps, and sleeps until the test says that the time has passed.
-SLEEP = '#!/bin/sh\necho "$PPID $*" >{box}/asleep\nread -r _ <{box}/wake\n'
+SLEEP = '#!/bin/sh\nexec 3<{box}/wake\necho "$PPID $*" >{box}/asleep\nread -r _ <&3\n'
 WORKER = "#!/bin/sh\nread -r _ <{box}/end\n"
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from magister.errors import Unusable
 from magister.provenance import toml
 from magister.settings import Settings, load
-from magister.settings_groups import Caution, Health, Pace
+from magister.settings_groups import Pace
+from magister.settings_policy import Caution, Health
 from magister.simulator.plan import KNOWN_TEMPLATE
 from magister.simulator.simulation import DEFAULT_KEY
 

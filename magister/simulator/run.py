@@ -76,7 +76,7 @@ class SimulatorServer:
         self._vast = Listener(app_for(self.simulation), options.host, options.port)
         try:
             self._hierophant = Listener(
-                _hierophant_app(self.simulation), options.host, options.hierophant_port
+                hierophant_app(self.simulation), options.host, options.hierophant_port
             )
         except OSError:
             self._vast.stop()
@@ -161,7 +161,8 @@ def _assemble(options: SimulatorOptions) -> Simulation:
     )
 
 
-def _hierophant_app(sim: Simulation) -> Flask:
+def hierophant_app(sim: Simulation) -> Flask:
+    """Build the app of the coordinator's two lists."""
     app = Flask("magister.simulator.hierophant", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = True  # a cut is the server's to see
 

@@ -85,6 +85,7 @@ class OfferRow(BaseModel):
     reliability2: Number = None
     cuda_max_good: Number = None
     duration: Number = None
+    score: Number = None
     geolocation: Text = None
     verification: Text = None
     rentable: Flag = None

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from flask import Flask, Response
 
+from magister.arrival import BODY_LIMIT
 from magister.database import Sessions
 from magister.settings import Settings
 from magister.web import costs, problems
-from magister.web.api import BODY_LIMIT, Api, blueprint
+from magister.web.api import Api, blueprint
 from magister.web.store import Store
 
 

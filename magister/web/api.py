@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,15 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from magister import __version__, operations, reports
-from magister.errors import DatabaseUnusable, UnknownInstance
+from magister.arrival import BODY_LIMIT
+from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
-from magister.web import shapes
+from magister.web import openapi, shapes
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
-
-BODY_LIMIT = 64 * 1024
-"""Bytes that the body of a request may have: it is one line of reason."""
 
 ENDPOINTS = {
     "GET /summary": "what is kept, and what it costs",
@@ -28,8 +27,10 @@ ENDPOINTS = {
     "GET /verify/<offer id>": "a worker says that it runs",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
     "GET /cost": "what was spent from= to= (UTC days) by= day, machine, host, gpu, reason or state",
+    "GET /bill": "what Vast charged from= to= (UTC days), beside what was estimated",
     "GET /healthz": "whether this process answers",
     "GET /readyz": "whether the pool is being kept, and what is wrong with it",
+    "GET /openapi.json": "what all this looks like, in OpenAPI's terms",
 }
 
 
@@ -60,6 +61,7 @@ class Api:
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
         beat = "beat" in request.args
+        self._refuse_strangers(offer_id, mac, patient=not beat)
         row = self.store.write(
             lambda session, now: operations.verify(
                 session, offer_id, mac=mac, token=token, now=now, beat=beat
@@ -72,11 +74,20 @@ class Api:
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
         offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
+        self._refuse_strangers(offer_id, mac, patient=True)
         row = self.store.write(
             lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
         )
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
+
+    def _refuse_strangers(self, offer_id: int, mac: str | None, *, patient: bool) -> None:
+        """Refuse what is about no instance of ours before it waits, and keeps others waiting, to write.
+
+        A beat that comes too early is no reason to wait, for it comes again.
+        """
+        with suppress(*((TooEarly, DatabaseUnusable) if patient else ())):  # writing waits for their end
+            self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
 
     def healthz(self) -> Response:
         """Say that this process answers, whatever the database does."""
@@ -87,9 +98,15 @@ class Api:
         now, stale_after = self.store.clock(), self.stale_after
         try:
             ready = self.store.read(lambda session: reports.readiness(session, now, stale_after))
+            if reports.late(ready, stale_after):
+                ready = reports.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
             ready = reports.unreachable()
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)
+
+    def openapi(self) -> Response:
+        """Describe the API."""
+        return shown(openapi.document(__version__))
 
 
 def blueprint(api: Api) -> Blueprint:
@@ -102,6 +119,7 @@ def blueprint(api: Api) -> Blueprint:
     routes.add_url_rule("/drop/<which>", view_func=api.drop, methods=["DELETE"])
     routes.add_url_rule("/healthz", view_func=api.healthz, methods=["GET"])
     routes.add_url_rule("/readyz", view_func=api.readyz, methods=["GET"])
+    routes.add_url_rule("/openapi.json", view_func=api.openapi, methods=["GET"])
     return routes
 
 

@@ -15,6 +15,7 @@ from magister.errors import (
     InstanceEnded,
     MagisterError,
     Stale,
+    TooEarly,
     UnknownInstance,
     WrongKey,
 )
@@ -28,6 +29,7 @@ RETRY_AFTER = 5
 
 _STATUS: Mapping[type[MagisterError], int] = {
     WrongKey: 403,
+    TooEarly: 503,  # before UnknownInstance, whose kind it is: a 404 would end the beats of a box for good
     UnknownInstance: 404,
     InstanceEnded: 410,
     Stale: 503,

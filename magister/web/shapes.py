@@ -58,6 +58,7 @@ def readiness(shown: Readiness) -> Json:
         "target": shown.target,
         "heartbeat_age_secs": shown.heartbeat_age_secs,
         "listing_age_secs": shown.listing_age_secs,
+        "acting": None if shown.acting is None else asdict(shown.acting),
     }
 
 

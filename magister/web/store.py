@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.orm import Session
 
-from magister.database import Sessions
+from magister.database import Sessions, obstacle, trouble
 from magister.errors import DatabaseUnusable, InstanceEnded, TooEarly
 
 T = TypeVar("T")
@@ -40,6 +40,9 @@ class Store:
                 return work(session)
         except TROUBLE as error:
             raise _unusable(error) from error
+        except DBAPIError as error:
+            _raise_if_known(error)
+            raise
 
     def write(self, work: Callable[[Session, datetime], T]) -> T:
         """Return what `work` returns, committed; it is begun again while the database is in trouble.
@@ -57,11 +60,19 @@ class Store:
                 left = deadline - self.monotonic()
                 if left <= 0:
                     raise _unusable(error) from error
+            except DBAPIError as error:
+                _raise_if_known(error)
+                raise
             except TooEarly:
                 left = deadline - self.monotonic()
                 if left <= 0:
                     raise
             self.nap(min(PAUSE, left))
+
+    def obstacle(self) -> str:
+        """Try to write, and say what keeps it from being done; "" = nothing does."""
+        found = obstacle(self.sessions)
+        return "" if found is None else f"the database: {found.what}; {found.cure}"
 
     def _once(self, work: Callable[[Session, datetime], T]) -> T:
         with self.sessions.write() as session:
@@ -73,7 +84,14 @@ class Store:
         raise ended
 
 
+def _raise_if_known(error: DBAPIError) -> None:
+    """Raise DatabaseUnusable for what is wrong with the database as a whole, a corrupt page say."""
+    if trouble(error) is not None:
+        raise _unusable(error) from error
+
+
 def _unusable(error: SQLAlchemyError) -> DatabaseUnusable:
-    cause = getattr(error, "orig", None) or error
-    log.warning("web.database_trouble", error=" ".join(str(cause).split()))
+    cause, found = getattr(error, "orig", None) or error, trouble(error)
+    known = {} if found is None else {"what": found.what, "cure": found.cure}
+    log.warning("web.database_trouble", error=" ".join(str(cause).split()), **known)
     return DatabaseUnusable("the database is busy or does not answer; ask again later")

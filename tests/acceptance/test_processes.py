@@ -315,8 +315,9 @@ def test_a_port_that_is_taken_is_told_in_a_line(service: Service) -> None:
         other.listen()
         done = service.run("serve")
     assert done.returncode == 2
-    assert (
-        done.stderr == f"magister: http_port = {service.port} is in use by another program (on 127.0.0.1)\n"
+    assert done.stderr == (
+        f"magister: http_port = {service.port} is in use by another program (on 127.0.0.1): "
+        "end that one, or set http_port to a free port\n"
     )
 
 
@@ -325,7 +326,11 @@ def test_a_port_that_is_taken_is_told_in_a_line(service: Service) -> None:
     [
         ("WEB_BIND", "nowhere.invalid", "web.bind = nowhere.invalid cannot be resolved"),
         ("WEB_BIND", "192.0.2.1", "web.bind = 192.0.2.1 is not an address of this machine"),
-        ("DATABASE_URL", "sqlite:////nowhere/magister.db", "the database cannot be used: unable to open"),
+        (
+            "DATABASE_URL",
+            "sqlite:////nowhere/magister.db",
+            "the database sqlite:////nowhere/magister.db cannot be used: it cannot be opened",
+        ),
     ],
 )
 def test_what_keeps_it_from_starting_is_told_in_a_line(
@@ -354,7 +359,7 @@ def test_the_web_side_alone_asks_for_a_migration_first(service: Service) -> None
     done = service.run("web")
     assert (done.returncode, done.stderr) == (
         2,
-        "magister: the database is empty: run `magister migrate` first\n",
+        "magister: there is no database magister.db: `magister serve` or `magister migrate` makes it\n",
     )
 
 

@@ -167,6 +167,49 @@ def test_a_clock_set_back_does_not_delay_a_destroy(sessions: Sessions) -> None:
     assert row.contract_id not in pool.vast.boxes
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(days=1)])
+def test_a_clock_set_forward_does_not_end_the_grace_of_a_create(sessions: Sessions, ahead: timedelta) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.vast.lag = 120
+    pool.vast.after("create", Ambiguous("reset"))
+    pool.run(30)
+    pool.clock.now += ahead
+    pool.vast.lag += ahead.total_seconds()  # Vast's clock was not set
+    pool.run(60)
+    (row,) = pool.rows(State.REQUESTED)
+    assert len(pool.vast.boxes) == 1
+    pool.vast.lag = 0
+    pool.run(10)
+    assert (State.CREATED, Reason.FOUND) in pool.story(row.id)
+
+
+def test_a_clock_set_forward_does_not_make_a_worker_late(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.run(30)
+    pool.clock.now += timedelta(hours=1)
+    pool.run(120)
+    (row,) = pool.rows(State.CREATED)
+    pool.run(60)
+    assert (State.DROPPING, Reason.UNVERIFIED) in pool.story(row.id)
+
+
+def test_a_clock_set_forward_does_not_make_an_outage_of_a_host_long(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.filled()
+    (row,) = pool.rows(State.VERIFIED)
+    assert row.contract_id
+    pool.vast.change(row.contract_id, actual_status="offline")
+    pool.run(60)
+    pool.clock.now += timedelta(hours=1)
+    pool.run(300)
+    assert pool.row(row.id).state is State.VERIFIED
+    pool.run(300)
+    assert (State.DROPPING, Reason.OFFLINE) in pool.story(row.id)
+
+
 def test_a_clock_set_back_does_not_hide_a_death(sessions: Sessions) -> None:
     pool = Controller(sessions, fleet=a_fleet(target=1))
     pool.vast.stock(an_offer() for _ in range(5))

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from magister import loop as loop_module
+from magister import loop_process
 from magister import pool as pool_row
 from magister.database import Sessions
 from magister.loop import Loop
@@ -125,3 +126,29 @@ def test_a_quiet_pool_is_left_alone_until_something_is_due(
         stepped.clear()
         loop.wake.set()
         assert stepped.wait(5)
+
+
+class Turning:
+    """A loop that comes round so many more times, and then hangs."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+        self._turns = 0
+
+    @property
+    def turns(self) -> int:
+        self._turns += self._left > 0
+        self._left -= 1
+        return self._turns
+
+
+def test_a_loop_that_hangs_ends_its_process() -> None:
+    left: list[int] = []
+    loop_process.watch(Turning(3), threading.Event(), every=0.001, leave=left.append)  # type: ignore[arg-type] # only its turns are read
+    assert left == [1]
+
+
+def test_a_loop_that_ended_in_good_order_is_not_watched_any_more() -> None:
+    ended = threading.Event()
+    ended.set()
+    loop_process.watch(Turning(0), ended, leave=lambda code: pytest.fail("it ended by itself"))  # type: ignore[arg-type] # only its turns are read

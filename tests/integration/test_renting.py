@@ -1,6 +1,7 @@
 """Every answer that a create may get, in every state its row may be in by then."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from magister.errors import (
     StartedStopped,
     VastError,
 )
+from magister.facts import Held
 from magister.states import Reason, State
 from tests.builders import a_fleet, a_sighting, an_offer
 from tests.controller import Controller
@@ -176,3 +178,22 @@ def test_refusals_that_the_next_offer_would_meet_too_slow_the_renting_down(pool:
     pool.vast.before("create", *[Refused("invalid_args") for _ in range(50)])
     pool.run(600)
     assert len(pool.vast.named("create")) <= 9
+
+
+def test_a_process_that_stood_still_after_its_claim_sends_nothing(
+    pool: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = ledger.claim_send
+
+    def claim_and_freeze(*arguments: Any, **named: Any) -> Held:
+        row = claim(*arguments, **named)
+        monkeypatch.setattr(ledger, "claim_send", claim)
+        pool.clock.advance(21)
+        return row
+
+    monkeypatch.setattr(ledger, "claim_send", claim_and_freeze)
+    pool.step()
+    assert pool.vast.named("create") == []
+    pool.run(20)
+    assert len(pool.vast.named("create")) == 1
+    assert pool.row(1).state is State.CREATED

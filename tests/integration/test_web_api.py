@@ -15,6 +15,7 @@ from sqlalchemy import update
 from magister import onstart, pool, rows
 from magister.database import Sessions, open_database
 from magister.facts import Condition, Held, Learned
+from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
 from magister.settings import Settings
 from magister.states import State
@@ -122,8 +123,14 @@ def test_a_worker_that_calls_before_the_first_listing_is_kept_waiting_for_its_ro
         some_settings(None), sqlite_sessions, clock=clock.wall, nap=nap, monotonic=clock.monotonic
     )
     answer = app.test_client().get("/verify/77")
-    assert answer.status_code == (200 if arrives else 404)
+    assert answer.status_code == (200 if arrives else 503)
     assert arrives or clock.mono >= 1030, "it waited as long as it would for a busy database"
+
+
+def test_a_beat_before_the_first_listing_waits_for_nothing_and_goes_on(sqlite_sessions: Sessions) -> None:
+    answer = a_client(sqlite_sessions).get("/verify/77?beat=1")
+    assert answer.status_code == 503, "a 404 would end the beats of the box"
+    assert answer.headers["Retry-After"]
 
 
 @pytest.mark.parametrize("which", ["77", "0077", "7%37", "000000000000000000000000000077"])
@@ -166,6 +173,9 @@ def test_head_knows_unknown_offers_and_keys(sessions: Sessions) -> None:
     client = a_client(sessions, token=TOKEN)
     row_in(sessions, State.CREATED, mac_required=True)
     assert client.head("/verify/77").status_code == 403
+    assert client.head("/verify/78").status_code == 503, "no listing has shown yet what there is"
+    with sessions.write() as session:
+        pool.note_listed(session, NOW)
     assert client.head("/verify/78").status_code == 404
     assert client.head("/verify/x").status_code == 400
 
@@ -392,7 +402,23 @@ def test_a_pool_that_is_kept_is_ready(client: FlaskClient, sessions: Sessions) -
         "target": 3,
         "heartbeat_age_secs": 2.0,
         "listing_age_secs": 20.0,
+        "acting": None,
     }
+
+
+@pytest.mark.parametrize(("host", "here"), [(this_host(), True), ("another-host", False)])
+def test_readyz_says_which_process_acts(
+    client: FlaskClient, sessions: Sessions, host: str, here: bool
+) -> None:
+    beat(sessions, seconds=2, listed=20)
+    lease = LeaseHolder(
+        sessions, NoLock(), holder=f"{host}:77:beef", lasts=timedelta(days=1), renew=timedelta(seconds=10)
+    )
+    assert lease.hold(NOW)
+    body = client.get("/readyz").get_json()
+    assert body["acting"] == {"host": host, "pid": 77, "here": here}
+    lease.release(NOW)
+    assert client.get("/readyz").get_json()["acting"] is None
 
 
 def test_a_pool_without_credit_is_ready_and_says_so(client: FlaskClient, sessions: Sessions) -> None:

@@ -16,16 +16,17 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from magister import ledger, reports, rows
-from magister.database import Sessions, open_database, sqlite_file
+from magister import ledger, pool, reports, rows
+from magister.arrival import BODY_LIMIT
+from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.facts import Held
 from magister.models import Transition
 from magister.settings import Settings
 from magister.settings_groups import Web
+from magister.sqlite import sqlite_file
 from magister.states import State
 from magister.web import create_app
-from magister.web.api import BODY_LIMIT
 from tests.builders import NOW, a_row, an_offer
 from tests.fakes import FakeClock
 
@@ -333,6 +334,7 @@ def test_a_database_that_is_away_is_told_at_once_where_nothing_is_lost_by_it(
         "target": None,
         "heartbeat_age_secs": None,
         "listing_age_secs": None,
+        "acting": None,
     }
 
 
@@ -354,6 +356,21 @@ def test_a_row_that_never_stands_still_is_a_503(
     monkeypatch.setattr(ledger, "move", moved)
     answer = client.get("/verify/77")
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_what_is_about_no_instance_of_ours_is_refused_without_waiting_for_a_writer(
+    hasty: Sessions, clock: FakeClock, method: str
+) -> None:
+    row_in(hasty, State.CREATED)
+    with hasty.write() as session:
+        pool.note_listed(session, clock.now)
+    client, path = a_client(hasty, clock), "verify" if method == "GET" else "drop"
+    began = clock.mono
+    with locked(hasty):
+        assert client.open(f"/{path}/5", method=method).status_code == 404
+        assert client.open(f"/{path}/77?key=abc", method=method).status_code == 403
+    assert clock.mono == began
 
 
 def test_nothing_that_reads_waits_for_a_writer(hasty: Sessions, clock: FakeClock) -> None:

@@ -15,16 +15,20 @@ from click.testing import CliRunner, Result
 
 from magister import __version__, pool, status
 from magister.cli import main
-from magister.database import open_database
+from magister.database import RESCUE, open_database
 from magister.facts import Condition
 
 COMMANDS = (
+    "adopt",
+    "backup",
     "check",
     "cost",
     "demo",
+    "health",
     "history",
     "machines",
     "migrate",
+    "restore",
     "resume",
     "serve",
     "simulate",
@@ -32,6 +36,8 @@ COMMANDS = (
     "web",
     "worker",
 )
+
+NO_DATABASE = "there is no database magister.db: `magister serve` or `magister migrate` makes it"
 
 SETTINGS = """
 this_magister_addr = "http://magister.example"
@@ -169,6 +175,20 @@ def test_a_level_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.startswith("magister: MAGISTER_LOG: 'loud' is not a level")
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_level_that_is_none_is_told_with_all_other_problems(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("MAGISTER_LOG", "loud")
+    Path("magister.toml").write_text(SETTINGS.replace("number_instances = 0", "number_instances = -1"))
+    result = run(command)
+    assert result.exit_code == 2
+    assert [line.split(" ")[1] for line in result.stderr.splitlines()] == [
+        "number_instances",
+        "MAGISTER_LOG:",
+    ]
+
+
 def test_a_migration_says_what_it_did() -> None:
     configured()
     first, second = run("migrate"), run("migrate")
@@ -183,7 +203,10 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(command: str) -> Non
     Path("magister.db").write_text("this is no database, and long enough to be taken for a header " * 9)
     result = run(command)
     assert result.exit_code == 2
-    assert result.stderr == "magister: the database cannot be used: file is not a database\n"
+    assert result.stderr == (
+        "magister: the database sqlite:///magister.db cannot be used: it is no SQLite database "
+        f"(file is not a database): {RESCUE}\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["resume", "status"])
@@ -191,7 +214,7 @@ def test_a_look_at_no_database_makes_none(command: str) -> None:
     configured()
     result = run(command)
     assert result.exit_code == 2
-    assert result.stderr == "magister: there is no database magister.db: `magister serve` makes it\n"
+    assert result.stderr == f"magister: {NO_DATABASE}\n"
     assert not Path("magister.db").exists()
 
 
@@ -240,7 +263,8 @@ def test_the_worker_asks_for_a_migration_first() -> None:
     configured()
     result = run("worker")
     assert result.exit_code == 2
-    assert result.stderr.endswith("magister: the database is empty: run `magister migrate` first\n")
+    assert result.stderr.endswith(f"magister: {NO_DATABASE}\n")
+    assert not Path("magister.db").exists()
 
 
 def test_a_simulator_that_cannot_be_is_told_in_one_line() -> None:

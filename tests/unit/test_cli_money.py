@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import assembly, ledger, rows
+from magister import assembly, bills, ledger, pool, rows
 from magister.cli import main
 from magister.database import Sessions, open_database
-from magister.facts import Learned
+from magister.facts import Charge, Learned
 from magister.schema import migrate
 from magister.states import Reason, State
 from tests.builders import a_row, an_offer
@@ -118,6 +118,28 @@ def test_the_machines_are_shown_the_dearest_first() -> None:
     told = json.loads(run("machines", "--limit", "1", "--json").stdout)
     assert [(one["machine_id"], one["rentals"], one["verified"]) for one in told] == [(32, 1, 1)]
     assert "micros" not in told[0]
+
+
+def test_the_bill_is_shown_beside_the_estimate(past: Sessions) -> None:
+    assert "no charges of these days were read yet" in run("cost", "--bill").stdout
+    with past.write() as session:
+        charges = [Charge(9001, None, "gpu", 300_000), Charge(666, "magister:0", "disk", 70_000)]
+        bills.note(session, NOW.date(), charges, tag="magister", at=NOW)
+        pool.note_bills(session, NOW + timedelta(days=1))
+    assert run("cost", "--bill").stdout.splitlines() == [
+        "2026-11-24 to 2026-11-24 (UTC): estimated 1.360 USD, billed 0.300 USD, and for traffic 0.000 USD",
+        "charged for 1 boxes nobody here knows: 0.070 USD",
+        "         contract  estimated  billed  traffic",
+        "#2       9002          1.000   0.000    0.000",
+        "unknown  666           0.000   0.070    0.000",
+        "#1       9001          0.360   0.300    0.000",
+    ]
+    assert json.loads(run("cost", "--bill", "--json").stdout)["unknown"] == 1
+
+
+def test_the_bill_is_not_told_apart_otherwise() -> None:
+    result = run("cost", "--bill", "--by", "day")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
 def test_an_unused_pool_has_nothing_to_tell(past: Sessions, tmp_path: Path) -> None:

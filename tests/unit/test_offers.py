@@ -1,13 +1,15 @@
 """Which offers fit, and which is tried first."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from magister.facts import Fleet, Held, Offer, Quarantine, Quarantines
 from magister.offers import candidates, unfit
-from magister.states import State
-from tests.builders import NOW, a_fleet, an_offer, held
+from magister.reputation import Rental, Reputation, reputation
+from magister.states import Failure, State
+from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held
 
 
 def ranked(
@@ -15,16 +17,15 @@ def ranked(
     rows: tuple[Held, ...] = (),
     recent: frozenset[int] = frozenset(),
     quarantines: Quarantines | None = None,
+    reputation: Reputation | None = None,
     fleet: Fleet | None = None,
 ) -> list[Offer]:
-    found = candidates(
-        offers,
-        held=rows,
+    view = a_view(
         recent_offers=recent,
         quarantines=quarantines or Quarantines(),
-        fleet=fleet or a_fleet(),
+        reputation=reputation or Reputation(),
     )
-    return list(found)
+    return list(candidates(offers, held=rows, view=view, fleet=fleet or a_fleet()))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,70 @@ def test_machines_in_quarantine_come_last_the_one_that_is_out_first_before_the_o
     rows = (held(machine_id=crowded.machine_id),)
     found = ranked(long, short, of_host, crowded, rows=rows, quarantines=quarantines)
     assert found == [crowded, short, of_host, long]
+
+
+def worked(offer: Offer, *, hours: float, times: int = 10) -> list[Rental]:
+    """Return rentals on an offer's machine whose workers verified in two minutes and worked for so long."""
+    return [
+        Rental(
+            at=ago(hours=n),
+            machine_id=offer.machine_id,
+            host_id=offer.host_id,
+            gpu_name=offer.gpu_name,
+            boot=120,
+            worked=hours * 3600,
+            failure=Failure.DIED,
+        )
+        for n in range(times)
+    ]
+
+
+def failed(offer: Offer, *, times: int = 10) -> list[Rental]:
+    """Return rentals on an offer's machine whose workers never verified."""
+    return [
+        replace(rental, boot=None, worked=0.0, failure=Failure.NEVER_VERIFIED)
+        for rental in worked(offer, hours=0, times=times)
+    ]
+
+
+def test_the_cheapest_is_not_the_one_whose_boxes_never_work() -> None:
+    cheap, dear = an_offer(price=300_000), an_offer(price=330_000)
+    known = reputation([*failed(cheap), *worked(dear, hours=1)], NOW)
+    assert ranked(cheap, dear, reputation=known) == [dear, cheap]
+    assert ranked(cheap, dear, reputation=known, fleet=a_fleet(rank="price")) == [cheap, dear]
+
+
+def test_the_cheapest_is_not_the_one_whose_boxes_soon_die() -> None:
+    cheap, dear = an_offer(price=300_000), an_offer(price=400_000)
+    known = reputation([*worked(cheap, hours=0.05), *worked(dear, hours=24)], NOW)
+    assert ranked(cheap, dear, reputation=known) == [dear, cheap]
+
+
+def test_a_bad_machine_that_is_cheap_enough_is_the_better_one() -> None:
+    cheap, dear = an_offer(price=100_000), an_offer(price=900_000)
+    known = reputation([*failed(cheap, times=2), *worked(dear, hours=12)], NOW)
+    assert ranked(cheap, dear, reputation=known) == [cheap, dear]
+
+
+def test_by_vasts_score_the_highest_comes_first_and_one_without_comes_last() -> None:
+    low, high, none = an_offer(score=1.0, price=1), an_offer(score=9.0, price=3), an_offer(price=2)
+    assert ranked(low, high, none, fleet=a_fleet(rank="score")) == [high, low, none]
+
+
+def test_a_host_that_has_its_share_comes_after_the_others() -> None:
+    crowded, other = an_offer(price=100, host_id=7), an_offer(price=900, host_id=8)
+    rows = (held(host_id=7), held(host_id=7))
+    fleet = a_fleet(max_per_host=2, rank="price")
+    assert ranked(crowded, other, rows=rows, fleet=fleet) == [other, crowded]
+    assert ranked(crowded, other, rows=rows[:1], fleet=fleet) == [crowded, other]
+
+
+def test_of_like_offers_the_one_on_the_emptier_host_comes_first() -> None:
+    crowded, other = an_offer(price=100, host_id=7), an_offer(price=103, host_id=8)
+    rows = (held(host_id=7), held(host_id=7))
+    assert ranked(crowded, other, rows=rows, fleet=a_fleet(rank="price")) == [other, crowded]
+    even = a_fleet(rank="price", spread=0.0)
+    assert ranked(crowded, other, rows=rows, fleet=even) == [crowded, other]
 
 
 def test_a_recent_offer_is_never_rented_again() -> None:

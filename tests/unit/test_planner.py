@@ -236,6 +236,16 @@ class TestSurplus:
         assert isinstance(action, Move)
         assert action.row == dear
 
+    def test_one_that_a_listing_lacks_costs_none_that_it_shows(self) -> None:
+        gone, there = held(absences=1, absent_since=ago(seconds=1)), held(price=900)
+        assert decide(gone, there, fleet=a_fleet(target=1)) == ()
+
+    def test_one_without_a_contract_goes_before_one_that_is_known_to_exist(self) -> None:
+        doubtful, known = held(contract_id=None, price=1), held(price=900)
+        (action,) = decide(doubtful, known, fleet=a_fleet(target=1))
+        assert isinstance(action, Move)
+        assert action.row == doubtful
+
     def test_what_goes_anyway_is_not_counted_twice(self) -> None:
         dead, well = held(actual_status="exited"), held()
         assert [a.row for a in decide(dead, well, fleet=a_fleet(target=1)) if isinstance(a, Move)] == [dead]
@@ -302,6 +312,13 @@ class TestListing:
     def test_failures_in_a_row_wait_longer_up_to_a_minute(self) -> None:
         ten = timedelta(seconds=10)
         assert [listing_retry(n, backoff=ten).total_seconds() for n in (1, 2, 6, 99)] == [10, 20, 60, 60]
+
+
+def test_an_unsent_intent_waits_while_a_box_that_came_back_takes_its_room() -> None:
+    back = held(State.DROPPING, reason=Reason.REAPPEARED, destroys=1, due_at=NOW + timedelta(minutes=1))
+    rows = (held(), held(State.REQUESTED), back)
+    assert not any(isinstance(a, Send | Rent) for a in decide(*rows, fleet=a_fleet(target=2)))
+    assert [type(a) for a in decide(*rows, fleet=a_fleet(target=2, surge=1))] == [Send]
 
 
 def test_the_account_is_looked_at_now_and_then() -> None:

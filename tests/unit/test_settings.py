@@ -397,6 +397,30 @@ def test_a_value_of_the_file_that_is_overruled_need_not_make_sense() -> None:
     assert loaded("template_hash = [1]\nhttp_port = {a = 1}", HTTP_PORT="1").settings.http_port == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("A=1\nVAST_API_KEY secret-key\nB=2\n", 2),
+        ("# a comment\n\n'secret-key=1\n", 3),
+        ("A=1\nVAST_API_KEY='secret-key\nB=2\n", 2),
+        ("VAST_API_KEY: secret-key\n", 1),
+        ("{secret-key}\n", 1),
+    ],
+)
+def test_a_line_of_the_dotenv_that_sets_nothing_is_told_without_its_text(text: str, line: int) -> None:
+    said = refused(dotenv=text)
+    assert said == (f".env:{line}: is not NAME=value, or a quote in it is not closed",)
+
+
+def test_every_broken_line_of_the_dotenv_is_told() -> None:
+    assert [said.split(": ")[0] for said in refused(dotenv="=1\nA=1\n- b\n")] == [".env:1", ".env:3"]
+
+
+def test_what_is_allowed_in_a_dotenv_is_still_allowed() -> None:
+    text = "\ufeff# all kinds\nexport NUMBER_INSTANCES=5 # five\nSOMEBODY_ELSES\n\nOTHER.name-1='a b'\n"
+    assert loaded(dotenv=text, without="NUMBER_INSTANCES").settings.number_instances == 5
+
+
 def test_a_dotenv_that_is_not_text_is_told() -> None:
     Path(".env").write_bytes(b"A=\xff\xfe")
     assert refused() == (".env: cannot be read: it is not UTF-8 text",)

@@ -1,0 +1,197 @@
+"""What the loop would take in at its next start, shown beforehand: it asks Vast, and changes nothing."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from magister import adoption, assembly, rows, schema
+from magister.actions import Adopt
+from magister.database import Sessions, open_database, plain_words
+from magister.errors import Unusable
+from magister.facts import MICROS_PER_USD, Fleet, Listing, Sighting
+from magister.settings import Settings, load
+from magister.sqlite import sqlite_file
+from magister.states import WANTED
+from magister.vast import Vast
+
+BY_ITSELF = (
+    "the service takes in by itself, at its start and before it rents anything, every box of ours without a "
+    "row: run `magister serve`; `magister adopt --dry-run` shows beforehand what that comes to"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Hold what a complete listing would come to; `database` says what was read of the rows."""
+
+    at: datetime
+    database: str
+    target: int
+    known: tuple[rows.Name, ...]  # the rows that listed boxes belong to
+    adopt: tuple[Adopt, ...]
+    leave: tuple[tuple[Sighting, str], ...]  # each with the reason
+
+    @property
+    def excess(self) -> int:
+        """Count what would be given up again because it exceeds the target."""
+        taken_in = sum(action.state in WANTED for action in self.adopt)
+        return max(sum(name.state in WANTED for name in self.known) + taken_in - self.target, 0)
+
+
+def run(config: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """Show what would be taken in and return the exit code. Raises Unusable, and VastError without a listing.
+
+    Without `dry_run` there is nothing to do that the service does not do by itself.
+    """
+    if not dry_run:
+        raise Unusable(BY_ITSELF)
+    settings = load(config).settings
+    found = preview(settings, assembly.vast(settings, nap=time.sleep), assembly.now())
+    if as_json:
+        click.echo(json.dumps(jsonable(found), ensure_ascii=False, indent=2))
+        return 0
+    for line in lines(found):
+        click.echo(line)
+    return 0
+
+
+def preview(settings: Settings, vast: Vast, now: datetime) -> Preview:
+    """Compare a complete listing with the rows, as the loop does. Raises VastError, DatabaseUnusable."""
+    shown, names = _names(settings)
+    return previewed(vast.listing(now), names, assembly.fleet(settings), now, database=shown)
+
+
+def previewed(
+    listing: Listing, names: Sequence[rows.Name], fleet: Fleet, now: datetime, *, database: str
+) -> Preview:
+    """Decide about every listed box as the loop would."""
+    found, strangers = adoption.recognised(listing.sightings, names)
+    return Preview(
+        at=now,
+        database=database,
+        target=fleet.target,
+        known=tuple(name for name, _ in found),
+        adopt=tuple(adoption.adoptions(strangers, fleet, now)),
+        leave=tuple(
+            (stranger.sighting, adoption.objection(stranger.sighting, fleet))
+            for stranger in strangers
+            if adoption.adoptable(stranger, fleet) is None
+        ),
+    )
+
+
+def _names(settings: Settings) -> tuple[str, tuple[rows.Name, ...]]:
+    """Read what rows are recognised by, from a database of any revision, or none; nothing is made of it."""
+    url = settings.database_url.get_secret_value()
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return "there is none, as after a loss", ()
+    if file is not None and file.stat().st_size == 0:
+        return "it is empty", ()
+    if file is not None:
+        url = f"sqlite:///file:{quote(str(file))}?mode=ro&uri=true"
+    opened = open_database(url, busy_timeout=settings.web.busy_timeout_secs)
+    sessions = replace(opened, called=settings.database_url_shown)
+    try:
+        return _names_in(sessions)
+    finally:
+        sessions.engine.dispose()
+
+
+def _names_in(sessions: Sessions) -> tuple[str, tuple[rows.Name, ...]]:
+    found = schema.revision(sessions)
+    if found is None:
+        return "it is empty", ()
+    with plain_words(sessions), sessions.read() as session:
+        names = rows.names(session)
+    return f"it has {len(names)} rows at revision {found}", names
+
+
+def lines(found: Preview) -> Iterator[str]:
+    """Write a preview for people."""
+    listed = len(found.known) + len(found.adopt) + len(found.leave)
+    yield f"the database: {found.database}"
+    yield (
+        f"{listed} boxes at Vast: {len(found.known)} have a row, {len(found.adopt)} would be taken in, "
+        f"{len(found.leave)} left alone; nothing has been changed"
+    )
+    if found.adopt:
+        yield ""
+        header = ("contract", "gpu", "machine", "USD/h", "label", "offer", "status", "comes in as", "why")
+        yield from _columns([header, *(_cells(action) for action in found.adopt)])
+    if found.leave:
+        yield ""
+        left = [(str(box.contract_id), box.label or "-", why) for box, why in found.leave]
+        yield from _columns([("contract", "label", "left alone, because"), *left])
+    if found.excess:
+        yield ""
+        yield f"{found.excess} more than the target of {found.target}: so many would be given up again"
+
+
+def _cells(action: Adopt) -> tuple[str, ...]:
+    box = action.box.sighting
+    gpus = f"{box.num_gpus}x " if box.num_gpus and box.num_gpus > 1 else ""
+    return (
+        str(box.contract_id),
+        gpus + (box.gpu_name or "-"),
+        "-" if box.machine_id is None else str(box.machine_id),
+        "-" if box.price is None else f"{box.price / MICROS_PER_USD:.4f}",
+        label_kind(action),
+        str(action.box.offer_id),
+        box.actual_status or "-",
+        f"{action.state}, {action.reason}",
+        action.why,
+    )
+
+
+def label_kind(action: Adopt) -> str:
+    """Name how a box is labelled: under a key of its own, as by the older tool, or under a taken key."""
+    if action.box.key is not None:
+        return "key"
+    return "older tool" if action.box.sighting.label == adoption.OLDER_LABEL else "taken key"
+
+
+def _columns(table: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def jsonable(found: Preview) -> dict[str, object]:
+    """Return a preview as JSON values: dollars, ISO 8601 in UTC."""
+    return {
+        "at": found.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "database": found.database,
+        "target": found.target,
+        "known": len(found.known),
+        "adopt": [_adopted(action) for action in found.adopt],
+        "leave": [
+            {"instance_id": box.contract_id, "machine_id": box.machine_id, "label": box.label, "why": why}
+            for box, why in found.leave
+        ],
+        "excess": found.excess,
+    }
+
+
+def _adopted(action: Adopt) -> dict[str, object]:
+    box = action.box.sighting
+    return {
+        "instance_id": box.contract_id,
+        "offer_id": action.box.offer_id,
+        "machine_id": box.machine_id,
+        "host_id": box.host_id,
+        "gpu": box.gpu_name,
+        "num_gpus": box.num_gpus,
+        "cost_per_hour": None if box.price is None else box.price / MICROS_PER_USD,
+        "label": label_kind(action),
+        "actual_status": box.actual_status,
+        "state": action.state,
+        "reason": action.reason,
+        "why": action.why,
+    }

@@ -1,0 +1,113 @@
+"""The bytes of one HTTP request as they arrive: when they are enough, and when they will never be.
+
+Only as much is understood of them as it takes to see the end. Whether the request is a good one is for the
+server to say, who gets all of it; so what is doubtful here is let through.
+"""
+
+import re
+from enum import Enum, auto
+
+BODY_LIMIT = 64 * 1024
+"""Bytes that the body of a request may have: it is one line of reason."""
+
+LINE_LIMIT = 4094
+"""Bytes that the first line may have."""
+
+HEAD_LIMIT = 32 * 1024
+"""Bytes that the first line and the headers may have together."""
+
+RAW_LIMIT = 2 * BODY_LIMIT
+"""Bytes that a body may have on its way, where chunks bring some of their own along."""
+
+_BEGUN_LINE = re.compile(rb"[^\x00-\x1f\x7f]*\r?")
+_LINE = re.compile(rb"\S+ \S+ HTTP/1\.[01]\r")
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t]*(;|$))")
+
+
+class Verdict(Enum):
+    """Say what the bytes so far amount to."""
+
+    MORE = auto()  # the rest has to come yet
+    WHOLE = auto()  # all is there, or enough to refuse it
+    NO_REQUEST = auto()
+    LINE_TOO_LONG = auto()
+    HEAD_TOO_LONG = auto()
+
+
+class Arrival:
+    """Gather one request; looks at each byte a few times at most, however small the pieces."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.data = bytearray()
+        self.headed = False  # the head is there
+        self.expects_go_on = False  # the client waits to be told before it sends the body
+        self._line_read = False
+        self._searched = 0
+        self._ends: int | None = None  # None = in chunks
+        self._body_at = 0
+        self._chunk_at = 0
+        self._decoded = 0
+
+    def take(self, piece: bytes) -> Verdict:
+        """Add what came and judge all of it."""
+        self.data += piece
+        if not self._line_read:
+            verdict = self._line()
+            if verdict is not Verdict.WHOLE:
+                return verdict
+            self._line_read = True
+        if not self.headed:
+            at = self.data.find(b"\r\n\r\n", self._searched, HEAD_LIMIT)
+            self._searched = max(0, len(self.data) - 3)
+            if at < 0:
+                return Verdict.HEAD_TOO_LONG if len(self.data) >= HEAD_LIMIT else Verdict.MORE
+            self._head(bytes(self.data[: at + 2]))
+        if self._ends is None:
+            return self._chunks()
+        return Verdict.WHOLE if len(self.data) >= self._ends else Verdict.MORE
+
+    def _line(self) -> Verdict:
+        """Judge the first line, before which one empty line is allowed; WHOLE = it may be one."""
+        line, end, _ = bytes(self.data[: LINE_LIMIT + 4]).removeprefix(b"\r\n").partition(b"\n")
+        if end:
+            return Verdict.WHOLE if _LINE.fullmatch(line) else Verdict.NO_REQUEST
+        if not _BEGUN_LINE.fullmatch(line):
+            return Verdict.NO_REQUEST
+        return Verdict.LINE_TOO_LONG if len(line) > LINE_LIMIT else Verdict.MORE
+
+    def _head(self, head: bytes) -> None:
+        """Learn from the headers where the body ends; one that is too long is not waited for."""
+        self.headed = True
+        self._body_at = self._chunk_at = len(head) + 2
+        self.expects_go_on = _EXPECTS.search(head) is not None
+        if _CHUNKED.search(head):
+            return
+        found = _LENGTH.search(head)
+        length = int(found[1]) if found else 0
+        self._ends = self._body_at + (length if length <= BODY_LIMIT else 0)
+
+    def _chunks(self) -> Verdict:
+        """Walk on over the chunks that are there; what is none is for the server to refuse."""
+        data = self.data
+        while (end := data.find(b"\r\n", self._chunk_at)) >= 0:
+            size = _SIZE.match(bytes(data[self._chunk_at : end]))
+            if size is None:
+                return Verdict.WHOLE
+            length = int(size[0], 16)
+            if not length:
+                trailers_end = end if data[end + 2 : end + 4] == b"\r\n" else data.find(b"\r\n\r\n", end)
+                return Verdict.WHOLE if trailers_end >= 0 else self._enough(0)
+            follows = end + 2 + length + 2
+            if follows > len(data):
+                return self._enough(len(data) - end - 2)
+            self._chunk_at, self._decoded = follows, self._decoded + length
+        return Verdict.WHOLE if len(data) - self._chunk_at > LINE_LIMIT else self._enough(0)
+
+    def _enough(self, more: int) -> Verdict:
+        """Wait no more for the end of a body that is too long; `more` is what came of its last chunk."""
+        too_long = self._decoded + more > BODY_LIMIT + 1 or len(self.data) - self._body_at > RAW_LIMIT
+        return Verdict.WHOLE if too_long else Verdict.MORE

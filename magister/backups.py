@@ -1,0 +1,138 @@
+"""The commands that copy the database while the service runs, and put a copy back."""
+
+import shlex
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from magister import assembly, copies, hindsight, pool, reports, schema
+from magister.database import RESCUE, Sessions, open_database, plain_words
+from magister.errors import DatabaseUnusable, Unusable
+from magister.hindsight import Doubted
+from magister.settings import Settings, load
+from magister.sqlite import sqlite_file
+from magister.states import State
+
+PG_DUMP = "pg_dump --format=custom --file={file} --dbname={url}"
+PG_RESTORE = "pg_restore --clean --if-exists --single-transaction --dbname={url} {file}"
+
+
+def backup(config: Path | None, file: Path, *, force: bool) -> str:
+    """Copy the database to `file` as it is at one moment, and return in a sentence what was done.
+
+    The service may run. Raises Unusable.
+    """
+    settings = load(config).settings
+    database = _sqlite_file(settings, "backed up", PG_DUMP, file)
+    sessions = assembly.database(settings)
+    schema.require_there(sessions)
+    _require_writable(file, database, force=force)
+    found = schema.revision(sessions)
+    sessions.engine.dispose()
+    if found is None:
+        raise DatabaseUnusable(f"the database {sessions.shown} is empty: there is nothing to back up")
+    with copies.copied(database, beside=file, live=True) as copy:
+        copied = _opened(copy, file)
+        what = _described(copied)
+        copied.engine.dispose()
+        copies.publish(copy, file, force=force)
+    return f"backed up {settings.database_url_shown} to {file}: {what}, {file.stat().st_size} bytes"
+
+
+def restore(config: Path | None, file: Path) -> str:
+    """Put a backup in the place of the database, which is kept aside, and return what was done.
+
+    1. Nobody may have the database open; the loop's lock keeps others out meanwhile.
+    2. The backup is copied, checked and migrated beside the database. `file` itself is only read.
+    3. What it cannot know is marked, and then it takes the place of the database in one step.
+
+    Raises Unusable, and then nothing has been changed.
+    """
+    settings = load(config).settings
+    database = _sqlite_file(settings, "restored", PG_RESTORE, file)
+    if not file.is_file():
+        raise Unusable(f"{file} cannot be restored: there is no such file")
+    if database.exists() and file.samefile(database):
+        raise Unusable(f"{file} is the database itself")
+    now = assembly.now()
+    with copies.alone_with(database), copies.copied(file, beside=database, live=False) as copy:
+        what, doubted = _prepared(copy, file, settings, now)
+        aside = copies.put_in_place(copy, database, now)
+    return "\n".join(_told(settings, f"restored {file}: {what}", aside, doubted))
+
+
+def _told(settings: Settings, done: str, aside: Path | None, doubted: Doubted) -> list[str]:
+    kept = "there was none before" if aside is None else f"the one before is kept as {aside}"
+    lines = [f"{done}; it is {settings.database_url_shown} now, {kept}"]
+    if doubted.sent:
+        lines.append(
+            f"{doubted.sent} intents may have been sent since: listings will tell, none is sent again"
+        )
+    if doubted.verified:
+        lines.append(f"{doubted.verified} workers may have called since: their boxes count as verified")
+    lines.append("drops heard since are forgotten; boxes rented since are taken in by the next start")
+    return lines
+
+
+def _prepared(copy: Path, file: Path, settings: Settings, now: datetime) -> tuple[str, Doubted]:
+    """Make of a copy what this version can go on with, and say what it was."""
+    sessions = _opened(copy, file)
+    try:
+        what = _described(sessions)
+        schema.migrate(sessions)
+        with plain_words(sessions), sessions.write() as session:
+            doubted = hindsight.doubt(session, fleet=assembly.fleet(settings), at=now)
+    except DatabaseUnusable as error:
+        raise Unusable(f"{str(error).removesuffix(f': {RESCUE}')}; nothing has been changed") from error
+    finally:
+        sessions.engine.dispose()
+    return what, doubted
+
+
+def _opened(copy: Path, file: Path) -> Sessions:
+    """Open a copy under the name of the file that it is, or will be, known by."""
+    return replace(open_database(f"sqlite:///{copy}", busy_timeout=copies.PATIENCE), called=str(file))
+
+
+def _described(sessions: Sessions) -> str:
+    """Say what a database holds. Raises DatabaseUnusable for one that is not Magister's."""
+    found = schema.revision(sessions)
+    if found is None:
+        raise DatabaseUnusable(f"{sessions.shown} is no database of Magister")
+    if found != schema.head():
+        return f"revision {found}"
+    with plain_words(sessions), sessions.read() as session:
+        held = [view for view in reports.instances(session) if view.state is not State.DROPPING]
+        beaten = pool.read(session).heartbeat_at
+    of = "never used" if beaten is None else f"last used {beaten:%Y-%m-%d %H:%M:%S} UTC"
+    return f"revision {found}, {of}, {len(held)} instances kept"
+
+
+def _require_writable(file: Path, database: Path, *, force: bool) -> None:
+    """Refuse before anything is copied what would be refused afterwards."""
+    if not file.parent.is_dir():
+        raise Unusable(f"there is no folder {file.parent}")
+    if not file.exists():
+        return
+    if not file.is_file():
+        raise Unusable(f"{file} is not a file")
+    if file.samefile(database):
+        raise Unusable(f"{file} is the database itself")
+    if not force:
+        raise Unusable(f"{file} is there already: --force overwrites it")
+
+
+def _sqlite_file(settings: Settings, done: str, command: str, file: Path) -> Path:
+    """Return the file of the database; raises Unusable, with the `command` for PostgreSQL, if it has none."""
+    found = sqlite_file(settings.database_url.get_secret_value())
+    if found is not None:
+        return found
+    url = make_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() != "postgresql":
+        raise Unusable(f"a database in memory cannot be {done}")
+    open_url = url.set(drivername="postgresql").difference_update_query(["password", "passfile"])
+    shown = open_url._replace(password=None).render_as_string(hide_password=False)
+    tool = command.format(file=shlex.quote(str(file)), url=shlex.quote(shown))
+    raise Unusable(f"a PostgreSQL database is {done} by its own tools: {tool}")

@@ -1,0 +1,98 @@
+"""What the database says, and the locks by which a test keeps a service from going on in it."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import create_engine, make_url, select, text
+from sqlalchemy.orm import Session
+
+from magister.database import Sessions, open_database
+from magister.facts import Held
+from magister.models import Instance, Lease, Transition
+from magister.rows import as_held
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Hold a row and its whole history."""
+
+    row: Held
+    steps: tuple[Transition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """Hold the lease as it was read; `pid` None = nobody ever had it."""
+
+    fence: int
+    pid: int | None
+    locked: bool
+    expires_at: datetime
+
+
+@contextmanager
+def an_own_database(server: str) -> Iterator[str]:
+    """Make an empty database on a server, and take it away again."""
+    name = f"acceptance_{secrets.token_hex(6)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        try:
+            yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        engine.dispose()
+
+
+def stories(url: str) -> list[Story]:
+    """Return every row with its history."""
+    with _reading(url) as session:
+        history: dict[int, list[Transition]] = {}
+        for step in session.scalars(select(Transition).order_by(Transition.id)):
+            history.setdefault(step.instance_id, []).append(step)
+        rows = session.scalars(select(Instance).order_by(Instance.id))
+        return [Story(as_held(row), tuple(history.get(row.id, ()))) for row in rows]
+
+
+def tenure(url: str) -> Tenure:
+    """Return who has the lease, and until when."""
+    with _reading(url) as session:
+        lease = session.scalars(select(Lease)).one()
+        pid = int(lease.holder.split(":")[1]) if lease.holder else None
+        return Tenure(lease.fence, pid, lease.locked, lease.expires_at)
+
+
+def engine_of(url: str) -> str:
+    """Name the engine as the table of results does."""
+    return make_url(url).get_backend_name()
+
+
+@contextmanager
+def no_writes(url: str) -> Iterator[None]:
+    """Keep instances and pool from being written until left; what is read is read all the same."""
+    with _opened(url) as sessions, sessions.write() as session:
+        session.connection()  # on SQLite that is the lock already
+        if engine_of(url) == "postgresql":
+            session.execute(text("LOCK TABLE instances, pool IN SHARE ROW EXCLUSIVE MODE"))
+        yield
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Sessions]:
+    sessions = open_database(url, busy_timeout=20)
+    try:
+        yield sessions
+    finally:
+        sessions.engine.dispose()
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Session]:
+    with _opened(url) as sessions, sessions.read() as session:
+        yield session

@@ -1,0 +1,292 @@
+"""Whatever operators, time, faults and crashes do: nothing is lost, nothing doubled, and the pool heals."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from unittest.mock import patch
+
+import pytest
+
+from magister import assembly, evidence, ledger, planner
+from magister.actions import Destroy, Move, Plan, Rent, Send
+from magister.executor import Executor, Outcome
+from magister.facts import Adoptable, Fleet, Held, Learned, Order, Sighting, Stranger, View
+from magister.renting import Renter
+from magister.settings import Settings
+from magister.states import Reason, State
+from tests.simulation.run import Result, run, shrunk
+from tests.simulation.script import Happening, Script, drawn
+from tests.table import SEEDS
+from tests.tally import tally
+
+FIXED = range(20)
+"""The seeds that every run of the tests goes through; `make soak` draws others."""
+
+
+@pytest.mark.parametrize("seed", FIXED)
+def test_no_law_is_broken_under_seed(seed: int) -> None:
+    result = run(drawn(seed))
+    tally(SEEDS, "", "sqlite", violations=bool(result.broken))
+    for boundary, fault in sorted(result.cells):
+        tally(boundary, fault, "sqlite")
+    again = f".venv/bin/python -m tests.simulation --seed {seed}"
+    assert not result.broken, "\n".join([*result.lines[-40:], f"to see all of it again: {again}"])
+    assert result.checks > 100
+
+
+def test_a_seed_is_the_same_run_byte_for_byte() -> None:
+    first, second = run(drawn(5)), run(drawn(5))
+    assert first.lines == second.lines
+    assert first.deaths > 0
+    assert run(drawn(6)).digest != first.digest
+    assert _elsewhere(5) == first.digest[:16]
+
+
+def _elsewhere(seed: int) -> str:
+    """Run a seed in another process, where hashes of words are others, and return its trace."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1].partition("trace ")[2].partition(",")[0]
+
+
+def happening(what: str, *, which: int = 0, secs: float = 1.0, pause: float = 60.0) -> Happening:
+    """Let one thing happen, and no death."""
+    return Happening(what, which=which, share=0.5, secs=secs, pause=pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Plant a mistake, in the circumstances under which each of the `laws` must find it by itself."""
+
+    name: str
+    laws: tuple[str, ...]
+    circumstances: tuple[Happening, ...]
+    plant: Callable[[ExitStack], None]
+
+    def found_by(self, law: str) -> Result:
+        """Run with the mistake, with one law only to find it."""
+        script = Script(
+            seed=3, target=2, surge=0, poll=10, deaths_of_boxes=0.0, happenings=self.circumstances
+        )
+        with ExitStack() as stack:
+            self.plant(stack)
+            return run(script, sworn=frozenset({law}))
+
+
+def _put(target: str, value: object) -> Callable[[ExitStack], None]:
+    def plant(stack: ExitStack) -> None:
+        stack.enter_context(patch(target, value))
+
+    return plant
+
+
+def _all(*plants: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
+    def plant(stack: ExitStack) -> None:
+        for one in plants:
+            one(stack)
+
+    return plant
+
+
+def counts_only_what_is_wanted(fleet: Fleet, held: tuple[Held, ...]) -> int:
+    return max(fleet.target - sum(row.wanted for row in held), 0)
+
+
+def sends_again(self: Renter, session: object, row: Held, error: Exception, now: datetime) -> None:
+    learned = Learned(unanswered=0, due_at=now)
+    ledger.learn(session, row, **learned)  # type: ignore[arg-type] # a session
+
+
+def adopts_whatever_bears_a_label(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
+    return Adoptable(stranger.sighting, 1, None, False) if stranger.sighting.label else None
+
+
+def destroys_what_is_wanted(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    extra = [Destroy(row, row.contract_id, "") for row in held if row.contract_id and row.wanted]
+    return replace(plan, actions=(*plan.actions, *extra[:1]))
+
+
+def believes_the_answer(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    asked = [row for row in held if row.state is State.DROPPING and row.destroys]
+    gone = [Move(row, State.DESTROYED, Reason.PROVED_GONE, "it was asked for") for row in asked]
+    others = [action for action in plan.actions if getattr(action, "row", None) not in asked]
+    return replace(plan, actions=(*gone, *others))
+
+
+def takes_back(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    verified = [row for row in held if row.state is State.VERIFIED]
+    back = [Move(row, State.CREATED, Reason.FOUND, "once more") for row in verified]
+    return replace(plan, actions=(*plan.actions, *back))
+
+
+def rents_nothing_more(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    return replace(plan, actions=tuple(act for act in plan.actions if not isinstance(act, Rent | Send)))
+
+
+def forgets_the_dead(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:
+    learned = SEEN(row, sighting, begun_at, fleet)
+    if row.state is State.DESTROYED:
+        learned.pop("due_at", None)
+    return learned
+
+
+def calls_within_a_session(self: Executor, action: object) -> Outcome:
+    with self._sessions.read():
+        return CALL(self, action)  # type: ignore[arg-type] # an action
+
+
+def records_no_verification(*args: object, **words: object) -> None:
+    if args[3] is not State.VERIFIED:
+        RECORD(*args, **words)  # type: ignore[arg-type] # as it was called
+
+
+def orders_without_the_key(settings: Settings, row: Held) -> Order:
+    return replace(ORDER(settings, row), label=f"magister:{'0' * 32}")
+
+
+def raises(self: Executor, action: object) -> Outcome:
+    raise ZeroDivisionError("nobody thought of it")
+
+
+def plans_nothing_at_all(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    raise ZeroDivisionError("nobody thought of it")
+
+
+def gives_up_what_works(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
+    plan = PLAN(fleet, held, view, now)
+    old = [row for row in held if row.verified_at and now - row.verified_at > TIRED_AFTER and row.wanted]
+    given_up = [Move(row, State.DROPPING, Reason.SURPLUS, "it is old") for row in old]
+    return replace(plan, actions=(*plan.actions, *given_up))
+
+
+TIRED_AFTER = timedelta(seconds=90)
+PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
+
+DROP_REFUSED = (
+    happening("destroy_refused", which=2, pause=1),
+    happening("coordinator_drop", pause=200),
+)
+MISTAKES = [
+    Mistake(
+        "a slot is free before its box is proved gone",
+        ("never more boxes than target and surge", "no create is sent beyond target and surge"),
+        DROP_REFUSED,
+        _put("magister.shortage.shortage", counts_only_what_is_wanted),
+    ),
+    Mistake(
+        "an ambiguous create is sent again",
+        ("no create is sent while an earlier one is undecided",),
+        (happening("create_reset", which=8, pause=1), happening("console_delete", pause=200)),
+        _put("magister.renting.Renter._write_doubt", sends_again),
+    ),
+    Mistake(
+        "boxes bear a label that no row has",
+        ("each create has its row",),
+        (),
+        _put("magister.assembly.order", orders_without_the_key),
+    ),
+    Mistake(
+        "whatever bears a label is taken for ours",
+        ("only our own are touched",),
+        (),
+        _put("magister.planner.adoptable", adopts_whatever_bears_a_label),
+    ),
+    Mistake(
+        "what is wanted is destroyed",
+        ("only what is to go is destroyed",),
+        (),
+        _all(
+            _put("magister.worker.plan", destroys_what_is_wanted),
+            _put("magister.executor.Executor._claim_destroy", lambda self, row: row),
+        ),
+    ),
+    Mistake(
+        "what is verified is taken back",
+        ("no move is illegal",),
+        (),
+        _all(_put("magister.worker.plan", takes_back), _put("magister.ledger.legal", lambda old, new: True)),
+    ),
+    Mistake(
+        "a move is not written into the history",
+        ("history is without a gap", "history replays to the rows"),
+        (happening("coordinator_drop"),),
+        _put("magister.ledger._record", records_no_verification),
+    ),
+    Mistake(
+        "a box is believed gone because it was asked for",
+        ("what is called destroyed is gone", "every paid second has a row"),
+        DROP_REFUSED,
+        _put("magister.worker.plan", believes_the_answer),
+    ),
+    Mistake(
+        "a box that comes back is not looked for",
+        ("no box is unknown for longer than a listing and the grace",),
+        (happening("destroyed_comes_back", secs=100, pause=1), happening("coordinator_drop", pause=400)),
+        _put("magister.evidence.seen", forgets_the_dead),
+    ),
+    Mistake(
+        "a session is open during a call",
+        ("no session is open during a call",),
+        (),
+        _put("magister.executor.Executor.call", calls_within_a_session),
+    ),
+    Mistake(
+        "nothing is ever rented",
+        ("the pool heals when faults stop",),
+        (),
+        _all(
+            _put("magister.worker.plan", rents_nothing_more),
+            _put("tests.simulation.world.HEALED_WITHIN", 300.0),
+        ),
+    ),
+    Mistake(
+        "what works is given up",
+        ("the pool stays healed",),
+        (),
+        _put("magister.worker.plan", gives_up_what_works),
+    ),
+    Mistake(
+        "the plan raises",
+        ("no error ends the loop",),
+        (),
+        _put("magister.worker.plan", plans_nothing_at_all),
+    ),
+    Mistake(
+        "an error that nobody thought of",
+        ("no error is unforeseen",),
+        (),
+        _put("magister.executor.Executor._check_account", raises),
+    ),
+]
+CAUGHT = [
+    pytest.param(mistake, law, id=f"{law}: {mistake.name}") for mistake in MISTAKES for law in mistake.laws
+]
+
+
+@pytest.mark.parametrize(("mistake", "law"), CAUGHT)
+def test_each_law_finds_a_mistake_that_was_planted(mistake: Mistake, law: str) -> None:
+    found = mistake.found_by(law)
+    assert found.broken.startswith(law), "\n".join(found.lines[-30:])
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_the_circumstances_of_a_mistake_break_no_law_by_themselves(mistake: Mistake) -> None:
+    script = Script(seed=3, target=2, surge=0, poll=10, deaths_of_boxes=0.0, happenings=mistake.circumstances)
+    assert run(script).broken == ""
+
+
+def test_a_failing_script_is_shrunk_to_what_it_needs() -> None:
+    script = drawn(5)
+    needed = script.happenings[3]
+    shorter = shrunk(script, lambda script: needed in script.happenings)
+    assert shorter.happenings == (needed,)

@@ -1,0 +1,72 @@
+"""The systemd unit is one that systemd accepts, and leaves a stranger little."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from magister.supervisor import END_WITHIN, UNUSABLE
+from tests.shipping.checkout import OUTSIDE, ROOT
+
+UNIT = (ROOT / "docs" / "magister.service").read_text()
+MOST_EXPOSED = 1.5
+"""Of 10; systemd calls below 2 well protected."""
+
+
+def setting(name: str) -> str:
+    (value,) = re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+    return str(value)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """Write the unit with a program and a user that this machine has."""
+    if shutil.which("systemd-analyze", path=OUTSIDE["PATH"]) is None:
+        pytest.skip("no systemd-analyze on this machine")
+    file = tmp_path / "magister.service"
+    here = UNIT.replace("/usr/local/bin/magister", sys.executable)
+    file.write_text(re.sub(r"^(User|Group)=.*\n", "", here, flags=re.MULTILINE))
+    return file
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *arguments],
+        env={"PATH": OUTSIDE["PATH"]},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_systemd_has_nothing_to_say_against_it(unit: Path) -> None:
+    done = analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_is_exposed_to_little(unit: Path) -> None:
+    unit.write_text(UNIT)
+    done = analyze(
+        "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED * 10:.0f}", str(unit)
+    )
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+def test_what_a_person_has_to_mend_is_not_tried_again() -> None:
+    assert setting("RestartPreventExitStatus") == str(UNUSABLE)
+    assert setting("Restart") == "on-failure"
+
+
+def test_the_supervisor_has_time_to_end_the_others() -> None:
+    assert setting("KillMode") == "mixed"
+    assert float(setting("TimeoutStopSec")) > END_WITHIN + 5
+
+
+def test_nothing_but_the_database_and_the_cache_can_be_written() -> None:
+    assert setting("ProtectSystem") == "strict"
+    assert (setting("StateDirectory"), setting("CacheDirectory")) == ("magister", "magister")
+    assert setting("WorkingDirectory") == "/var/lib/magister"
+    assert "ReadWritePaths" not in UNIT

@@ -1,0 +1,51 @@
+"""Where a process may die: each commit, each request and each reply is a boundary with a name."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+NOWHERE = "nowhere"
+
+
+def kind(name: str) -> str:
+    """Say of what kind a boundary is, in the words of the table in README."""
+    if "commit" in name:
+        return f"{name.partition(' ')[0]} a commit"
+    when = name.partition(" ")[0]
+    return {"before": "before a request", "during": "a request on its way", "after": "before its reply"}[when]
+
+
+class Killed(BaseException):
+    """The process died here: nothing may catch it but who watches over processes."""
+
+
+@dataclass(slots=True)
+class Death:
+    """Count the boundaries that a process passes, and kill it at a chosen one.
+
+    `after` = at the boundary that comes after so many; `named` = at the n-th with this name; None = never.
+    """
+
+    after: int | None = None
+    named: tuple[str, int] | None = None
+    passed: Counter[str] = field(default_factory=Counter)
+    last: str = ""
+
+    def __call__(self, name: str) -> None:
+        """Pass a boundary, or die there."""
+        self.passed[name] += 1
+        if self._strikes(name):
+            self.after = self.named = None
+            self.last = name
+            raise Killed(name)
+
+    def spare(self) -> None:
+        """Let the process live from now on."""
+        self.after = self.named = None
+
+    def _strikes(self, name: str) -> bool:
+        if self.named is not None:
+            return self.named == (name, self.passed[name])
+        if self.after is None:
+            return False
+        self.after -= 1
+        return self.after < 0

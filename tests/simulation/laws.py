@@ -1,0 +1,249 @@
+"""What must hold whatever happens; each law that is broken says so in one line."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from sqlalchemy import Engine
+
+from magister.simulator.contracts import Contract
+from magister.simulator.simulation import Simulation
+from magister.states import MOVES, State
+from tests.simulation.clock import VirtualTime
+
+GRACE = 30.0
+"""Seconds that a process which lives has to take in a box that a complete listing showed it."""
+
+NOT_CARRIED_OUT = frozenset({"429", "unreachable"})
+"""Ends of a create after which the same row may be sent again."""
+
+ROWS = "SELECT id, key, state, contract_id FROM instances ORDER BY id"
+HISTORY = "SELECT id, instance_id, from_state, to_state, reason FROM transitions WHERE id >"
+
+
+class Broken(BaseException):
+    """A law was broken: nothing in the program under test may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Hold what the laws need of a row."""
+
+    id: int
+    key: str
+    state: State
+    contract_id: int | None
+
+    @property
+    def live(self) -> bool:
+        """Say whether it may still cost money."""
+        return self.state is not State.DESTROYED
+
+
+@dataclass(slots=True)
+class Account:
+    """Hold of one box how many seconds were paid, how many of them no row knew, and since when.
+
+    `revenant` = it came to be, or came back, when its row had rightly ended: it may exceed the target, and
+    must be found.
+    """
+
+    paid: float = 0.0
+    unattributed: float = 0.0
+    revenant: bool = False
+    unknown_since: float | None = None
+    shown_at: float | None = None
+    lived: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Laws:
+    """Watch one run; `bound` is the most boxes and rows there may be, the target and the surge.
+
+    `sworn` are the only laws that count; None = all of them.
+    """
+
+    sim: Simulation
+    engine: Engine
+    time: VirtualTime
+    drop_prefix: str
+    bound: int
+    sworn: frozenset[str] | None = None
+    allowed: int = 0
+    checks: Counter[str] = field(default_factory=Counter)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    sends: dict[str, list[str]] = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
+    last_move: int = 0
+    listing_began: float = 0.0
+    listed_at: object = None
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing, of which so much is allowed as is wanted."""
+        self.allowed = self.bound
+
+    def ours(self) -> list[Contract]:
+        """Give the boxes that are ours and live."""
+        return [box for box in self.sim.market.live() if self.drop_prefix in (box.onstart or "")]
+
+    def retarget(self, bound: int) -> None:
+        """Let another number be wanted: what there is may stay until it is gone."""
+        self.rows = self._read()
+        self.allowed = max(bound, sum(row.live for row in self.rows))
+        self.bound = bound
+
+    def restarted(self) -> None:
+        """Give a new process the time of a new one to take in what it does not know."""
+        for account in self.accounts.values():
+            account.shown_at = None
+
+    def leaving(self, route: str, request: requests.PreparedRequest, open_sessions: int) -> None:
+        """Judge a request before it leaves."""
+        self.hold("no session is open during a call", open_sessions == 0, route)
+        if route == "list" and "after_token" not in (request.url or ""):
+            self.listing_began = self.time.now
+        if route == "create":
+            self._judge_create(request)
+        if route == "destroy":
+            self._judge_destroy(int((request.url or "").rstrip("/").rpartition("/")[2]))
+
+    def ended(self, route: str, request: requests.PreparedRequest, outcome: str) -> None:
+        """Take in how a request ended, as its sender sees it."""
+        if route == "create":
+            self.sends[_key(request)].append(outcome)
+
+    def census(self) -> None:
+        """Take in the boxes that came to be or came back; one that no live row knows is a revenant."""
+        born = [box for box in self.ours() if not self._account(box.id).lived]
+        for account in self.accounts.values():
+            account.lived = False
+        if born:
+            rows = [row for row in self._read() if row.live]
+        for box in born:
+            account = self._account(box.id)
+            # once its place was rightly given to another, each further return is one too many as well
+            account.revenant = account.revenant or not any(_knows(row, box) for row in rows)
+        for box in self.ours():
+            self._account(box.id).lived = True
+        self._judge_number()
+
+    def check(self) -> None:
+        """Judge what there is between two steps."""
+        self.rows = self._read()
+        self.allowed = max(self.bound, min(self.allowed, sum(row.live for row in self.rows)))
+        self._judge_history()
+        self._judge_number()
+        self._judge_knowledge()
+
+    def _judge_create(self, request: requests.PreparedRequest) -> None:
+        key = _key(request)
+        earlier = self.sends.setdefault(key, [])
+        undecided = [end for end in earlier if end not in NOT_CARRIED_OUT]
+        self.hold("no create is sent while an earlier one is undecided", not undecided, f"{key} {earlier}")
+        live = [row for row in self._read() if row.live]
+        self.hold("no create is sent beyond target and surge", len(live) <= self.bound, f"{len(live)} rows")
+        mine = any(row.key == key and row.state is State.REQUESTED for row in live)
+        self.hold("each create has its row", mine, key)
+
+    def _judge_destroy(self, contract_id: int) -> None:
+        box = self.sim.market.contracts[contract_id]
+        ours = self.drop_prefix in (box.onstart or "")
+        self.hold("only our own are touched", ours, f"destroy of {contract_id}, {box.label}")
+        going = any(row.contract_id == contract_id and row.state is State.DROPPING for row in self._read())
+        self.hold("only what is to go is destroyed", going, str(contract_id))
+
+    def _judge_history(self) -> None:
+        for number, instance_id, old, to, reason in self._asked(f"{HISTORY} {self.last_move} ORDER BY id"):
+            words = f"instance {instance_id}: {old} -> {to} ({reason})"
+            before, after = State(old) if old else None, State(to)
+            self.hold("no move is illegal", after in MOVES[before], words)
+            self.hold("history is without a gap", before is self.states.get(instance_id), words)
+            self.states[instance_id] = after
+            self.last_move = number
+            if after is State.DESTROYED:
+                self._judge_end(instance_id, words)
+        now = {row.id: row.state for row in self.rows}
+        self.hold("history replays to the rows", now == self.states, "")
+
+    def _judge_end(self, instance_id: int, words: str) -> None:
+        """Judge a row that ended: its box must not live, unless it came back since."""
+        row = next(row for row in self.rows if row.id == instance_id)
+        left = [box for box in self.ours() if _names(row, box) and not self._account(box.id).revenant]
+        self.hold("what is called destroyed is gone", not left, words)
+
+    def _judge_number(self) -> None:
+        counted = [box.id for box in self.ours() if not self._account(box.id).revenant]
+        words = f"{len(counted)} boxes, {self.allowed} allowed"
+        self.hold("never more boxes than target and surge", len(counted) <= self.allowed, words)
+
+    def _judge_knowledge(self) -> None:
+        """Attribute every paid second to a row, and see that an unknown box is found by the next listing."""
+        listed = self._newly_listed()
+        live = [row for row in self.rows if row.live]
+        known = {box.id for box in self.ours() if any(_knows(row, box) for row in live)}
+        for contract in self.sim.market.contracts.values():
+            if self.drop_prefix not in (contract.onstart or ""):
+                continue
+            account = self._account(contract.id)
+            paid = sum(entry[2] for entry in contract.bill.values())
+            new, account.paid = paid - account.paid, paid
+            if not contract.live or contract.id in known:
+                account.unknown_since = account.shown_at = None
+                continue
+            words = f"contract {contract.id} ({contract.label})"
+            self.hold("every paid second has a row", account.revenant or new == 0, words)
+            account.unattributed += new
+            self._judge_unknown(contract, account, listed, words)
+
+    def _judge_unknown(self, contract: Contract, account: Account, listed: float | None, words: str) -> None:
+        now = self.time.now
+        if account.unknown_since is None:
+            account.unknown_since = now
+        visible = max(account.unknown_since, contract.listed_from)
+        if listed is not None and listed >= visible and account.shown_at is None:
+            account.shown_at = now
+        late = account.shown_at is not None and now - account.shown_at > GRACE
+        self.hold("no box is unknown for longer than a listing and the grace", not late, words)
+
+    def _newly_listed(self) -> float | None:
+        """Say when the listing began that was completed since the last check; None = none was."""
+        ((listed_at,),) = self._asked("SELECT listed_at FROM pool")
+        before, self.listed_at = self.listed_at, listed_at
+        return self.listing_began if listed_at != before else None
+
+    def _read(self) -> list[Row]:
+        return [
+            Row(number, key, State(state), contract) for number, key, state, contract in self._asked(ROWS)
+        ]
+
+    def _asked(self, sql: str) -> Sequence[Any]:
+        """Ask in plain SQL, which is many times as fast: this is done at every step."""
+        with self.engine.connect() as connection:
+            return connection.exec_driver_sql(sql).all()
+
+    def _account(self, contract_id: int) -> Account:
+        return self.accounts.setdefault(contract_id, Account())
+
+    def hold(self, law: str, holds: bool, words: str = "") -> None:
+        """Count that a law was judged; raise Broken if it does not hold."""
+        self.checks[law] += 1
+        if not holds and (self.sworn is None or law in self.sworn):
+            raise Broken(f"{law}: {words}" if words else law)
+
+
+def _names(row: Row, box: Contract) -> bool:
+    """Say whether a box bears the contract or the key of a row."""
+    return row.contract_id == box.id or (box.label or "").partition(":")[2] == row.key
+
+
+def _knows(row: Row, box: Contract) -> bool:
+    """Say whether a row that lives answers for a box: by its contract, or by its key while it has none."""
+    return row.contract_id == box.id or (row.contract_id is None and _names(row, box))
+
+
+def _key(request: requests.PreparedRequest) -> str:
+    return str(json.loads(request.body or b"{}")["label"]).partition(":")[2]

@@ -1,0 +1,107 @@
+"""Let a script happen to a world, and find the shortest part of it that still breaks a law."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from magister.simulator.plan import MarketPlan
+from tests.simulation import death
+from tests.simulation.database import in_memory
+from tests.simulation.happenings import Happenings
+from tests.simulation.laws import Broken
+from tests.simulation.script import FAMILY_OF, Script
+from tests.simulation.world import World, virtual
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Hold what came of a run: what it broke ("" = nothing), its log, and its measures."""
+
+    script: Script
+    broken: str
+    lines: tuple[str, ...]
+    digest: str
+    checks: int
+    deaths: int
+    virtual_secs: float
+    healed_after: float
+    cells: frozenset[tuple[str, str]] = frozenset()
+
+
+def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
+    """Let a script happen; the same script gives the same result, byte for byte.
+
+    `sworn` are the only laws that count; None = all of them.
+    """
+    plan = MarketPlan(
+        seed=script.seed, dud_share=0.1, boot_secs=(5.0, 60.0), mean_life_secs=script.deaths_of_boxes
+    )
+    sessions = in_memory()
+    world = World(
+        sessions,
+        seed=script.seed,
+        target=script.target,
+        surge=script.surge,
+        poll=script.poll,
+        plan=plan,
+        beats=script.beats,
+        roster=script.roster,
+    )
+    world.laws.sworn = sworn
+    broken, healed = "", 0.0
+    cells: set[tuple[str, str]] = set()
+    with virtual(world, script.seed):
+        try:
+            _let_happen(world, script, cells)
+            world.calm()
+            healed = world.converge()
+        except Broken as law:
+            broken = str(law)
+            world.journal.note(f"BROKEN: {broken}")
+        except Exception as error:
+            broken = f"the run itself fails: {error!r}"
+            world.journal.note(traceback.format_exc())
+    sessions.engine.dispose()
+    return Result(
+        script=script,
+        broken=broken,
+        lines=tuple(world.journal.lines),
+        digest=world.journal.digest,
+        checks=sum(world.laws.checks.values()),
+        deaths=world.died,
+        virtual_secs=world.time.monotonic(),
+        healed_after=healed,
+        cells=frozenset(cells),
+    )
+
+
+def _let_happen(world: World, script: Script, cells: set[tuple[str, str]]) -> None:
+    """Let it happen, and note under which boundaries the process died while what was going on."""
+    happenings = Happenings(world)
+    world.run(60)
+    for happening in script.happenings:
+        happenings.happen(happening)
+        world.die_after(happening.deaths, down=happening.down, web_too=happening.web_too)
+        world.run(happening.pause)
+        places = {death.kind(name) for name in world.deaths} or {death.NOWHERE}
+        cells |= {(place, FAMILY_OF[happening.what]) for place in places}
+        world.deaths.clear()
+
+
+def shrunk(script: Script, fails: Callable[[Script], bool], *, tries: int = 60) -> Script:
+    """Leave out what happens as long as the script still fails, halves first, then one by one."""
+    size = max(len(script.happenings) // 2, 1)
+    while tries > 0:
+        start = 0
+        while start < len(script.happenings) and tries > 0:
+            kept = script.happenings[:start] + script.happenings[start + size :]
+            tries -= 1
+            shorter = replace(script, happenings=kept)
+            if fails(shorter):
+                script = shorter
+            else:
+                start += size
+        if size == 1:
+            break
+        size = max(size // 2, 1)
+    return script

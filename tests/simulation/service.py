@@ -1,0 +1,128 @@
+"""The service as one process after another on the same database: begun, killed, begun again."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import DBAPIError
+
+from magister.assembly import Assembled, Surroundings, assembled
+from magister.lanes import InlineLanes
+from magister.settings import Settings
+from magister.simulator.plan import KNOWN_TEMPLATE
+from magister.simulator.simulation import DEFAULT_KEY
+from magister.worker import Clock
+from tests.controller import FreeLock
+from tests.simulation.clock import Alarm, Until, VirtualTime
+from tests.simulation.database import MortalSessions
+from tests.simulation.death import Killed
+from tests.simulation.journal import Journal
+from tests.simulation.laws import Broken
+
+VAST = "vast.example"
+COORDINATOR = "hierophant.example:9010"
+MAGISTER = "http://magister.example:8555"
+
+
+def settings(
+    *,
+    target: int,
+    surge: object = 0,
+    poll: object = 30,
+    beats: object = 60,
+    roster: object = 0,
+    **given: object,
+) -> Settings:
+    """Return an operator's settings; the tick is long, for each one costs the test a look at the database."""
+    return Settings.model_validate(
+        {
+            "this_magister_addr": MAGISTER,
+            "hierophant_ip": "hierophant.example",
+            "hierophant_http_port": 9010,
+            "vast_api_key": DEFAULT_KEY,
+            "vast_api_url": f"http://{VAST}",
+            "template_hash": KNOWN_TEMPLATE,
+            "number_instances": target,
+            "task_polling_interval_secs": poll,
+            "placement": {"surge": surge},
+            "pace": {"tick_secs": 10},
+            "contemplant": {"beat_secs": beats},
+            "hierophant": {"poll_secs": roster},
+            **given,
+        }
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """Run the loop; a death is followed by a new process that remembers nothing but what SQL holds."""
+
+    settings: Settings
+    sessions: MortalSessions
+    time: VirtualTime
+    journal: Journal
+    between: Callable[[], None]
+    begun: Callable[[], None]
+    deaths: list[int] = field(default_factory=list)
+    down: float = 1.0
+    fell: Callable[[str], None] = lambda name: None
+    machine: Assembled | None = None
+
+    def run(self, secs: float) -> None:
+        """Let the service run for so many virtual seconds, however often it dies meanwhile."""
+        until = self.time.now + secs
+        while self.time.now < until:
+            try:
+                self._live(until)
+            except Killed as death:
+                self.machine = None
+                self.journal.note(f"the process dies {death}")
+                self.fell(str(death))
+                self.time.sleep(self.down)
+                self._arm()
+        self.sessions.death.after = None
+        self.deaths.clear()
+
+    def die_after(self, boundaries: tuple[int, ...], down: float) -> None:
+        """Let the process die at the boundary after so many, and its successors in turn."""
+        self.deaths, self.down = list(boundaries), down
+        self._arm()
+
+    def kill(self) -> None:
+        """End the process without a word, between two steps."""
+        self.machine = None
+
+    def stop(self) -> None:
+        """End the process as SIGTERM does."""
+        if self.machine is not None:
+            with suppress(DBAPIError, Killed):
+                self.machine.lease.release(self.time.wall())
+        self.machine = None
+
+    def _arm(self) -> None:
+        if self.deaths:
+            self.sessions.death.after = self.deaths.pop(0)
+
+    def _live(self, until: float) -> None:
+        if self.machine is None:
+            self.machine = self._started()
+            self.begun()
+        stop = self.machine.loop.stop
+        assert isinstance(stop, Until)
+        stop.moment = until
+        try:
+            self.machine.loop.run()
+        except Exception as error:
+            raise Broken(f"no error ends the loop: {error!r}") from error
+
+    def _started(self) -> Assembled:
+        self.journal.note("a process starts")
+        world = Surroundings(
+            clock=Clock(self.time.wall, self.time.monotonic),
+            nap=self.time.sleep,
+            lanes=InlineLanes(),
+            lock=FreeLock(),
+            stop=Until(self.time),
+            wake=Alarm(self.time, self.between),
+        )
+        return assembled(self.settings, self.sessions, world)

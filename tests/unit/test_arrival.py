@@ -1,0 +1,137 @@
+"""A request is seen to be complete at its last byte, in whatever pieces it comes."""
+
+from collections.abc import Callable
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http import get_parser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magister.arrival import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, RAW_LIMIT, Arrival, Verdict
+
+START = b"DELETE /drop/77 HTTP/1.1\r\nHost: m\r\n"
+bodies = st.binary(max_size=300)
+
+
+def told(body: bytes) -> bytes:
+    return START + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def chunked(pieces: list[bytes], trailer: bytes = b"") -> bytes:
+    chunks = b"".join(b"%X;a=b\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece)
+    return START + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailer + b"\r\n"
+
+
+requests = st.one_of(
+    st.just(START + b"\r\n"),
+    st.just(b"\r\n" + START + b"\r\n"),
+    bodies.map(told),
+    st.lists(bodies).map(chunked),
+    st.lists(bodies).map(lambda pieces: chunked(pieces, b"X-Trailer: 1\r\n")),
+)
+
+
+def arriving(request: bytes, size: int = 1) -> Arrival:
+    """Take in all but the last piece of a request, none of which may be the end."""
+    arrival = Arrival()
+    pieces = [request[at : at + size] for at in range(0, len(request), size)]
+    for piece in pieces[:-1]:
+        assert arrival.take(piece) is Verdict.MORE
+    return arrival
+
+
+def read(request: bytes) -> bytes:
+    """Return the body that the server reads from the bytes of a request and no others."""
+    parsed = next(get_parser(Config(), iter((request,)), ("127.0.0.1", 1)))
+    body = parsed.body.read() if parsed.body else b""
+    assert isinstance(body, bytes)
+    return body
+
+
+@given(request=requests, size=st.integers(1, 50))
+def test_a_request_is_whole_at_its_last_byte(request: bytes, size: int) -> None:
+    arrival = arriving(request, size)
+    assert arrival.take(request[len(arrival.data) :]) is Verdict.WHOLE
+    assert bytes(arrival.data) == request
+
+
+@given(pieces=st.lists(bodies))
+def test_what_is_whole_is_whole_to_the_server_too(pieces: list[bytes]) -> None:
+    assert read(chunked(pieces)) == b"".join(pieces)
+    assert read(told(b"".join(pieces))) == b"".join(pieces)
+
+
+@given(request=st.binary(max_size=400) | requests.map(lambda request: request[:-1]), size=st.integers(1, 50))
+def test_any_bytes_are_judged_alike_in_any_pieces(request: bytes, size: int) -> None:
+    verdict, at = Verdict.MORE, 0
+    arrival = Arrival()
+    while verdict is Verdict.MORE and at < len(request):
+        verdict = arrival.take(request[at : at + size])
+        at += size
+    whole = Arrival().take(request[:at]) if request else Verdict.MORE
+    assert verdict is whole
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"\x16\x03\x01",
+        b"\x00",
+        b"\n",
+        b"\r\n\r\n",
+        b"GET /\r\n",
+        b"GET /summary HTTP/0.9\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"GET  /  HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\n",
+    ],
+)
+def test_what_is_no_request_is_known_by_its_first_line(begun: bytes) -> None:
+    assert Arrival().take(begun) is Verdict.NO_REQUEST
+
+
+def filled(fill: Callable[[int], bytes], limit: int) -> tuple[Verdict, Verdict]:
+    """Return the verdicts on what is just short enough, and on what is a byte too long."""
+    return Arrival().take(fill(limit)), Arrival().take(fill(limit + 1))
+
+
+def test_a_line_without_an_end_is_not_waited_for() -> None:
+    assert filled(lambda size: b"GET /".ljust(size, b"x"), LINE_LIMIT) == (
+        Verdict.MORE,
+        Verdict.LINE_TOO_LONG,
+    )
+
+
+def test_a_head_without_an_end_is_not_waited_for() -> None:
+    assert filled(lambda size: START.ljust(size, b"x"), HEAD_LIMIT - 1) == (
+        Verdict.MORE,
+        Verdict.HEAD_TOO_LONG,
+    )
+
+
+def test_a_body_up_to_the_limit_is_waited_for_and_a_longer_one_is_not() -> None:
+    head = START + b"Content-Length: %d\r\n\r\n"
+    assert filled(lambda size: head % size, BODY_LIMIT) == (Verdict.MORE, Verdict.WHOLE)
+
+
+def test_chunks_that_come_to_more_than_the_limit_are_not_waited_for() -> None:
+    head = START + b"Transfer-Encoding: chunked\r\n\r\n"
+    one = head + b"fffffff\r\n"
+    assert filled(lambda size: one + b"x" * size, BODY_LIMIT + 1) == (Verdict.MORE, Verdict.WHOLE)
+    tiny = head + b"1\r\nx\r\n" * (RAW_LIMIT // 6)
+    assert Arrival().take(tiny) is Verdict.MORE
+    assert Arrival().take(tiny + b"1\r\nx\r\n" * 2) is Verdict.WHOLE
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\n", b"-5\r\n", b"0x5\r\n", b"\r\n", b"1_0\r\n", b"5" * 5000])
+def test_what_is_no_chunk_is_for_the_server_to_refuse(chunks: bytes) -> None:
+    assert Arrival().take(START + b"transfer-encoding: chunked\r\n\r\n" + chunks) is Verdict.WHOLE
+
+
+def test_whether_a_client_waits_to_be_told_to_go_on_is_known_with_its_head() -> None:
+    for expects, line in ((True, b"EXPECT: 100-Continue\r\n"), (False, b"X-Expect: 100-continue\r\n")):
+        arrival = Arrival()
+        assert arrival.take(START + line + b"Content-Length: 5\r\n\r\n") is Verdict.MORE
+        assert arrival.headed
+        assert arrival.expects_go_on is expects

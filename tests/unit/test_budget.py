@@ -1,0 +1,135 @@
+"""No cap of the budget is passed: neither by one rental more, nor by what runs already."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magister.actions import Move, Rent
+from magister.budget import EXIT, objection, over_budget
+from magister.facts import Fleet, Held
+from magister.money import Budget, Spent, cost
+from magister.planner import plan
+from magister.states import Reason, State
+from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held
+
+USD = 1_000_000
+
+
+def a_budget(*, target: int = 3, **caps: object) -> Fleet:
+    return a_fleet(target=target, budget=Budget(**caps))  # type: ignore[arg-type] # names are Budget's
+
+
+def given_up(fleet: Fleet, *rows: Held, spent: Spent | None = None) -> list[Held]:
+    return [move.row for move in over_budget(fleet, rows, rows, a_view(spent=spent or Spent()), NOW)]
+
+
+def rented(fleet: Fleet, *rows: Held, prices: tuple[int, ...], **view: object) -> list[int]:
+    """Return the prices of the offers that are rented."""
+    seen = a_view(offers=tuple(an_offer(price=price) for price in prices), searched_at=ago(seconds=1), **view)
+    return [action.offer.price for action in plan(fleet, rows, seen, NOW).actions if isinstance(action, Rent)]
+
+
+def test_without_caps_money_is_no_object() -> None:
+    assert objection(a_budget(), (), a_view(spent=Spent(9, 9, 10**12)), (an_offer(),), NOW) is None
+    assert given_up(a_budget(), held(), held(), spent=Spent(9, 9, 10**12)) == []
+
+
+def test_rentals_stop_where_the_rate_of_all_would_pass_the_cap_per_hour() -> None:
+    fleet = a_budget(target=5, per_hour=2 * USD)
+    assert rented(fleet, held(price=USD), prices=(400_000, 400_000, 400_000)) == [400_000, 400_000]
+
+
+def test_a_cheaper_offer_that_fits_is_taken_where_the_best_does_not() -> None:
+    fleet = a_budget(target=2, per_hour=2 * USD)
+    assert rented(fleet, held(price=USD), prices=(1_100_000, 900_000)) == [900_000]
+
+
+def test_what_is_on_its_way_out_still_counts_for_rentals() -> None:
+    going = held(State.DROPPING, price=USD, moved_at=NOW, destroys=1, called_at=NOW, due_at=NOW + EXIT)
+    assert rented(a_budget(target=1, per_hour=USD), going, prices=(USD,)) == []
+
+
+def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
+    fleet = a_budget(target=1, per_day=10 * USD)
+    # 180 s to verify, 600 s of grace and 900 s to go, and an hour that makes it worth while
+    worst = cost(USD, timedelta(seconds=1680)) + cost(USD, timedelta(hours=1))
+    room = a_view(spent=Spent(day=10 * USD - worst))
+    assert objection(fleet, (), room, (an_offer(price=USD),), NOW) is None
+    tight = a_view(spent=Spent(day=10 * USD - worst + 1))
+    why = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
+    assert (
+        why
+        == "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.00"
+    )
+
+
+def test_traffic_is_set_aside_for_each_new_box() -> None:
+    fleet = a_budget(target=2, total=6 * USD, traffic=USD)
+    two = (an_offer(price=USD), an_offer(price=USD))
+    assert objection(fleet, (), a_view(spent=Spent(total=2 * USD)), two[:1], NOW) is None
+    assert objection(fleet, (), a_view(spent=Spent(total=2 * USD)), two, NOW) is not None
+
+
+@pytest.mark.parametrize(("credit", "fits"), [(12 * USD, True), (12 * USD - 1, False), (None, True)])
+def test_the_credit_has_to_last_for_the_runway(credit: int | None, fits: bool) -> None:
+    fleet = a_budget(target=2, runway=timedelta(hours=6))
+    why = objection(fleet, (held(price=USD),), a_view(credit=credit), (an_offer(price=USD),), NOW)
+    assert (why is None) is fits
+
+
+def test_a_lower_cap_per_hour_shrinks_the_pool_the_dearest_unverified_first() -> None:
+    dear, cheap = held(price=3 * USD), held(price=USD)
+    fresh = held(State.CREATED, price=2 * USD, verify_by=NOW + EXIT)
+    assert given_up(a_budget(per_hour=6 * USD), dear, cheap, fresh) == []
+    assert given_up(a_budget(per_hour=4 * USD), dear, cheap, fresh) == [fresh]
+    assert given_up(a_budget(per_hour=3 * USD), dear, cheap, fresh) == [fresh, dear]
+    assert given_up(a_budget(per_hour=0), dear, cheap, fresh) == [fresh, dear, cheap]
+
+
+def test_an_intent_that_was_never_sent_ends_at_once() -> None:
+    (move,) = over_budget(a_budget(per_hour=0), (row := held(State.REQUESTED),), (row,), a_view(), NOW)
+    assert (move.to, move.reason) == (State.DESTROYED, Reason.BUDGET)
+
+
+def test_a_pool_shrinks_step_by_step_as_a_cap_over_a_time_comes_near() -> None:
+    rows = [held(price=USD) for _ in range(4)]
+    fleet = a_budget(target=4, per_day=100 * USD)
+    # a quarter of an hour to go and as much to stay: half a dollar each
+    gone = [
+        len(given_up(fleet, *rows, spent=Spent(day=100 * USD - left)))
+        for left in (2_000_000, 1_750_000, 1_250_000, 1_000_000)
+    ]
+    assert gone == [0, 1, 3, 4]
+
+
+def test_the_planner_gives_up_for_money_through_the_one_door() -> None:
+    rows = (held(price=USD), held(price=2 * USD))
+    actions = plan(a_budget(target=2, per_hour=USD), rows, a_view(), NOW).actions
+    moves = [(action.row, action.to, action.reason) for action in actions if isinstance(action, Move)]
+    assert moves == [(rows[1], State.DROPPING, Reason.BUDGET)]
+
+
+def test_boxes_that_stand_still_for_want_of_credit_are_not_replaced() -> None:
+    stopped = held(actual_status="exited", sick_since=ago(minutes=1))
+    assert plan(a_fleet(target=1), (stopped,), a_view(credit=0), NOW).actions == ()
+    assert plan(a_fleet(target=1), (stopped,), a_view(credit=1), NOW).actions != ()
+
+
+@given(
+    prices=st.lists(st.integers(0, 5 * USD), max_size=8),
+    spent=st.integers(0, 20 * USD),
+    cap=st.integers(0, 20 * USD),
+)
+def test_what_stays_fits_under_the_cap_until_it_is_gone(prices: list[int], spent: int, cap: int) -> None:
+    rows = tuple(held(price=price) for price in prices)
+    left = set(rows) - set(given_up(a_budget(per_day=cap), *rows, spent=Spent(day=spent)))
+    needed = sum(cost(row.price or 0, EXIT) for row in rows) + cost(sum(row.price or 0 for row in left), EXIT)
+    assert not left or all(row.price == 0 for row in left) or spent + needed <= cap
+
+
+@given(rate=st.integers(0, 10**9), seconds=st.integers(0, 10**8))
+def test_a_cost_is_rounded_up_to_a_whole_micro_dollar(rate: int, seconds: int) -> None:
+    found = cost(rate, timedelta(seconds=seconds))
+    assert (found - 1) * 3600 < rate * seconds <= found * 3600

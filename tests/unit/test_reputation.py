@@ -1,0 +1,117 @@
+"""What may be expected of a machine, from our own rentals and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magister.reputation import (
+    NOTHING_KNOWN,
+    Expectation,
+    Rental,
+    cost_per_verified_hour,
+    reputation,
+)
+from magister.states import Failure
+from tests.builders import NOW, ago
+
+TRIAL = timedelta(minutes=3)
+
+
+def rental(*, verified: bool = True, days: float = 0, **facts: object) -> Rental:
+    """Return a rental on machine 1 of host 7 that worked for ten hours and died, or never verified."""
+    plain: dict[str, object] = {
+        "at": ago(hours=24 * days),
+        "machine_id": 1,
+        "host_id": 7,
+        "gpu_name": "RTX 4090",
+        "boot": 100.0 if verified else None,
+        "worked": 36_000.0 if verified else 0.0,
+        "failure": Failure.DIED if verified else Failure.NEVER_VERIFIED,
+    }
+    return Rental(**plain | facts)  # type: ignore[arg-type] # names are Rental's
+
+
+def expected(*rentals: Rental, machine: int = 1, host: int = 7, gpu: str = "RTX 4090") -> Expectation:
+    return reputation(rentals, NOW).of(machine, host, gpu)
+
+
+def test_before_anything_was_rented_the_same_is_expected_of_all() -> None:
+    assert expected() == expected(machine=2, host=8, gpu="H100") == NOTHING_KNOWN
+
+
+def test_a_machine_is_known_by_what_it_did() -> None:
+    good, bad = [rental() for _ in range(20)], [rental(verified=False, machine_id=2) for _ in range(20)]
+    assert expected(*good, *bad).verify > 0.9
+    assert expected(*good, *bad, machine=2).verify < 0.2
+
+
+def test_an_unknown_machine_is_judged_by_its_host_and_then_by_its_model() -> None:
+    bad = [rental(verified=False, machine_id=n) for n in range(5)]
+    good = [rental(machine_id=n + 10, host_id=8) for n in range(5)]
+    of_bad_host = expected(*bad, *good, machine=99).verify
+    of_unknown_host = expected(*bad, *good, machine=99, host=9).verify
+    of_good_host = expected(*bad, *good, machine=99, host=8).verify
+    assert of_bad_host < of_unknown_host < of_good_host
+
+
+def test_one_failure_does_not_damn_an_unknown_machine() -> None:
+    assert 0.4 < expected(rental(verified=False)).verify < NOTHING_KNOWN.verify
+
+
+def test_what_is_long_ago_counts_less() -> None:
+    assert expected(rental(verified=False, days=60)).verify > expected(rental(verified=False)).verify
+
+
+def test_a_box_that_still_works_makes_its_machine_look_longer_lived() -> None:
+    going_on = rental(worked=100 * 3600.0, failure=None)
+    assert expected(going_on).life > expected(rental()).life
+
+
+def test_boots_are_averaged() -> None:
+    assert expected(*[rental(boot=60.0) for _ in range(50)]).boot == pytest.approx(65, abs=8)
+
+
+def test_a_machine_whose_host_and_model_are_not_known_is_still_counted() -> None:
+    assert expected(rental(verified=False, host_id=None, gpu_name=None)).verify < NOTHING_KNOWN.verify
+
+
+def test_an_hour_of_a_perfect_machine_costs_its_price() -> None:
+    perfect = Expectation(verify=1.0, boot=0.0, life=3600.0)
+    assert cost_per_verified_hour(500_000, perfect, TRIAL) == 500_000
+
+
+def test_failures_boots_and_short_lives_make_an_hour_of_work_dearer() -> None:
+    plain = Expectation(verify=0.9, boot=120, life=36_000)
+    costs = [
+        cost_per_verified_hour(500_000, one, TRIAL)
+        for one in (
+            plain,
+            Expectation(0.5, 120, 36_000),
+            Expectation(0.5, 300, 36_000),
+            Expectation(0.5, 300, 3600),
+        )
+    ]
+    assert costs == sorted(costs)
+    assert len(set(costs)) == 4
+
+
+@given(
+    st.lists(
+        st.builds(
+            rental,
+            verified=st.booleans(),
+            days=st.floats(0, 1000),
+            machine_id=st.integers(1, 3),
+            host_id=st.integers(7, 8),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_expected_is_always_possible(rentals: list[Rental]) -> None:
+    found = expected(*rentals)
+    assert 0 < found.verify < 1
+    assert found.boot > 0
+    assert found.life > 0
+    assert cost_per_verified_hour(1_000_000, found, TRIAL) >= 1_000_000

@@ -1,0 +1,32 @@
+"""What a process of the service does first."""
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from magister import startup
+
+SETTINGS = {
+    "THIS_MAGISTER_ADDR": "http://magister.example",
+    "HIEROPHANT_IP": "hierophant.example",
+    "HIEROPHANT_HTTP_PORT": "9010",
+    "VAST_API_KEY": "key-of-the-account",
+    "TEMPLATE_HASH": "819fdf2e42fc8ceb32f295465b5bb21e",
+    "NUMBER_INSTANCES": "2",
+    "VAST_QUERY_COST_PER_HOUR": "0.6",
+    "CONTEMPLANT_VMS": "sp1",
+}
+
+
+@pytest.mark.parametrize(("room", "told"), [(10, []), (3_000, ["no beats: with them onstart would be"])])
+def test_the_start_tells_that_beats_have_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, told: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(startup, "set_up_log", lambda secrets: None)
+    for name, value in (SETTINGS | {"CONTEMPLANT_SSH_AUTHORIZED_KEYS": "k" * room}).items():
+        monkeypatch.setenv(name, value)
+    with capture_logs() as lines:
+        startup.begin(None)
+    assert [line["what"][:36] for line in lines] == told
