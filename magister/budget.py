@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from magister.actions import Move
 from magister.facts import Fleet, Held, Offer, View
-from magister.money import Spent, cost, usd
+from magister.money import Outlay, cost, usd
 from magister.states import Reason, State
 
 EXIT = timedelta(minutes=15)
@@ -74,7 +74,7 @@ def over_budget(
         yield Move(row, State.DESTROYED if unsent else State.DROPPING, Reason.BUDGET, why)
 
 
-def _excess(fleet: Fleet, spent: Spent, *, leaving: int, staying: int) -> str | None:
+def _excess(fleet: Fleet, spent: Outlay, *, leaving: int, staying: int) -> str | None:
     """Say which cap instances that cost `staying` an hour would pass; None = none."""
     hourly = fleet.budget.per_hour
     if hourly is not None and staying > hourly:
@@ -85,7 +85,7 @@ def _excess(fleet: Fleet, spent: Spent, *, leaving: int, staying: int) -> str | 
     return None
 
 
-def caps(fleet: Fleet, spent: Spent) -> tuple[Cap, ...]:
+def caps(fleet: Fleet, spent: Outlay) -> tuple[Cap, ...]:
     """Return the caps over a time that are set."""
     budget = fleet.budget
     known = (

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypedDict
 
-from magister.money import Budget, Spent
+from magister.money import Budget, Outlay
 from magister.outlook import Caution, Outlook
 from magister.reputation import Reputation
 from magister.states import LIVE, WANTED, Failure, Reason, State
@@ -340,7 +340,7 @@ class View:
     roster_at: datetime | None = None  # when the last roster that came was asked for, since the start
     roster_tried_at: datetime | None = None  # when one was last asked for, whatever came of it
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
-    spent: Spent = field(default_factory=Spent)  # all zero if no cap counts it
+    spent: Outlay = field(default_factory=Outlay)  # all zero if no cap counts it
     credit: int | None = None  # micro-dollars; None = unknown
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 

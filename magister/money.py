@@ -26,7 +26,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Outlay:
     """Hold what all instances cost since the UTC day and month began, and ever, in micro-dollars."""
 
     day: int = 0

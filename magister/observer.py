@@ -14,6 +14,7 @@ from magister.pool import PoolState
 from magister.quarantine import quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
+from magister.spending import outlay
 
 
 def observe(
@@ -27,6 +28,8 @@ def observe(
     if memory.unknown is None:
         memory.unknown = bills.unknown(session, now)
     view = memory.view(state, now)
+    if fleet.budget.counts:
+        view = replace(view, spent=outlay(session, now))
     short = shortage(fleet, held) > 0
     if short or any(suspicious(row, fleet, view, now) for row in held):
         outlook = rows.outlook(session, now, since=view.trusted_at)

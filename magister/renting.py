@@ -1,12 +1,14 @@
 """Rent one offer: the intent, the claim of its one send, the send, and every answer it may get."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from magister import ledger, pool, rows
 from magister.actions import Rent, Send
+from magister.budget import objection
 from magister.database import Sessions
 from magister.decision import Decision
 from magister.errors import (
@@ -16,12 +18,14 @@ from magister.errors import (
     OfferGone,
     RateLimited,
     Refused,
+    Stale,
     StartedStopped,
     Stopping,
     VastError,
 )
 from magister.facts import Fleet, Held, Learned, Order
 from magister.lease import LeaseHolder
+from magister.spending import outlay
 from magister.states import LOOP, Reason, State
 from magister.vast.protocol import Vast
 
@@ -60,6 +64,7 @@ class Renter:
         now = known.now
         with self._sessions.write() as session:
             self._lease.require(session, now)
+            self._require_afforded(session, action, known)
             row = ledger.open_row(
                 session,
                 action.offer,
@@ -70,6 +75,17 @@ class Renter:
             )
             ledger.note_choice(session, row, known)
         return Send(row, action.why)
+
+    def _require_afforded(self, session: Session, action: Rent, known: Decision) -> None:
+        """Reserve what the new box may cost, within the transaction of its intent; raises Stale if it cannot.
+
+        The plan was made from what stood in the rows before; only what stands there now is sure.
+        """
+        fleet, now = known.fleet, known.now
+        view = replace(known.view, spent=outlay(session, now)) if fleet.budget.counts else known.view
+        why = objection(fleet, rows.held(session), view, (action.offer,), now)
+        if why is not None:
+            raise Stale(why)
 
     def abandoned(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Return the rows that wait for an answer nobody here is waiting for any more."""

@@ -7,7 +7,7 @@ that were gone before their rates were kept count nothing.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 
 from sqlalchemy import Select, func, select
@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from magister import rates, rows
 from magister.models import Instance
 from magister.models_money import DayCost
+from magister.money import Outlay
 from magister.states import WANTED, State
 
 
@@ -75,6 +76,16 @@ def spent(session: Session, begin: datetime | None, now: datetime) -> int:
     )
     stored = select(func.coalesce(func.sum(DayCost.micros), 0)).where(DayCost.day >= first)
     return unsettled + int(session.execute(stored).scalar_one())
+
+
+def outlay(session: Session, now: datetime) -> Outlay:
+    """Return what all instances cost since the UTC day and the month began, and ever."""
+    today = datetime.combine(rates.day_of(now), time(), UTC)
+    return Outlay(
+        day=spent(session, today, now),
+        month=spent(session, today.replace(day=1), now),
+        total=spent(session, None, now),
+    )
 
 
 def living(session: Session, now: datetime) -> tuple[Living, ...]:

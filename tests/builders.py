@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from magister import ledger, rows
 from magister.facts import Fleet, Held, Learned, Offer, Sighting, View
+from magister.models_money import Rate
 from magister.states import Reason, State
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -135,6 +136,13 @@ def a_row(
         ledger.move(session, _fresh(session, row), to, reason, actor="test", why="a test", at=at)
     ledger.learn(session, row, **(learned or Learned()))
     return _fresh(session, row)
+
+
+def forget_instances(session: Session) -> None:
+    """Delete all that is known of instances, as a database that was lost leaves it."""
+    for table in reversed(Rate.metadata.sorted_tables):
+        if table.name not in {"lease", "pool"}:
+            session.execute(table.delete())
 
 
 def _fresh(session: Session, row: Held) -> Held:

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete
 
 from magister import pool as pool_row
 from magister.database import Sessions
 from magister.errors import IncompleteListing
 from magister.facts import Sighting
-from magister.models import Instance, Transition
 from magister.states import Reason, State
-from tests.builders import ADDRESS, a_fleet, a_sighting, ago, an_offer
+from tests.builders import ADDRESS, a_fleet, a_sighting, ago, an_offer, forget_instances
 from tests.controller import Controller
 
 ELSEWHERE = "http://198.51.100.9:8555"
@@ -37,8 +35,7 @@ def pool(sessions: Sessions) -> Controller:
 def lose_database(pool: Controller) -> None:
     """Leave of the database what a new one has."""
     with pool.sessions.write() as session:
-        session.execute(delete(Transition))
-        session.execute(delete(Instance))
+        forget_instances(session)
         pool_row.hold_renting(session, until=None, refusals=0)
     pool.restart()
 

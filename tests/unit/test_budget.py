@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from magister.actions import Move, Rent
 from magister.budget import EXIT, objection, over_budget
 from magister.facts import Fleet, Held
-from magister.money import Budget, Spent, cost
+from magister.money import Budget, Outlay, cost
 from magister.planner import plan
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held
@@ -21,8 +21,8 @@ def a_budget(*, target: int = 3, **caps: object) -> Fleet:
     return a_fleet(target=target, budget=Budget(**caps))  # type: ignore[arg-type] # names are Budget's
 
 
-def given_up(fleet: Fleet, *rows: Held, spent: Spent | None = None) -> list[Held]:
-    return [move.row for move in over_budget(fleet, rows, rows, a_view(spent=spent or Spent()), NOW)]
+def given_up(fleet: Fleet, *rows: Held, spent: Outlay | None = None) -> list[Held]:
+    return [move.row for move in over_budget(fleet, rows, rows, a_view(spent=spent or Outlay()), NOW)]
 
 
 def rented(fleet: Fleet, *rows: Held, prices: tuple[int, ...], **view: object) -> list[int]:
@@ -32,8 +32,8 @@ def rented(fleet: Fleet, *rows: Held, prices: tuple[int, ...], **view: object) -
 
 
 def test_without_caps_money_is_no_object() -> None:
-    assert objection(a_budget(), (), a_view(spent=Spent(9, 9, 10**12)), (an_offer(),), NOW) is None
-    assert given_up(a_budget(), held(), held(), spent=Spent(9, 9, 10**12)) == []
+    assert objection(a_budget(), (), a_view(spent=Outlay(9, 9, 10**12)), (an_offer(),), NOW) is None
+    assert given_up(a_budget(), held(), held(), spent=Outlay(9, 9, 10**12)) == []
 
 
 def test_rentals_stop_where_the_rate_of_all_would_pass_the_cap_per_hour() -> None:
@@ -55,9 +55,9 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
     fleet = a_budget(target=1, per_day=10 * USD)
     # 180 s to verify, 600 s of grace and 900 s to go, and an hour that makes it worth while
     worst = cost(USD, timedelta(seconds=1680)) + cost(USD, timedelta(hours=1))
-    room = a_view(spent=Spent(day=10 * USD - worst))
+    room = a_view(spent=Outlay(day=10 * USD - worst))
     assert objection(fleet, (), room, (an_offer(price=USD),), NOW) is None
-    tight = a_view(spent=Spent(day=10 * USD - worst + 1))
+    tight = a_view(spent=Outlay(day=10 * USD - worst + 1))
     why = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
     assert (
         why
@@ -68,8 +68,8 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
 def test_traffic_is_set_aside_for_each_new_box() -> None:
     fleet = a_budget(target=2, total=6 * USD, traffic=USD)
     two = (an_offer(price=USD), an_offer(price=USD))
-    assert objection(fleet, (), a_view(spent=Spent(total=2 * USD)), two[:1], NOW) is None
-    assert objection(fleet, (), a_view(spent=Spent(total=2 * USD)), two, NOW) is not None
+    assert objection(fleet, (), a_view(spent=Outlay(total=2 * USD)), two[:1], NOW) is None
+    assert objection(fleet, (), a_view(spent=Outlay(total=2 * USD)), two, NOW) is not None
 
 
 @pytest.mark.parametrize(("credit", "fits"), [(12 * USD, True), (12 * USD - 1, False), (None, True)])
@@ -98,7 +98,7 @@ def test_a_pool_shrinks_step_by_step_as_a_cap_over_a_time_comes_near() -> None:
     fleet = a_budget(target=4, per_day=100 * USD)
     # a quarter of an hour to go and as much to stay: half a dollar each
     gone = [
-        len(given_up(fleet, *rows, spent=Spent(day=100 * USD - left)))
+        len(given_up(fleet, *rows, spent=Outlay(day=100 * USD - left)))
         for left in (2_000_000, 1_750_000, 1_250_000, 1_000_000)
     ]
     assert gone == [0, 1, 3, 4]
@@ -124,7 +124,7 @@ def test_boxes_that_stand_still_for_want_of_credit_are_not_replaced() -> None:
 )
 def test_what_stays_fits_under_the_cap_until_it_is_gone(prices: list[int], spent: int, cap: int) -> None:
     rows = tuple(held(price=price) for price in prices)
-    left = set(rows) - set(given_up(a_budget(per_day=cap), *rows, spent=Spent(day=spent)))
+    left = set(rows) - set(given_up(a_budget(per_day=cap), *rows, spent=Outlay(day=spent)))
     needed = sum(cost(row.price or 0, EXIT) for row in rows) + cost(sum(row.price or 0 for row in left), EXIT)
     assert not left or all(row.price == 0 for row in left) or spent + needed <= cap
 
