@@ -309,6 +309,18 @@ def test_a_roster_from_before_a_jump_of_the_clock_judges_nobody(sqlite_sessions:
     assert controller.row(lost.id).state is State.VERIFIED
 
 
+def test_a_clock_set_forward_ends_no_grace_of_hierophants_early(sessions: Sessions) -> None:
+    controller = polling(sessions, target=2)
+    missed = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(missed))
+    controller.run(60, every=10)
+    controller.clock.now += timedelta(minutes=20)
+    controller.run(300, every=10)
+    assert controller.row(missed.id).state is State.VERIFIED
+    controller.run(400, every=10)
+    assert (State.DROPPING, Reason.FORGOTTEN) in controller.story(missed.id)
+
+
 def test_a_market_of_quarantined_machines_is_tried_one_at_a_time(sqlite_sessions: Sessions) -> None:
     controller = Controller(sqlite_sessions, fleet=a_fleet(target=3))
     offers = [an_offer() for _ in range(3)]
