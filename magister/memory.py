@@ -41,6 +41,7 @@ class Memory:
     searched_at: datetime | None = None
     account_at: datetime | None = None
     roster_tried_at: datetime | None = None
+    roster_came: bool = False  # one that came before the start tells of another time
     reputation: Reputation = field(default_factory=Reputation)
     judged_at: datetime | None = None  # when the reputation was read
     renting: Failing | None = None
@@ -63,6 +64,7 @@ class Memory:
                 self.account_at = outcome.at
             case CallRoll():
                 self.roster_tried_at = outcome.at
+                self.roster_came = self.roster_came or outcome.error is None
             case Send() | Destroy() | Look():
                 pass
 
@@ -89,7 +91,7 @@ class Memory:
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             hearing_since=hearing_since(state, now),
-            roster_at=state.roster_at if self.roster_tried_at else None,
+            roster_at=state.roster_at if self.roster_came else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
             credit=state.credit,
