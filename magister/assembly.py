@@ -96,6 +96,7 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         fleet=wanted,
         renter=renter,
         clock=clock.wall,
+        offer_reuse=beat.offer_reuse,
     )
     worker = Worker(
         sessions=sessions,
