@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from magister.simulator.run import SimulatorOptions, SimulatorServer
-from tests.acceptance.test_processes import PLAN, TARGET, Service
+from tests.acceptance.test_processes import PLAN, Service
 from tests.acceptance.waiting import until
 from tests.pages import MARKS, PAGES, RELEASE_MARKS, Block, blocks
 from tests.shipping.checkout import copied
@@ -49,7 +49,7 @@ editor() {  # fill in what the operator would
 started() {  # wait until what was started last has something to show
     for _ in $(seq 300); do
         grep -q NUMBER_INSTANCES= "$1" && return
-        curl -sf "localhost:$HTTP_PORT/summary" | grep -q "\\"verified\\": $NUMBER" && return
+        curl -sf "localhost:$HTTP_PORT/summary" | grep -qE '"target": ([0-9]+),.*"verified": \\1,' && return
         kill -0 $! || break
         sleep 0.2
     done
@@ -65,13 +65,16 @@ class Sandbox(Service):
     def shell(self, block: Block) -> subprocess.CompletedProcess[str]:
         """Run a block, and end what it started."""
         lines = [
-            f"{{ {line}; }} >.shown{number} 2>&1 &\nstarted .shown{number}" if STARTS.search(line) else line
+            f"{{ {line}\n}} >.shown{number} 2>&1 &\nstarted .shown{number}" if STARTS.search(line) else line
             for number, line in enumerate(self.adapted(block.runnable).splitlines())
         ]
         own = self.environment()
         own["VAST_TEMPLATE_HASH"] = own.pop("TEMPLATE_HASH")
-        own |= {"PATH": f"{sys.prefix}/bin:{own['PATH']}", "VENV": sys.prefix, "NUMBER": str(TARGET)}
-        own["ANSWERS"] = " ".join(sorted(own.keys() & self.asked()))
+        own |= {"PATH": f"{sys.prefix}/bin:{own['PATH']}", "VENV": sys.prefix}
+        answers = sorted(own.keys() & self.asked())
+        own["ANSWERS"] = " ".join(answers)
+        if (self.directory / ".env").exists():  # they were given already
+            own = {name: value for name, value in own.items() if name not in answers}
         done = subprocess.run(
             ["bash", "-c", "\n".join((PRELUDE, *lines))],
             cwd=self.directory,
