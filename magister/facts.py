@@ -45,6 +45,7 @@ class Offer:
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
     score: float | None = None  # Vast's own
+    inet_down_cost: int | None = None  # micro-dollars per GB that the box downloads
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
