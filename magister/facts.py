@@ -225,12 +225,16 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Tell what one rental showed of its machine: a failure, or None = its worker verified."""
+    """Tell what one rental showed of its machine: a failure, or None = its worker verified.
+
+    `worked` is for how many seconds a box that failed had been verified.
+    """
 
     at: datetime
     machine_id: int
     host_id: int | None
     failure: Failure | None
+    worked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
