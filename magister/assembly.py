@@ -193,7 +193,7 @@ def budget(settings: Settings) -> Budget:
         per_day=_micros(chosen.usd_per_day),
         per_month=_micros(chosen.usd_per_month),
         total=_micros(chosen.usd_total),
-        traffic=_micros(chosen.traffic_reserve_usd) or 0,
+        traffic_gb=chosen.traffic_reserve_gb,
         runway=None if hours is None else timedelta(hours=hours),
     )
 

@@ -124,6 +124,7 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
             Transition.at,
             Instance.machine_id,
             Instance.host_id,
+            Instance.verified_at,
             Transition.from_state,
             Transition.to_state,
             Transition.reason,
@@ -140,10 +141,13 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
         .order_by(Transition.at, Transition.id)
     )
     found: list[Trial] = []
-    for at, machine, host, old, new, reason in session.execute(query):
+    for at, machine, host, verified_at, old, new, reason in session.execute(query):
         kind = None if new is State.VERIFIED else failure(old, reason)
+        worked = max((at - (verified_at or at)).total_seconds(), 0.0)
         if machine is not None and (kind is not None or new is State.VERIFIED):
-            found.append(Trial(at=_past(at, now), machine_id=machine, host_id=host, failure=kind))
+            found.append(
+                Trial(at=_past(at, now), machine_id=machine, host_id=host, failure=kind, worked=worked)
+            )
     return tuple(found)
 
 
