@@ -239,6 +239,12 @@ def one(session: Session, instance_id: int) -> Held | None:
     return None if row is None else as_held(row)
 
 
+def failure_of(session: Session, instance_id: int) -> Failure | None:
+    """Return in which way an instance failed; None = it did not, or there is no such row."""
+    said = session.scalar(select(Instance.failure).where(Instance.id == instance_id))
+    return None if said is None else Failure(said)
+
+
 def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:
     """Return what instances cost, oldest first on each line; one that never cost anything is left out."""
     query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)

@@ -21,6 +21,8 @@ from magister.facts import Condition
 COMMANDS = (
     "adopt",
     "backup",
+    "ban",
+    "bans",
     "check",
     "demo",
     "health",
@@ -30,7 +32,9 @@ COMMANDS = (
     "serve",
     "simulate",
     "status",
+    "unban",
     "web",
+    "why",
     "worker",
 )
 
