@@ -161,6 +161,8 @@ def fleet(settings: Settings) -> Fleet:
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),
         account_every=_seconds(pace.account_poll_secs),
+        bills_every=_seconds(settings.billing.poll_secs) if settings.billing.poll_secs else None,
+        bills_reread=settings.billing.reread_days,
         caution=caution(settings),
         budget=budget(settings),
         autopsy=health.autopsy,
@@ -236,6 +238,7 @@ def vast(
         Route.SEARCH: pace.search_secs,
         Route.ACCOUNT: pace.account_secs,
         Route.LOGS: pace.logs_secs,
+        Route.CHARGES: pace.charges_secs,
     }
     pacer = Pacer(
         intervals,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from magister import __version__, cli_care
+from magister.cli_money import cost, history, machines
 from magister.cli_options import configured, indifferent, leashed
 from magister.complaints import complain
 
@@ -228,5 +229,5 @@ def demo(directory: Path, once: bool, timeout: float) -> int:
     return showing.run(directory, once=once, timeout=timeout)
 
 
-for command in cli_care.COMMANDS:
+for command in (cost, history, machines, *cli_care.COMMANDS):
     main.add_command(command)

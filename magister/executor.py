@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import autopsy, bans, ledger, pool, rows
+from magister import autopsy, bans, bills, ledger, pool, rows
 from magister.actions import (
     Adopt,
     Autopsy,
@@ -17,6 +17,7 @@ from magister.actions import (
     List,
     Look,
     Move,
+    ReadBill,
     Search,
     Send,
 )
@@ -119,6 +120,8 @@ class Executor:
                     return self._check_account(action)
                 case CallRoll():
                     return self._call_roll(action)
+                case ReadBill():
+                    return self._read_bill(action)
                 case _:
                     assert_never(action)
         except (VastError, Unreachable) as error:
@@ -241,6 +244,17 @@ class Executor:
             ledger.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
+
+    def _read_bill(self, action: ReadBill) -> Outcome:
+        """Write the charges of each day as they come: a day is written whole or not at all."""
+        for day in action.days:
+            charges = self._vast.charges(day)
+            with self._sessions.write() as session:
+                bills.note(session, day, charges, tag=self._fleet.label_tag, at=self._clock())
+        now = self._clock()
+        with self._sessions.write() as session:
+            pool.note_bills(session, now)
+        return Outcome(action=action, at=now)
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()

@@ -26,6 +26,7 @@ class Route(StrEnum):
     ACCOUNT = "account"
     TEMPLATE = "template"
     LOGS = "logs"
+    CHARGES = "charges"
     ROSTER = "roster"  # Hierophant's, not Vast's
 
 
@@ -89,6 +90,16 @@ class Account:
     """Hold what the account can spend, in micro-dollars; None = Vast did not say."""
 
     credit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Hold what Vast charged for a contract on one line of the bill, in micro-dollars."""
+
+    contract_id: int
+    label: str | None
+    line: str  # Vast's word: gpu, disk, bwd and bwu (traffic down and up), or one never heard of
+    micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +306,8 @@ class Fleet:
     roster_grace: timedelta = timedelta(seconds=600)
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
+    bills_every: timedelta | None = None  # None = the bill is not read
+    bills_reread: int = 3  # days, since charges lag
     caution: Caution = field(default_factory=Caution)
     budget: Budget = field(default_factory=Budget)
     autopsy: bool = True  # ask for the logs of a box that failed before it is destroyed
@@ -325,6 +338,8 @@ class View:
     reputation: Reputation = field(default_factory=Reputation)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
+    bills_read_at: datetime | None = None  # when the bill was last read in full
+    bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)
     lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
     canary_at: datetime | None = None  # when the last box was rented whose worker verified

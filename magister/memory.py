@@ -13,12 +13,13 @@ from magister.actions import (
     List,
     Look,
     Move,
+    ReadBill,
     Rent,
     Search,
     Send,
 )
 from magister.budget import objection
-from magister.conditions import Failing, Symptoms
+from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
@@ -41,6 +42,8 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    bills_tried_at: datetime | None = None
+    unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
     reputation: Reputation = field(default_factory=Reputation)
     judged_at: datetime | None = None  # when the reputation was read
@@ -64,6 +67,8 @@ class Memory:
                 self.account_at = outcome.at
             case CallRoll():
                 self.roster_tried_at = outcome.at
+            case ReadBill():
+                self.bills_tried_at, self.unknown = outcome.at, None
             case Send() | Destroy() | Autopsy() | Look():
                 pass
 
@@ -90,6 +95,8 @@ class Memory:
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             hearing_since=hearing_since(state, now),
+            bills_read_at=state.bills_read_at,
+            bills_tried_at=self.bills_tried_at,
             roster_at=state.roster_at if self.roster_tried_at else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
@@ -110,6 +117,7 @@ class Memory:
             renting=self.renting,
             rent_not_before=view.rent_not_before,
             credit=view.credit,
+            unknown=self.unknown or UnknownCharges(),
             matching=matching,
             quarantined=quarantined,
             dear=dear,
@@ -138,6 +146,7 @@ _ROUTES: dict[type[Action], Route] = {
     List: Route.LIST,
     CheckAccount: Route.ACCOUNT,
     CallRoll: Route.ROSTER,
+    ReadBill: Route.CHARGES,
 }
 
 

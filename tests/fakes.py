@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from magister.facts import Account, Listing, Offer, Order, Roster, Route, Sighting
+from magister.facts import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
 
 Fault = BaseException | Callable[[], BaseException]
 
@@ -55,6 +55,7 @@ class FakeVast:
     hidden: set[int] = field(default_factory=set)  # boxes that listings do not show
     lag: float = 0.0  # seconds for which listings do not show a new box
     credit: int | None = 50_000_000
+    charged: dict[date, list[Charge]] = field(default_factory=dict)
     status: str | None = "running"
     boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
     logged: dict[int, str] = field(default_factory=dict)  # what the logs of a box say
@@ -147,6 +148,11 @@ class FakeVast:
         self._note("account", None)
         self._fail(self._before, "account")
         return Account(self.credit)
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        self._note("charges", day)
+        self._fail(self._before, "charges")
+        return tuple(self.charged.get(day, ()))
 
     def template_exists(self, template_hash: str) -> bool | None:
         self._note("template", template_hash)

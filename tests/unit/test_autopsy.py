@@ -66,7 +66,7 @@ def test_what_is_or_looks_like_a_secret_is_not_kept(line: str) -> None:
         "manifest for example/worker:1.2 not found: manifest unknown: manifest unknown",
         "KeyError: 'model'",
         "2026-11-24T12:00:00Z  INFO contemplant: connecting to ws://203.0.113.8:9010/ws",
-        "nvidia-smi has failed because it couldn't communicate with the NVIDIA driver /usr/lib/x86_64/libnvidia.so.1",
+        "nvidia-smi cannot communicate with the NVIDIA driver /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
     ],
 )
 def test_what_explains_a_failure_stays_as_it_is(line: str) -> None:

@@ -38,9 +38,9 @@ def code_in(page: str) -> list[str]:
 
 
 def test_the_sql_that_it_shows_works(sqlite_sessions: Sessions) -> None:
-    (block,) = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
-    statements = [statement for statement in re.sub(r"--.*", "", block).split(";") if statement.strip()]
-    assert len(statements) == 4
+    blocks = "\n".join(re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL))
+    statements = [statement for statement in re.sub(r"--.*", "", blocks).split(";") if statement.strip()]
+    assert len(statements) == 5
     with sqlite_sessions.read() as session:
         for statement in statements:
             session.execute(text(statement)).all()
