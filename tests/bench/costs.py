@@ -84,7 +84,6 @@ def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Inter
         "verified_at": begins,
         "dropped_at": ends,
         "destroyed_at": ends,
-        "settled_at": ends,
         "offer_id": number,
         "contract_id": number,
         "mac_required": False,

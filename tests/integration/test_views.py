@@ -54,7 +54,6 @@ def lived(session: Session, number: int, life: Life) -> None:
         verified_at=begun + timedelta(seconds=100, microseconds=999_900) if life.verified else None,
         dropped_at=end if life.state in {State.DESTROYED, State.DROPPING} else None,
         destroyed_at=end if gone else None,
-        settled_at=end if gone else None,
         offer_id=number,
         contract_id=9000 + number,
         mac_required=False,
