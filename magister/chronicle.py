@@ -10,15 +10,16 @@ from sqlalchemy.orm import Session
 from magister import bans, decision, pool, reports, rows
 from magister.budget import caps
 from magister.decision import Candidate
-from magister.facts import Fleet
+from magister.facts import Fleet, Trial
 from magister.models import Instance, Transition
 from magister.models_money import Choice
 from magister.quarantine import quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay
 from magister.standing import Banned, Leaving, Standing
-from magister.states import State
+from magister.states import Failure, State
 from magister.story import Life, Moved
+from magister.suspicion import without
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Meant:
 _SAME = tuple(
     name
     for name in Life.__dataclass_fields__
-    if name not in {"now", "gpu", "cost", "moves", "candidates", "status_msg", "trouble", "autopsy"}
+    if name
+    not in {"now", "gpu", "cost", "excused", "moves", "candidates", "status_msg", "trouble", "autopsy"}
 )
 
 
@@ -63,11 +65,29 @@ def life(session: Session, instance_id: int, now: datetime) -> Life | None:
         status_msg=unsigned(row.status_msg),
         trouble=unsigned(row.trouble),
         autopsy=unsigned(row.autopsy),
+        excused=row.excused or _template_blamed(session, row),
         cost=costs_of(session, (row.id,), now)[row.id],
         moves=tuple(_moved(move) for move in session.scalars(query)),
         candidates=_candidates(session, row.id),
         **{name: getattr(row, name) for name in _SAME},
     )
+
+
+def _template_blamed(session: Session, row: Instance) -> bool:
+    """Say whether it is not the machine, but the template that is to blame for a failure."""
+    if row.failure is None or row.template_hash is None:
+        return False
+    query = select(Instance.moved_at, Instance.machine_id, Instance.host_id).where(
+        Instance.template_hash == row.template_hash,
+        Instance.failure == row.failure,
+        Instance.excused.is_(False),
+    )
+    kind = Failure(row.failure)
+    alike = [
+        Trial(at=at, machine_id=machine or 0, host_id=host, failure=kind, template_hash=row.template_hash)
+        for at, machine, host in session.execute(query)
+    ]
+    return bool(rows.blamed(session, alike))
 
 
 def _moved(move: Transition) -> Moved:
@@ -113,7 +133,7 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         hourly=fleet.budget.per_hour,
         caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
         credit=state.credit,
-        quarantines=quarantines(tried, fleet.caution, now),
+        quarantines=quarantines(without(tried, rows.blamed(session, tried)), fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 

@@ -247,6 +247,7 @@ class Trial:
     machine_id: int
     host_id: int | None
     failure: Failure | None
+    template_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
