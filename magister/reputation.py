@@ -42,6 +42,7 @@ class Rental:
     boot: float | None
     worked: float = 0.0
     failure: Failure | None = None
+    template_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

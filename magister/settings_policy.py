@@ -18,7 +18,7 @@ from magister.settings_types import (
 
 
 class Health(Group):
-    """Say how long to wait before an instance or a machine is held to have failed, all in seconds."""
+    """Say how long to wait before an instance or a machine is held to have failed, and what is asked then."""
 
     create_grace_secs: Interval = Field(
         default=300, description="How long listings may lag: before that nothing new is judged gone, seconds."
@@ -39,6 +39,10 @@ class Health(Group):
     )
     offer_reuse_secs: Interval = Field(
         default=86400, description="How long an offer id is not rented again after its box ended, seconds."
+    )
+    autopsy: Annotated[bool, Allowed("true or false")] = Field(
+        default=True,
+        description="Whether the last lines of its logs are kept before a box that failed is destroyed.",
     )
 
 
