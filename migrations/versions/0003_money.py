@@ -104,6 +104,6 @@ def downgrade() -> None:
         op.drop_table(table)
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
-    with op.batch_alter_table("instances") as instances:
+    with op.batch_alter_table("instances", table_kwargs={"sqlite_autoincrement": True}) as instances:
         for name in ("disk_price", "settled_at", "failure", "autopsy", "autopsy_at"):
             instances.drop_column(name)
