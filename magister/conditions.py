@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from magister.errors import BadKey, NoCredit, Unreachable, VastError
 from magister.facts import Condition, Fleet, Held, Route
-from magister.outlook import Outlook
+from magister.outlook import Blame, Outlook
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
@@ -21,6 +21,14 @@ class Failing:
     error: VastError | Unreachable
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownCharges:
+    """Count the contracts under our tag that Vast charged for lately and no row knows; in micro-dollars."""
+
+    contracts: int = 0
+    micros: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptoms:
     """Hold what the loop noticed beside the rows."""
@@ -33,6 +41,7 @@ class Symptoms:
     quarantined: int = 0  # of these, the ones on machines in quarantine
     dear: str | None = None  # why none of these can be afforded
     outlook: Outlook = field(default_factory=Outlook)
+    unknown: UnknownCharges = field(default_factory=UnknownCharges)
     held_back: int = 0  # verified instances that look lost and are not given up yet
 
 
@@ -52,6 +61,7 @@ def conditions(
         *_quarantine(symptoms),
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
+        *_unknown(fleet, symptoms),
     )
 
 
@@ -113,10 +123,26 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
         return
     bound = "one box at a time is tried" if tripped else "fewer boxes are tried at a time"
     next_try = f", the next not before {until:%H:%M:%S} UTC" if now < until else ""
+    if outlook.blame is not None and tripped:
+        yield _template(outlook.blame, f"{bound}{next_try}")
+        return
     yield Condition(
         f"the last {outlook.failures} rentals failed: {bound}{next_try}",
         "see in `magister status` how they failed, and whether the template still starts a worker that "
         f"reaches this_magister_addr; one that verifies ends the caution, and {RESUME}",
+        "rentals_fail",
+    )
+
+
+def _template(blame: Blame, bound: str) -> Condition:
+    """Blame the template; the machines it failed on are not."""
+    words = f": {blame.words}" if blame.words else ""
+    kind = str(blame.failure).replace("_", " ")
+    return Condition(
+        f"the template looks broken: it never worked, and boxes on {blame.hosts} hosts failed alike "
+        f"({kind}{words}); {bound}",
+        "mend the template or its image and put its new hash into template_hash, or see to it that workers "
+        f"reach this_magister_addr; one that verifies ends the caution, and {RESUME}",
         "rentals_fail",
     )
 
@@ -196,3 +222,15 @@ def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
                 "it is tried for ever; look at it in the console of Vast",
                 "destroy_stuck",
             )
+
+
+def _unknown(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
+    unknown = symptoms.unknown
+    if unknown.contracts:
+        yield Condition(
+            f"Vast charged {unknown.micros / 1e6:.3f} USD in the last days for {unknown.contracts} boxes "
+            f"labelled {fleet.label_tag} that Magister does not know",
+            "see `magister cost --bill`; a lost database or another Magister with the same instance_label "
+            "explains them, else look for them in the console of Vast",
+            "unknown_charges",
+        )

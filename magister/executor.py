@@ -6,8 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import bans, ledger, pool, rows
-from magister.actions import Adopt, Call, CallRoll, CheckAccount, Destroy, List, Look, Move, Search, Send
+from magister import autopsy, bans, bills, ledger, pool, rows
+from magister.actions import (
+    Adopt,
+    Autopsy,
+    Call,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    ReadBill,
+    Search,
+    Send,
+)
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
 from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
@@ -46,7 +59,9 @@ class Executor:
         renter: Renter,
         clock: Callable[[], datetime],
         offer_reuse: timedelta = timedelta(days=1),
+        mask: Callable[[str], str] = str,
     ) -> None:
+        """Take the parts; `mask` takes the secrets that are known out of a text."""
         self._sessions = sessions
         self._vast = vast
         self._hierophant = hierophant
@@ -55,6 +70,7 @@ class Executor:
         self.renter = renter
         self._clock = clock
         self._offer_reuse = offer_reuse
+        self._mask = mask
         self._market_still = threading.Lock()  # no create goes out between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:
@@ -91,6 +107,8 @@ class Executor:
                     return Outcome(action=action, at=self._clock())
                 case Destroy():
                     return self._destroy(action)
+                case Autopsy():
+                    return self._autopsy(action)
                 case Look():
                     return self._look(action)
                 case Search():
@@ -101,6 +119,8 @@ class Executor:
                     return self._check_account(action)
                 case CallRoll():
                     return self._call_roll(action)
+                case ReadBill():
+                    return self._read_bill(action)
                 case _:
                     assert_never(action)
         except (VastError, Unreachable) as error:
@@ -138,6 +158,26 @@ class Executor:
             if fresh.state is State.DROPPING:
                 ledger.learn(session, fresh, due_at=now + self._fleet.destroy_waits[-1])
         return Outcome(action=action, at=now)
+
+    def _autopsy(self, action: Autopsy) -> Outcome:
+        """Ask for the logs of a box, once: whatever comes of it, the destroy waits for it no longer."""
+        said: str | None = None
+        try:
+            secs = (action.until - self._clock()).total_seconds()
+            if secs > 0:
+                said = self._vast.logs(action.contract_id, within=secs)
+        finally:
+            self._note_logs(action.row, said, self._clock())
+        return Outcome(action=action, at=self._clock())
+
+    def _note_logs(self, row: Held, said: str | None, now: datetime) -> None:
+        learned = Learned(autopsy_at=now)
+        with self._sessions.write() as session:
+            if said is not None:
+                known = rows.failure_of(session, row.id)
+                found = autopsy.findings(said, known, self._mask)
+                learned |= Learned(autopsy=found.words, failure=found.failure)
+            ledger.learn(session, row, **learned)
 
     def _write_undestroyed(self, row: Held, error: VastError, now: datetime) -> None:
         """Make the next call due: after the wait, or when the route opens if this one was not carried out."""
@@ -213,6 +253,17 @@ class Executor:
             ledger.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
+
+    def _read_bill(self, action: ReadBill) -> Outcome:
+        """Write the charges of each day as they come: a day is written whole or not at all."""
+        for day in action.days:
+            charges = self._vast.charges(day)
+            with self._sessions.write() as session:
+                bills.note(session, day, charges, tag=self._fleet.label_tag, at=self._clock())
+        now = self._clock()
+        with self._sessions.write() as session:
+            pool.note_bills(session, now)
+        return Outcome(action=action, at=now)
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()

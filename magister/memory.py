@@ -6,18 +6,20 @@ from datetime import datetime, timedelta
 from magister.actions import (
     Action,
     Adopt,
+    Autopsy,
     CallRoll,
     CheckAccount,
     Destroy,
     List,
     Look,
     Move,
+    ReadBill,
     Rent,
     Search,
     Send,
 )
 from magister.budget import objection
-from magister.conditions import Failing, Symptoms
+from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
@@ -40,6 +42,8 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    bills_tried_at: datetime | None = None
+    unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
     roster_came: bool = False  # one that came before the start tells of another time
     reputation: Reputation = field(default_factory=Reputation)
@@ -65,7 +69,9 @@ class Memory:
             case CallRoll():
                 self.roster_tried_at = outcome.at
                 self.roster_came = self.roster_came or outcome.error is None
-            case Send() | Destroy() | Look():
+            case ReadBill():
+                self.bills_tried_at, self.unknown = outcome.at, None
+            case Send() | Destroy() | Autopsy() | Look():
                 pass
 
     def pass_over(self, action: Rent | Adopt) -> None:
@@ -91,6 +97,8 @@ class Memory:
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             hearing_since=hearing_since(state, now),
+            bills_read_at=state.bills_read_at,
+            bills_tried_at=self.bills_tried_at,
             roster_at=state.roster_at if self.roster_came else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
@@ -111,6 +119,7 @@ class Memory:
             renting=self.renting,
             rent_not_before=view.rent_not_before,
             credit=view.credit,
+            unknown=self.unknown or UnknownCharges(),
             matching=matching,
             quarantined=quarantined,
             dear=dear,
@@ -133,11 +142,13 @@ _ROUTES: dict[type[Action], Route] = {
     Rent: Route.CREATE,
     Send: Route.CREATE,
     Destroy: Route.DESTROY,
+    Autopsy: Route.LOGS,
     Look: Route.SHOW,
     Search: Route.SEARCH,
     List: Route.LIST,
     CheckAccount: Route.ACCOUNT,
     CallRoll: Route.ROSTER,
+    ReadBill: Route.CHARGES,
 }
 
 
@@ -151,7 +162,7 @@ def fields_of(action: Action) -> dict[str, object]:
     match action:
         case Move():
             return {"instance": action.row.id, "to": str(action.to), "reason": str(action.reason)}
-        case Send() | Destroy() | Look():
+        case Send() | Destroy() | Autopsy() | Look():
             return {"instance": action.row.id, "contract": action.row.contract_id}
         case Rent():
             return {"offer": action.offer.id, "machine": action.offer.machine_id}

@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from magister.facts import Account, Listing, Offer, Order, Roster, Route, Sighting
+from magister.facts import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
 from magister.vast import market
 
 Fault = BaseException | Callable[[], BaseException]
@@ -63,8 +63,10 @@ class FakeVast:
     hidden: set[int] = field(default_factory=set)  # boxes that listings do not show
     lag: float = 0.0  # seconds for which listings do not show a new box
     credit: int | None = 50_000_000
+    charged: dict[date, list[Charge]] = field(default_factory=dict)
     status: str | None = "running"
     boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
+    logged: dict[int, str] = field(default_factory=dict)  # what the logs of a box say
     calls: list[tuple[str, object]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     created: list[int] = field(default_factory=list)
@@ -146,10 +148,20 @@ class FakeVast:
         self._fail(self._before, "show")
         return self.boxes.get(contract_id)
 
+    def logs(self, contract_id: int, *, within: float) -> str:
+        self._note("logs", contract_id)
+        self._fail(self._before, "logs")
+        return self.logged.get(contract_id, "")
+
     def account(self) -> Account:
         self._note("account", None)
         self._fail(self._before, "account")
         return Account(self.credit)
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        self._note("charges", day)
+        self._fail(self._before, "charges")
+        return tuple(self.charged.get(day, ()))
 
     def template_exists(self, template_hash: str) -> bool | None:
         self._note("template", template_hash)

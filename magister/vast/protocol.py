@@ -1,10 +1,10 @@
 """What the rest of Magister may ask of Vast.ai, whoever answers."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
-from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
 
 
 class Vast(Protocol):
@@ -32,8 +32,17 @@ class Vast(Protocol):
     def show(self, contract_id: int) -> Sighting | None:
         """Look at one contract; None = Vast said in so many words that there is none."""
 
+    def logs(self, contract_id: int, *, within: float) -> str:
+        """Return the last lines of a contract's logs, waited for at most `within` seconds.
+
+        Raises Transient if they did not come by then.
+        """
+
     def account(self) -> Account:
         """Ask what the account can spend."""
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        """Ask what was charged for instances on a UTC day: all of it, or it raises; charges lag by hours."""
 
     def template_exists(self, template_hash: str) -> bool | None:
         """Say whether Vast knows a template; None = its answer does not tell."""

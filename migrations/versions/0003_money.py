@@ -45,10 +45,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_choices")),
     )
     op.add_column("instances", sa.Column("disk_price", sa.BigInteger(), nullable=True))
-    op.add_column("instances", sa.Column("settled_at", MOMENT, nullable=True))
     op.add_column("instances", sa.Column("failure", sa.String(length=32), nullable=True))
     op.add_column("instances", sa.Column("autopsy", sa.Text(), nullable=True))
     op.add_column("instances", sa.Column("autopsy_at", MOMENT, nullable=True))
+    op.add_column("instances", sa.Column("template_hash", sa.Text(), nullable=True))
+    op.create_index(
+        "ix_instances_template_hash",
+        "instances",
+        ["template_hash"],
+        sqlite_where=sa.text("verified_at IS NOT NULL"),
+        postgresql_where=sa.text("verified_at IS NOT NULL"),
+    )
     op.add_column("pool", sa.Column("bills_read_at", MOMENT, nullable=True))
 
 
@@ -104,6 +111,7 @@ def downgrade() -> None:
         op.drop_table(table)
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
+    op.drop_index("ix_instances_template_hash", table_name="instances")
     with op.batch_alter_table("instances", table_kwargs={"sqlite_autoincrement": True}) as instances:
-        for name in ("disk_price", "settled_at", "failure", "autopsy", "autopsy_at"):
+        for name in ("disk_price", "failure", "autopsy", "autopsy_at", "template_hash"):
             instances.drop_column(name)

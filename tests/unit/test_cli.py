@@ -21,16 +21,23 @@ from magister.facts import Condition
 COMMANDS = (
     "adopt",
     "backup",
+    "ban",
+    "bans",
     "check",
+    "cost",
     "demo",
     "health",
+    "history",
+    "machines",
     "migrate",
     "restore",
     "resume",
     "serve",
     "simulate",
     "status",
+    "unban",
     "web",
+    "why",
     "worker",
 )
 
@@ -102,7 +109,10 @@ def test_a_wrong_option_is_told_in_one_line() -> None:
     assert result.stderr == "magister: No such option '--prot'. See `magister serve --help`.\n"
 
 
-@pytest.mark.parametrize("command", ["check", "migrate", "resume", "serve", "status", "web", "worker"])
+@pytest.mark.parametrize(
+    "command",
+    ["check", "cost", "history", "machines", "migrate", "resume", "serve", "status", "web", "worker"],
+)
 def test_all_problems_of_the_settings_are_told_at_once(command: str) -> None:
     result = run(command)
     lines = result.stderr.splitlines()
