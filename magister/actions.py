@@ -1,7 +1,7 @@
 """What a plan may ask for: one frozen value for each kind of effect, each with its why."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from magister.facts import Adoptable, Held, Offer
 from magister.states import Reason, State
@@ -94,7 +94,15 @@ class CallRoll:
     why: str
 
 
-Call = Send | Destroy | Look | Search | List | CheckAccount | CallRoll
+@dataclass(frozen=True, slots=True)
+class ReadBill:
+    """Ask Vast what it charged on some UTC days, from the first on; again, for charges lag."""
+
+    days: tuple[date, ...]
+    why: str
+
+
+Call = Send | Destroy | Look | Search | List | CheckAccount | CallRoll | ReadBill
 """What is asked of somebody over the network."""
 
 Action = Rent | Move | Adopt | Call

@@ -96,6 +96,7 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         fleet=wanted,
         renter=renter,
         clock=clock.wall,
+        offer_reuse=beat.offer_reuse,
     )
     worker = Worker(
         sessions=sessions,
@@ -158,6 +159,8 @@ def fleet(settings: Settings) -> Fleet:
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),
         account_every=_seconds(pace.account_poll_secs),
+        bills_every=_seconds(settings.billing.poll_secs) if settings.billing.poll_secs else None,
+        bills_reread=settings.billing.reread_days,
         caution=caution(settings),
         budget=budget(settings),
         destroy_waits=tuple(_seconds(wait) for wait in pace.destroy_retry_secs),
@@ -231,6 +234,7 @@ def vast(
         Route.SHOW: pace.show_secs,
         Route.SEARCH: pace.search_secs,
         Route.ACCOUNT: pace.account_secs,
+        Route.CHARGES: pace.charges_secs,
     }
     pacer = Pacer(
         intervals,

@@ -2,16 +2,16 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from magister import __version__
+from magister.cli_money import cost, history, machines
+from magister.cli_options import configured, indifferent, leashed
 from magister.complaints import complain
-
-Command = TypeVar("Command", bound=Callable[..., object])
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -55,33 +55,6 @@ def _line(error: click.ClickException) -> str:
     said = " ".join(error.format_message().split())
     context = error.ctx if isinstance(error, click.UsageError) else None
     return said if context is None else f"{said} See `{context.command_path} --help`."
-
-
-def _config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Take the file named after the command, else the one named before it."""
-    before = context.find_root().params.get("config")
-    return value if value is not None else before if isinstance(before, Path) else None
-
-
-def configured(command: Command) -> Command:
-    """Add --config to a command."""
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        callback=_config,
-        help="Settings file instead of ./magister.toml.",
-    )(command)
-
-
-def indifferent(command: Command) -> Command:
-    """Take --config as every command does, and make nothing of it."""
-    return click.option("--config", type=click.Path(path_type=Path), hidden=True, expose_value=False)(command)
-
-
-def leashed(command: Command) -> Command:
-    """Add the pipe by which a process learns that the one that started it is no more."""
-    return click.option("--parent-fd", "parent", type=int, hidden=True)(command)
 
 
 @click.group(cls=Magister, context_settings={"help_option_names": ["-h", "--help"]})
@@ -311,3 +284,7 @@ def demo(directory: Path, once: bool, timeout: float) -> int:
     from magister import demo as showing
 
     return showing.run(directory, once=once, timeout=timeout)
+
+
+for command in (cost, history, machines):
+    main.add_command(command)

@@ -21,6 +21,14 @@ class Failing:
     error: VastError | Unreachable
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownCharges:
+    """Count the contracts under our tag that Vast charged for lately and no row knows; in micro-dollars."""
+
+    contracts: int = 0
+    micros: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptoms:
     """Hold what the loop noticed beside the rows."""
@@ -33,6 +41,7 @@ class Symptoms:
     quarantined: int = 0  # of these, the ones on machines in quarantine
     dear: str | None = None  # why none of these can be afforded
     outlook: Outlook = field(default_factory=Outlook)
+    unknown: UnknownCharges = field(default_factory=UnknownCharges)
     held_back: int = 0  # verified instances that look lost and are not given up yet
 
 
@@ -52,6 +61,7 @@ def conditions(
         *_quarantine(symptoms),
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
+        *_unknown(fleet, symptoms),
     )
 
 
@@ -196,3 +206,15 @@ def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
                 "it is tried for ever; look at it in the console of Vast",
                 "destroy_stuck",
             )
+
+
+def _unknown(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
+    unknown = symptoms.unknown
+    if unknown.contracts:
+        yield Condition(
+            f"Vast charged {unknown.micros / 1e6:.3f} USD in the last days for {unknown.contracts} boxes "
+            f"labelled {fleet.label_tag} that Magister does not know",
+            "see `magister cost --bill`; a lost database or another Magister with the same instance_label "
+            "explains them, else look for them in the console of Vast",
+            "unknown_charges",
+        )

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import bans, ledger, pool, rows
-from magister.actions import Adopt, Call, CallRoll, CheckAccount, Destroy, List, Look, Move, Search, Send
+from magister import bans, bills, ledger, pool, rows
+from magister.actions import (
+    Adopt,
+    Call,
+    CallRoll,
+    CheckAccount,
+    Destroy,
+    List,
+    Look,
+    Move,
+    ReadBill,
+    Search,
+    Send,
+)
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
 from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
@@ -45,6 +57,7 @@ class Executor:
         fleet: Fleet,
         renter: Renter,
         clock: Callable[[], datetime],
+        offer_reuse: timedelta = timedelta(days=1),
     ) -> None:
         self._sessions = sessions
         self._vast = vast
@@ -53,6 +66,7 @@ class Executor:
         self._fleet = fleet
         self.renter = renter
         self._clock = clock
+        self._offer_reuse = offer_reuse
         self._market_still = threading.Lock()  # no create goes out between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:
@@ -92,16 +106,15 @@ class Executor:
                 case Look():
                     return self._look(action)
                 case Search():
-                    with self._sessions.read() as session:
-                        fleet = bans.under(self._fleet, bans.read(session))
-                    offers = self._vast.search(action.machines, lambda offer: unfit(offer, fleet) is None)
-                    return Outcome(action=action, at=self._clock(), offers=offers)
+                    return self._search(action)
                 case List():
                     return self._list(action)
                 case CheckAccount():
                     return self._check_account(action)
                 case CallRoll():
                     return self._call_roll(action)
+                case ReadBill():
+                    return self._read_bill(action)
                 case _:
                     assert_never(action)
         except (VastError, Unreachable) as error:
@@ -198,12 +211,33 @@ class Executor:
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
 
+    def _search(self, action: Search) -> Outcome:
+        """Ask for more machines than those whose offers cannot be taken, however cheap these are."""
+        with self._sessions.read() as session:
+            fleet = bans.under(self._fleet, bans.read(session))
+            recent = rows.recent_offers(session, self._clock(), self._offer_reuse)
+        offers = self._vast.search(
+            action.machines, lambda offer: offer.id not in recent and unfit(offer, fleet) is None
+        )
+        return Outcome(action=action, at=self._clock(), offers=offers)
+
     def _call_roll(self, action: CallRoll) -> Outcome:
         called = self._hierophant.roster()
         with self._sessions.write() as session:
             ledger.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
+
+    def _read_bill(self, action: ReadBill) -> Outcome:
+        """Write the charges of each day as they come: a day is written whole or not at all."""
+        for day in action.days:
+            charges = self._vast.charges(day)
+            with self._sessions.write() as session:
+                bills.note(session, day, charges, tag=self._fleet.label_tag, at=self._clock())
+        now = self._clock()
+        with self._sessions.write() as session:
+            pool.note_bills(session, now)
+        return Outcome(action=action, at=now)
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()

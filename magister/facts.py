@@ -25,6 +25,7 @@ class Route(StrEnum):
     SEARCH = "search"
     ACCOUNT = "account"
     TEMPLATE = "template"
+    CHARGES = "charges"
     ROSTER = "roster"  # Hierophant's, not Vast's
 
 
@@ -87,6 +88,16 @@ class Account:
     """Hold what the account can spend, in micro-dollars; None = Vast did not say."""
 
     credit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Hold what Vast charged for a contract on one line of the bill, in micro-dollars."""
+
+    contract_id: int
+    label: str | None
+    line: str  # Vast's word: gpu, disk, bwd and bwu (traffic down and up), or one never heard of
+    micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +299,8 @@ class Fleet:
     roster_grace: timedelta = timedelta(seconds=600)
     search_every: timedelta = timedelta(seconds=60)
     account_every: timedelta = timedelta(seconds=300)
+    bills_every: timedelta | None = None  # None = the bill is not read
+    bills_reread: int = 3  # days, since charges lag
     caution: Caution = field(default_factory=Caution)
     budget: Budget = field(default_factory=Budget)
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
@@ -317,6 +330,8 @@ class View:
     reputation: Reputation = field(default_factory=Reputation)
     rent_not_before: datetime | None = None
     account_at: datetime | None = None
+    bills_read_at: datetime | None = None  # when the bill was last read in full
+    bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)
     lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
     canary_at: datetime | None = None  # when the last box was rented whose worker verified

@@ -160,9 +160,9 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
         case State.DROPPING:
             again = {"absences": 0, "absent_since": None, "looked_gone_at": None}
             back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
-            return {"dropped_at": at, "due_at": at, "destroyed_at": None, "settled_at": None, **back}
+            return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
         case State.DESTROYED:
-            return {"destroyed_at": at, "settled_at": at, "due_at": None}
+            return {"destroyed_at": at, "due_at": None}
         case State.REQUESTED:
             return {}
 

@@ -12,12 +12,13 @@ from magister.actions import (
     List,
     Look,
     Move,
+    ReadBill,
     Rent,
     Search,
     Send,
 )
 from magister.budget import objection
-from magister.conditions import Failing, Symptoms
+from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Fleet, Held, Offer, Route, Stranger, View
@@ -40,7 +41,10 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    bills_tried_at: datetime | None = None
+    unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
+    roster_came: bool = False  # one that came before the start tells of another time
     reputation: Reputation = field(default_factory=Reputation)
     judged_at: datetime | None = None  # when the reputation was read
     renting: Failing | None = None
@@ -63,6 +67,9 @@ class Memory:
                 self.account_at = outcome.at
             case CallRoll():
                 self.roster_tried_at = outcome.at
+                self.roster_came = self.roster_came or outcome.error is None
+            case ReadBill():
+                self.bills_tried_at, self.unknown = outcome.at, None
             case Send() | Destroy() | Look():
                 pass
 
@@ -89,7 +96,9 @@ class Memory:
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             hearing_since=hearing_since(state, now),
-            roster_at=state.roster_at if self.roster_tried_at else None,
+            bills_read_at=state.bills_read_at,
+            bills_tried_at=self.bills_tried_at,
+            roster_at=state.roster_at if self.roster_came else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
             credit=state.credit,
@@ -109,6 +118,7 @@ class Memory:
             renting=self.renting,
             rent_not_before=view.rent_not_before,
             credit=view.credit,
+            unknown=self.unknown or UnknownCharges(),
             matching=matching,
             quarantined=quarantined,
             dear=dear,
@@ -136,6 +146,7 @@ _ROUTES: dict[type[Action], Route] = {
     List: Route.LIST,
     CheckAccount: Route.ACCOUNT,
     CallRoll: Route.ROSTER,
+    ReadBill: Route.CHARGES,
 }
 
 

@@ -118,7 +118,6 @@ class Instance(Table):
     verified_at: Mapped[datetime | None] = mapped_column(Utc)
     dropped_at: Mapped[datetime | None] = mapped_column(Utc)
     destroyed_at: Mapped[datetime | None] = mapped_column(Utc)
-    settled_at: Mapped[datetime | None] = mapped_column(Utc)
     verify_by: Mapped[datetime | None] = mapped_column(Utc)
 
     sends: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from magister import bans, rows
+from magister import bans, bills, rows
 from magister.decision import Decision
 from magister.facts import Fleet
 from magister.judgement import suspicious
@@ -25,6 +25,8 @@ def observe(
     What became of earlier rentals is read only when instances are short or may be lost.
     """
     held, fleet = rows.held(session), bans.under(fleet, bans.read(session))
+    if memory.unknown is None:
+        memory.unknown = bills.unknown(session, now)
     view = memory.view(state, now)
     if fleet.budget.counts:
         view = replace(view, spent=outlay(session, now))

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from magister.actions import Action, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
 from magister.adoption import adoptions
+from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
 from magister.facts import Fleet, Held, View
 from magister.judgement import deadlines, judged
@@ -113,6 +114,9 @@ def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetim
         yield List(why)
     if view.account_at is None or now >= view.account_at + fleet.account_every:
         yield CheckAccount("the credit decides whether anything can be rented")
+    bill_at = bill_due(fleet, view)
+    if bill_at is not None and bill_at <= now:
+        yield read_bill(fleet, view, now)
     roll_at = roll_due(fleet, view, now)
     if roll_at is not None and roll_at <= now:
         yield CallRoll("the poll of Hierophant")
@@ -125,7 +129,7 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
         moments[0] = max(moments[0], view.list_not_before)
     if view.account_at is not None:
         moments.append(view.account_at + fleet.account_every)
-    moments += [m for m in (roll_due(fleet, view, now),) if m is not None]
+    moments += [m for m in (roll_due(fleet, view, now), bill_due(fleet, view)) if m is not None]
     if shortage(fleet, held):
         moments += [m for m in (rent_from(fleet, view),) if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []

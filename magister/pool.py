@@ -29,6 +29,7 @@ class PoolState:
     heard_at: datetime | None  # its last sign of life
     roster_at: datetime | None
     trusted_at: datetime | None
+    bills_read_at: datetime | None
     conditions: tuple[Condition, ...]
 
 
@@ -47,6 +48,7 @@ def read(session: Session) -> PoolState:
         heard_at=row.heard_at,
         roster_at=row.roster_at,
         trusted_at=row.trusted_at,
+        bills_read_at=row.bills_read_at,
         conditions=tuple(Condition(**entry) for entry in json.loads(row.conditions)),
     )
 
@@ -77,9 +79,17 @@ def note_credit(session: Session, credit: int | None) -> None:
     session.execute(_pool().values(credit=credit))
 
 
+def note_bills(session: Session, now: datetime) -> None:
+    """Write when the bill was last read in full."""
+    session.execute(_pool().values(bills_read_at=now))
+
+
 def note_hearing(session: Session, now: datetime) -> None:
-    """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now."""
-    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at <= now)
+    """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now.
+
+    The sign before may be another process's, whose clock is ahead, or which was written in between.
+    """
+    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at < now + DEAF_AFTER)
     since = case((unbroken, func.coalesce(Pool.hearing_since, now)), else_=now)
     session.execute(_pool().values(hearing_since=since, heard_at=now))
 
@@ -109,7 +119,7 @@ def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> 
 def turn_back(session: Session, *, to: datetime, latest: datetime) -> None:
     """End at `to` a hold that reaches beyond `latest`, as after the clock was set back."""
     session.execute(_pool().where(Pool.rent_not_before > latest).values(rent_not_before=to))
-    for moment in (Pool.hearing_since, Pool.roster_at, Pool.trusted_at):
+    for moment in (Pool.hearing_since, Pool.roster_at, Pool.trusted_at, Pool.bills_read_at):
         session.execute(_pool().where(moment > to).values({moment: to}))
 
 

@@ -222,8 +222,13 @@ def overview(session: Session, now: datetime, *, last: int = 20) -> Overview:
     )
 
 
-def history(session: Session, limit: int, since: datetime | None = None) -> tuple[Event, ...]:
-    """Return the newest `limit` moves, the newest last; `since` None = however long ago."""
+def history(
+    session: Session, limit: int, since: datetime | None = None, instance: int | None = None
+) -> tuple[Event, ...]:
+    """Return the newest `limit` moves, the newest last.
+
+    `since` None = however long ago; `instance` = of one row only, None = of all.
+    """
     query = (
         select(Transition, Instance)
         .join(Instance, Instance.id == Transition.instance_id)
@@ -232,6 +237,8 @@ def history(session: Session, limit: int, since: datetime | None = None) -> tupl
     )
     if since is not None:
         query = query.where(Transition.at >= since)
+    if instance is not None:
+        query = query.where(Transition.instance_id == instance)
     return tuple(_event(move, row) for move, row in reversed(session.execute(query).all()))
 
 

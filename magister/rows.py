@@ -115,7 +115,10 @@ def _had_effect() -> ColumnElement[bool]:
 
 
 def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
-    """Return what rentals showed of their machines, oldest first: workers that verified, and failures."""
+    """Return what rentals showed of their machines, oldest first: workers that verified, and failures.
+
+    A moment after `now`, which a clock that was ahead has written, counts as long past.
+    """
     query = (
         select(
             Transition.at,
@@ -140,7 +143,7 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
     for at, machine, host, old, new, reason in session.execute(query):
         kind = None if new is State.VERIFIED else failure(old, reason)
         if machine is not None and (kind is not None or new is State.VERIFIED):
-            found.append(Trial(at=at, machine_id=machine, host_id=host, failure=kind))
+            found.append(Trial(at=_past(at, now), machine_id=machine, host_id=host, failure=kind))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from magister.errors import BadSettings
 from magister.provenance import Described, Found, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
 from magister.settings_groups import Hierophant, Lease, Pace, VastQuery, Web
-from magister.settings_policy import Budget, Caution, Health, Placement
+from magister.settings_policy import Billing, Budget, Caution, Health, Placement
 from magister.settings_sources import (
     PROVERS,
     File,
@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     caution: Caution = Caution()
     placement: Placement = Placement()
     budget: Budget = Budget()
+    billing: Billing = Billing()
     lease: Lease = Lease()
     hierophant: Hierophant = Hierophant()
     web: Web = Web()

@@ -132,6 +132,9 @@ class Pace(Group):
     account_secs: Interval = Field(
         default=2, description="Least time between two looks at the account, seconds."
     )
+    charges_secs: Interval = Field(
+        default=1, description="Least time between two pages of the charges, seconds."
+    )
     search_cache_secs: Interval = Field(
         default=60, description="How long the offers of a search are used, seconds."
     )

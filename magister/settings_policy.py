@@ -133,3 +133,14 @@ class Budget(Group):
     min_runway_hours: Annotated[Amount | None, Allowed("a number of hours, 0 or more")] = Field(
         default=None, description="How long the credit must last after a rental, hours.", examples=[12]
     )
+
+
+class Billing(Group):
+    """Say how often the estimate is held against what Vast charged."""
+
+    poll_secs: Interval = Field(
+        default=86400, description="How often Vast's charges are read, seconds; 0 = never."
+    )
+    reread_days: Few = Field(
+        default=3, description="Days before today that are read each time, for charges lag, 1 to 64."
+    )

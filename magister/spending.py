@@ -148,6 +148,9 @@ def _stored(session: Session, by: By, first: date, last: date) -> Iterator[tuple
         yield State.DESTROYED.value, int(total or 0)
         return
     column = _COLUMNS[by]
+    if by is not By.DAY:
+        # not a plain column, or SQLite would look up each row by its day instead of reading one index through
+        within = func.coalesce(DayCost.day, DayCost.day).between(first, last)
     query: Select[Key, int] = select(column, func.sum(DayCost.micros)).where(within).group_by(column)
     for key, micros in session.execute(query):
         yield key, int(micros)

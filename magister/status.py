@@ -3,15 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from magister import assembly, reports, screen
+from magister import assembly, jsonable, reports, screen
 from magister.database import obstacle
-from magister.reports import Event, InstanceView, Overview, usd
+from magister.reports import InstanceView, Overview, usd
 from magister.schema import existing
 from magister.settings import Settings, load
 from magister.states import State
@@ -33,7 +33,7 @@ def run(config: Path | None, *, as_json: bool) -> int:
     settings = load(config).settings
     found = read(settings, assembly.now())
     if as_json:
-        click.echo(json.dumps(jsonable(found), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_whole(found), ensure_ascii=False, indent=2))
     else:
         _show(found)
     return 1 if found.troubles else 0
@@ -68,11 +68,11 @@ def _short(overview: Overview) -> Iterator[str]:
         yield f"{condition.what}: {condition.cure}"
 
 
-def jsonable(found: Status) -> dict[str, object]:
+def _whole(found: Status) -> dict[str, object]:
     """Return the pool as JSON values: dollars, seconds, ISO 8601 in UTC."""
     overview = found.overview
     return {
-        "at": _moment(overview.at),
+        "at": jsonable.moment(overview.at),
         "well": not found.troubles,
         "why": list(found.troubles),
         "target": overview.target,
@@ -84,7 +84,7 @@ def jsonable(found: Status) -> dict[str, object]:
         "acting": None if overview.acting is None else asdict(overview.acting),
         "conditions": [asdict(condition) for condition in overview.conditions],
         "instances": [_instance(view) for view in overview.instances],
-        "events": [_event(event) for event in overview.events],
+        "events": [jsonable.event(event) for event in overview.events],
     }
 
 
@@ -104,24 +104,5 @@ def _instance(view: InstanceView) -> dict[str, object]:
         "why": view.why,
         "actual_status": view.actual_status,
         "trouble": view.trouble,
-        "moved_at": _moment(view.moved_at),
+        "moved_at": jsonable.moment(view.moved_at),
     }
-
-
-def _event(event: Event) -> dict[str, object]:
-    return {
-        "at": _moment(event.at),
-        "id": event.instance,
-        "instance_id": event.instance_id,
-        "offer_id": event.offer_id,
-        "machine_id": event.machine_id,
-        "from": event.from_state,
-        "to": event.to_state,
-        "reason": event.reason,
-        "actor": event.actor,
-        "why": event.detail,
-    }
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,13 @@
-"""SQL for people: the views, which say the same on SQLite and PostgreSQL."""
+"""SQL for people: the views, which say the same on SQLite and PostgreSQL.
+
+Money is in whole micro-dollars (`micros`), exact as in `rates`, and beside it in dollars (`usd`). What still
+costs is counted to the moment of the query. Times are UTC.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from magister.states import FAULTS, Failure, State, failure
 
 HISTORY = """
     SELECT t.id AS move, t.at, t.instance_id, i.offer_id, i.contract_id, i.machine_id, i.host_id,
@@ -8,9 +17,181 @@ HISTORY = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Hold what the two engines say differently; seconds are whole ones since 1970."""
+
+    now: str
+    secs: Callable[[str], str]
+    date: Callable[[str], str]
+    moment: Callable[[str], str]
+    least: str
+    greatest: str
+
+
+SQLITE = Dialect(
+    now="CAST(strftime('%s', 'now') AS BIGINT)",
+    secs=lambda column: f"CAST(strftime('%s', substr({column}, 1, 19)) AS BIGINT)",
+    date=lambda days: f"date({days} * 86400, 'unixepoch')",
+    moment=lambda secs: f"datetime({secs}, 'unixepoch')",
+    least="MIN",
+    greatest="MAX",
+)
+POSTGRESQL = Dialect(
+    now="CAST(floor(extract(epoch FROM now())) AS BIGINT)",
+    secs=lambda column: f"CAST(floor(extract(epoch FROM {column})) AS BIGINT)",
+    date=lambda days: f"DATE '1970-01-01' + CAST({days} AS INTEGER)",
+    moment=lambda secs: f"to_timestamp({secs}) AT TIME ZONE 'UTC'",
+    least="LEAST",
+    greatest="GREATEST",
+)
+
+
 def views(dialect: str) -> dict[str, str]:
     """Return the query of each view by its name; `dialect` is sqlite or postgresql.
 
-    A changed view comes with a migration, which makes all of them anew.
+    A changed view comes with a migration, which makes all of them anew. No view reads another, so that
+    they can be dropped in any order.
     """
-    return {"instance_history": HISTORY}
+    said = POSTGRESQL if dialect == "postgresql" else SQLITE
+    return {
+        "instance_history": HISTORY,
+        "instance_cost": _instance_cost(said),
+        "daily_cost": _daily_cost(said),
+        "machine_record": _machine_record(said),
+        "pool_hourly": _pool_hourly(said),
+    }
+
+
+def _spans(said: Dialect, where: str = "") -> str:
+    """Select every interval of a rate in seconds, and the seconds within which its instance was at work."""
+    left = f"COALESCE({said.secs('i.dropped_at')}, {said.secs('i.destroyed_at')}, {said.now})"
+    return f"""
+        SELECT r.instance_id, r.line, r.micros, {said.secs("r.begins_at")} AS since,
+               COALESCE({said.secs("r.ends_at")}, {said.now}) AS until,
+               {said.secs("i.verified_at")} AS verified, {left} AS given_up
+        FROM rates r JOIN instances i ON i.id = r.instance_id {where}
+    """
+
+
+def _instance_cost(said: Dialect) -> str:
+    """Each instance: what it cost in all, for how long it was paid, and for how long of that it worked.
+
+    Paid is every second in which its disk cost; it worked from its verification until it left the pool,
+    as far as its GPUs cost.
+    """
+    secs = f"{said.greatest}(s.until - s.since, 0)"
+    worked = f"{said.least}(s.until, s.given_up) - {said.greatest}(s.since, s.verified)"
+    left = """(SELECT t.reason FROM transitions t
+               WHERE t.instance_id = i.id AND t.to_state = 'dropping' ORDER BY t.id DESC LIMIT 1)"""
+    return f"""
+    SELECT i.id AS instance_id, i.contract_id, i.offer_id, i.machine_id, i.host_id, i.gpu_name, i.num_gpus,
+           i.state, CASE WHEN i.state IN ('dropping', 'destroyed') THEN COALESCE({left}, i.reason) END
+           AS reason, i.requested_at, i.created_at, i.verified_at, i.dropped_at, i.destroyed_at,
+           COALESCE(c.paid, 0) AS paid_seconds, COALESCE(c.worked, 0) AS worked_seconds,
+           COALESCE(c.gpu / 3600, 0) AS gpu_micros, COALESCE(c.whole / 3600, 0) AS micros,
+           COALESCE(c.whole / 3600, 0) / 1000000.0 AS usd
+    FROM instances i LEFT JOIN (
+        SELECT s.instance_id,
+               CAST(SUM(s.micros * {secs}) AS BIGINT) AS whole,
+               CAST(SUM(CASE WHEN s.line = 'gpu' THEN s.micros * {secs} ELSE 0 END) AS BIGINT) AS gpu,
+               CAST(SUM(CASE WHEN s.line = 'disk' THEN {secs} ELSE 0 END) AS BIGINT) AS paid,
+               CAST(SUM(CASE WHEN s.line = 'gpu' AND s.verified IS NOT NULL
+                        THEN {said.greatest}({worked}, 0) ELSE 0 END) AS BIGINT) AS worked
+        FROM ({_spans(said)}) s GROUP BY s.instance_id
+    ) c ON c.instance_id = i.id
+    """
+
+
+def _daily_cost(said: Dialect) -> str:
+    """Each instance and UTC day: what is settled as it was stored, and the rest from its rates.
+
+    Of the fractions of a micro-dollar each day takes what is whole by its end, so that days add up.
+    """
+    secs = f"{said.least}(until, (day + 1) * 86400) - {said.greatest}(since, day * 86400)"
+    live = _spans(said, "WHERE i.state <> 'destroyed'")
+    return f"""
+    WITH RECURSIVE pieces(instance_id, micros, since, until, day) AS (
+        SELECT instance_id, micros, since, until, since / 86400 FROM ({live}) s WHERE until > since
+        UNION ALL
+        SELECT instance_id, micros, since, until, day + 1 FROM pieces WHERE (day + 1) * 86400 < until
+    ), days AS (
+        SELECT instance_id, day, CAST(SUM(micros * ({secs})) AS BIGINT) AS fractions
+        FROM pieces GROUP BY instance_id, day
+    ), sums AS (
+        SELECT instance_id, day, fractions,
+               CAST(SUM(fractions) OVER (PARTITION BY instance_id ORDER BY day) AS BIGINT) AS total
+        FROM days
+    )
+    SELECT {said.date("d.day")} AS day, d.instance_id, i.machine_id, i.host_id, i.gpu_name,
+           CASE WHEN i.state = 'dropping' THEN i.reason END AS reason, i.state,
+           d.total / 3600 - (d.total - d.fractions) / 3600 AS micros,
+           (d.total / 3600 - (d.total - d.fractions) / 3600) / 1000000.0 AS usd
+    FROM sums d JOIN instances i ON i.id = d.instance_id
+    UNION ALL
+    SELECT c.day, c.instance_id, c.machine_id, c.host_id, c.gpu_name, c.reason, 'destroyed', c.micros,
+           c.micros / 1000000.0
+    FROM day_costs c
+    """
+
+
+def _machine_record(said: Dialect) -> str:
+    """Each machine: what our own rentals showed of it; failures that were excused are left out."""
+    kinds = ", ".join(
+        f"CAST(SUM(CASE WHEN t.from_state || ' ' || t.reason IN ({_moves(kind)}) THEN 1 ELSE 0 END)"
+        f" AS BIGINT) AS {kind}"
+        for kind in Failure
+    )
+    faults = ", ".join(sorted(f"'{reason}'" for reason in FAULTS))
+    shown = ", ".join(f"COALESCE(f.{kind}, 0) AS {kind}" for kind in Failure)
+    booted = f"{said.secs('c.verified_at')} - {said.secs('c.created_at')}"
+    return f"""
+    SELECT m.machine_id, m.host_id, m.gpu_name, m.rentals, m.verified, m.mean_seconds_to_verify, {shown},
+           m.worked_seconds, m.paid_seconds - m.worked_seconds AS idle_seconds, m.micros,
+           m.micros / 1000000.0 AS usd
+    FROM (
+        SELECT c.machine_id, MAX(c.host_id) AS host_id, MAX(c.gpu_name) AS gpu_name, COUNT(*) AS rentals,
+               COUNT(c.verified_at) AS verified,
+               CAST(SUM({booted}) / NULLIF(COUNT({booted}), 0) AS BIGINT) AS mean_seconds_to_verify,
+               CAST(SUM(c.paid_seconds) AS BIGINT) AS paid_seconds,
+               CAST(SUM(c.worked_seconds) AS BIGINT) AS worked_seconds,
+               CAST(SUM(c.micros) AS BIGINT) AS micros
+        FROM ({_instance_cost(said)}) c
+        WHERE c.machine_id IS NOT NULL AND (c.contract_id IS NOT NULL OR c.verified_at IS NOT NULL)
+        GROUP BY c.machine_id
+    ) m LEFT JOIN (
+        SELECT i.machine_id, {kinds}
+        FROM transitions t JOIN instances i ON i.id = t.instance_id
+        WHERE t.reason IN ({faults}) AND NOT i.excused GROUP BY i.machine_id
+    ) f ON f.machine_id = m.machine_id
+    """
+
+
+def _moves(kind: Failure) -> str:
+    """Name the moves that are a failure of one kind, each as the state that was left and the reason."""
+    moves = (f"'{old} {reason}'" for old in State for reason in FAULTS if failure(old, reason) is kind)
+    return ", ".join(sorted(moves))
+
+
+def _pool_hourly(said: Dialect) -> str:
+    """Each UTC hour: how many instances were paid, how many of them worked, and what all cost."""
+    since = f"{said.greatest}(since, hour * 3600)"
+    until = f"{said.least}(until, (hour + 1) * 3600)"
+    at_work = f"{said.least}({until}, given_up) > {said.greatest}({since}, verified)"
+    worked = f"line = 'gpu' AND verified IS NOT NULL AND {at_work}"
+    return f"""
+    WITH RECURSIVE pieces(instance_id, line, micros, since, until, verified, given_up, hour) AS (
+        SELECT instance_id, line, micros, since, until, verified, given_up, since / 3600
+        FROM ({_spans(said)}) s WHERE until > since
+        UNION ALL
+        SELECT instance_id, line, micros, since, until, verified, given_up, hour + 1
+        FROM pieces WHERE (hour + 1) * 3600 < until
+    )
+    SELECT {said.moment("hour * 3600")} AS hour, instances, verified, micros, micros / 1000000.0 AS usd
+    FROM (
+        SELECT hour, COUNT(DISTINCT instance_id) AS instances,
+               COUNT(DISTINCT CASE WHEN {worked} THEN instance_id END) AS verified,
+               CAST(SUM(micros * ({until} - {since})) AS BIGINT) / 3600 AS micros
+        FROM pieces GROUP BY hour
+    ) h
+    """

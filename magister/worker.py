@@ -20,6 +20,7 @@ from magister.actions import (
     Look,
     Move,
     Plan,
+    ReadBill,
     Rent,
     Search,
     Send,
@@ -313,7 +314,11 @@ class Worker:
 def tell(action: Action) -> None:
     """Log what was begun; mere looks only for whoever wants to see everything."""
     event = f"begun.{type(action).__name__.lower()}"
-    tell = log.debug if isinstance(action, List | Look | Search | CheckAccount | CallRoll) else log.info
+    tell = (
+        log.debug
+        if isinstance(action, List | Look | Search | CheckAccount | CallRoll | ReadBill)
+        else log.info
+    )
     tell(event, why=action.why, **fields_of(action))
 
 

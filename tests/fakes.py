@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from magister.facts import Account, Listing, Offer, Order, Roster, Route, Sighting
+from magister.facts import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
+from magister.vast import market
 
 Fault = BaseException | Callable[[], BaseException]
 
@@ -45,6 +46,13 @@ class FakeHierophant:
         return Roster(self.clock.now, frozenset(self.living), dict(self.dead), self.unread)
 
 
+def _page(offers: list[Offer], from_price: float | None) -> market.Page:
+    """Return as many offers as Vast gives to one search, the cheapest from a price in dollars on."""
+    found = [offer for offer in offers if from_price is None or offer.price / 1e6 >= from_price]
+    page = tuple(found[: market.CAP])
+    return market.Page(page, len(page) == market.CAP, page[-1].price / 1e6 if page else None)
+
+
 @dataclass
 class FakeVast:
     """Answer as Vast would, or as scripted: `before` fails a call undone, `after` does it and then fails."""
@@ -55,6 +63,7 @@ class FakeVast:
     hidden: set[int] = field(default_factory=set)  # boxes that listings do not show
     lag: float = 0.0  # seconds for which listings do not show a new box
     credit: int | None = 50_000_000
+    charged: dict[date, list[Charge]] = field(default_factory=dict)
     status: str | None = "running"
     boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
     calls: list[tuple[str, object]] = field(default_factory=list)
@@ -101,7 +110,8 @@ class FakeVast:
         self._note("search", machines)
         self._fail(self._before, "search")
         taken = {box.machine_id for box in self.boxes.values()}
-        return tuple(offer for offer in self.offers if offer.machine_id not in taken)
+        free = sorted((o for o in self.offers if o.machine_id not in taken), key=lambda offer: offer.price)
+        return market.offers(lambda price: _page(free, price), machines, fit)
 
     def create(self, offer_id: int, order: Order) -> int:
         self._note("create", offer_id)
@@ -141,6 +151,11 @@ class FakeVast:
         self._note("account", None)
         self._fail(self._before, "account")
         return Account(self.credit)
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        self._note("charges", day)
+        self._fail(self._before, "charges")
+        return tuple(self.charged.get(day, ()))
 
     def template_exists(self, template_hash: str) -> bool | None:
         self._note("template", template_hash)

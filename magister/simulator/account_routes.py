@@ -39,7 +39,7 @@ def spend_rate(sim: Simulation, call: Call) -> Reply:
 
 def charges(sim: Simulation, call: Call) -> Reply:
     """Give what boxes cost, also those that are gone."""
-    parameters = call.parameters
+    parameters, lag = call.parameters, sim.market.plan.charges_lag_secs
     answer = bill.charges(
         sim.market.contracts.values(),
         parsed(parameters.get("select_filters"), {}),
@@ -47,6 +47,7 @@ def charges(sim: Simulation, call: Call) -> Reply:
         after=parameters.get("after_token") or None,
         latest_first=parameters.get("latest_first", "true").lower() not in ("false", "0"),
         calendar=sim.calendar,
+        shown_until=sim.market.now - lag if lag else None,
     )
     return reply(answer)
 

@@ -67,13 +67,16 @@ def charges(
     after: str | None,
     latest_first: bool,
     calendar: Calendar,
+    shown_until: float | None = None,
 ) -> dict[str, object]:
-    """Answer `GET /charges/`.
+    """Answer `GET /charges/`; of days that ended after `shown_until` nothing is shown, None = of any.
 
     A row per contract that cost anything in the days asked for, also after its end. Raises `Refused` without
     a range of days or with a bad token. Amounts are rounded to three decimals, as Vast does.
     """
     since, until = _range(filters, calendar)
+    if shown_until is not None:
+        until = min(until, shown_until // DAY * DAY - 1)
     kinds = _kinds(filters)
     rows = [(box, _sums(box, since, until)) for box in contracts]
     rows = [(box, sums) for box, sums in rows if any(sums) and "instance" in kinds]

@@ -55,6 +55,8 @@ class MarketPlan:
     """Relative standard deviation of an offer's price per hour; a running box keeps its price."""
     storage_price_range: tuple[float, float] = (0.05, 0.25)
     """Dollars per GB and month."""
+    charges_lag_secs: float = 0.0
+    """How long after its end a day of charges is shown; 0 = also while it lasts."""
     credit: float = 100.0
     offer_ids_recur: bool = False
     """Whether a rented offer comes back under its old id; Vast says each id makes one instance only."""

@@ -3,13 +3,13 @@
 import json
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from magister.errors import IncompleteListing, RateLimited, Refused, Transient
-from magister.facts import Account, Listing, Offer, Order, Route, Sighting
-from magister.vast import classify, market, values, wire
+from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
+from magister.vast import charges, classify, market, values, wire
 from magister.vast.access import Access
 from magister.vast.answer import Answer
 from magister.vast.listing import Page, complete, page
@@ -84,6 +84,21 @@ class HttpVast:
         """Ask what the account can spend: its `credit`, since `balance` may be 0 while there is credit."""
         answer = self._ask(Call(route=Route.ACCOUNT, method="GET", path="/api/v0/users/current/"))
         return Account(values.micros((answer.fields or {}).get("credit")))
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        """Ask what was charged for instances on a UTC day: all of it, or it raises; charges lag by hours.
+
+        Raises Refused for an account that hosts machines, to which Vast shows none.
+        """
+        wanted = json.dumps(charges.filters(day))
+        asked = {"select_filters": wanted, "format": "table", "limit": str(charges.LIMIT)}
+
+        def fetch(token: str | None) -> charges.Page:
+            params = asked if token is None else {**asked, "after_token": token}
+            call = Call(route=Route.CHARGES, method="GET", path="/api/v0/charges/", params=params)
+            return charges.page(self._ask(call))
+
+        return charges.complete(fetch)
 
     def template_exists(self, template_hash: str) -> bool | None:
         """Say whether Vast knows a template; None = its answer does not tell."""

@@ -1,10 +1,10 @@
 """What the rest of Magister may ask of Vast.ai, whoever answers."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
-from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
 
 
 class Vast(Protocol):
@@ -34,6 +34,9 @@ class Vast(Protocol):
 
     def account(self) -> Account:
         """Ask what the account can spend."""
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        """Ask what was charged for instances on a UTC day: all of it, or it raises; charges lag by hours."""
 
     def template_exists(self, template_hash: str) -> bool | None:
         """Say whether Vast knows a template; None = its answer does not tell."""

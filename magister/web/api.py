@@ -26,6 +26,8 @@ ENDPOINTS = {
     "GET /instances": "every instance that is not proved gone",
     "GET /verify/<offer id>": "a worker says that it runs",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
+    "GET /cost": "what was spent from= to= (UTC days) by= day, machine, host, gpu, reason or state",
+    "GET /bill": "what Vast charged from= to= (UTC days), beside what was estimated",
     "GET /healthz": "whether this process answers",
     "GET /readyz": "whether the pool is being kept, and what is wrong with it",
     "GET /openapi.json": "what all this looks like, in OpenAPI's terms",

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from magister.arrival import BODY_LIMIT
 from magister.settings_types import LARGEST_ID
+from magister.spending import By
 from magister.states import LIVE, Reason, State
 from magister.web.problems import MEDIA_TYPE
 from magister.web.shapes import Json
 
 PROBLEMS = {
-    400: "The offer id is not written in the digits 0 to 9, or the request cannot be read.",
+    400: "The offer id or the query is not what it must be, or the request cannot be read.",
     403: "The key is missing or wrong.",
     404: "No instance of ours was ever rented on that offer.",
     410: "The instance is on its way out or gone.",
@@ -37,6 +38,21 @@ BEAT: Json = {
     "description": "Whatever it says: the call is one of many by which the worker shows that it lives.",
     "schema": {"type": "string"},
 }
+DAYS: list[Json] = [
+    {
+        "name": name,
+        "in": "query",
+        "description": f"The {which} UTC day, such as 2026-11-24; {default} if it is left out.",
+        "schema": {"type": "string", "format": "date"},
+    }
+    for name, which, default in (("from", "first", "the 1st of the month of `to`"), ("to", "last", "today"))
+]
+FORMAT: Json = {
+    "name": "format",
+    "in": "query",
+    "description": "Wins over the Accept header.",
+    "schema": {"type": "string", "enum": ["json", "csv"]},
+}
 
 
 def document(version: str) -> Json:
@@ -62,6 +78,8 @@ def document(version: str) -> Json:
             },
             "/verify/{offer_id}": {"get": _verify(), "parameters": [OFFER_ID, KEY]},
             "/drop/{offer_id}": {"delete": _drop(), "parameters": [OFFER_ID, KEY]},
+            "/cost": {"get": _cost()},
+            "/bill": {"get": _bill()},
             "/healthz": {"get": _shown("healthz", "Say whether this process answers.", "Health", ())},
             "/readyz": {"get": _readyz()},
             "/openapi.json": {"get": _openapi()},
@@ -91,6 +109,22 @@ def _drop() -> Json:
     return asked | {"requestBody": {"content": {"text/plain": {"schema": reason}}}}
 
 
+def _cost() -> Json:
+    asked = _shown("cost", "Show what was spent, estimated, to this moment.", "Cost", (400, 503), csv=True)
+    by: Json = {
+        "name": "by",
+        "in": "query",
+        "description": "What the sums are told apart by; day if it is left out.",
+        "schema": {"type": "string", "enum": [str(by) for by in By]},
+    }
+    return asked | {"parameters": [*DAYS, by, FORMAT]}
+
+
+def _bill() -> Json:
+    asked = _shown("bill", "Hold the estimate against what Vast charged.", "Bill", (400, 503), csv=True)
+    return asked | {"parameters": [*DAYS, FORMAT]}
+
+
 def _readyz() -> Json:
     asked = _shown(
         "readyz", "Say whether the pool is being kept, and what is wrong with it.", "Readiness", ()
@@ -110,9 +144,13 @@ def _openapi() -> Json:
     }
 
 
-def _shown(name: str, summary: str, schema: str, problems: Iterable[int]) -> Json:
-    """Describe an operation that answers 200 with a schema, or else with one of the problems."""
-    answers: Json = {"200": {"description": "As asked.", "content": _json(schema)}}
+def _shown(name: str, summary: str, schema: str, problems: Iterable[int], *, csv: bool = False) -> Json:
+    """Describe an operation that answers 200 with a schema, or else with one of the problems.
+
+    `csv` = it answers with CSV as well, to whoever asks for it by Accept or format.
+    """
+    content = _json(schema) | ({"text/csv": {"schema": TEXT}} if csv else {})
+    answers: Json = {"200": {"description": "As asked.", "content": content}}
     refused: Json = {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in problems}
     return {"operationId": name, "summary": summary, "responses": answers | refused}
 
@@ -142,11 +180,30 @@ ID: Json = {"type": "integer", "format": "int64", "minimum": 0}
 AMOUNT: Json = {"type": "number", "minimum": 0}
 SECONDS: Json = {"type": ["number", "null"], "description": "None = not known."}
 MOMENT: Json = {"type": "string", "format": "date-time"}
+DAY: Json = {"type": "string", "format": "date"}
+MONEY: Json = {"type": "number", "description": "US dollars."}
 
 
 def _schemas() -> Json:
     state: Json = {"type": "string", "enum": [str(state) for state in State if state in LIVE]}
     return {
+        "Cost": _object(
+            {"from": DAY, "to": DAY, "by": TEXT, "usd": MONEY, "costs": {"type": "array"}},
+            "What was spent from a UTC day to another, each cost with its key and `usd`.",
+        ),
+        "Bill": _object(
+            {
+                "from": _or_null(DAY),
+                "to": _or_null(DAY),
+                "estimated_usd": MONEY,
+                "billed_usd": MONEY,
+                "traffic_usd": MONEY,
+                "unknown": WHOLE,
+                "unknown_usd": MONEY,
+                "instances": {"type": "array"},
+            },
+            "The UTC days whose charges were read, null = none; traffic is on the bill only.",
+        ),
         "Problem": _object(
             {"type": TEXT, "title": TEXT, "status": WHOLE, "detail": TEXT, "instance": TEXT},
             "An error (RFC 9457).",

@@ -45,7 +45,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_choices")),
     )
     op.add_column("instances", sa.Column("disk_price", sa.BigInteger(), nullable=True))
-    op.add_column("instances", sa.Column("settled_at", MOMENT, nullable=True))
     op.add_column("instances", sa.Column("failure", sa.String(length=32), nullable=True))
     op.add_column("instances", sa.Column("autopsy", sa.Text(), nullable=True))
     op.add_column("instances", sa.Column("autopsy_at", MOMENT, nullable=True))
@@ -105,5 +104,5 @@ def downgrade() -> None:
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
     with op.batch_alter_table("instances") as instances:
-        for name in ("disk_price", "settled_at", "failure", "autopsy", "autopsy_at"):
+        for name in ("disk_price", "failure", "autopsy", "autopsy_at"):
             instances.drop_column(name)

@@ -49,7 +49,8 @@ editor() {  # fill in what the operator would
 started() {  # wait until what was started last has something to show
     for _ in $(seq 300); do
         grep -q NUMBER_INSTANCES= "$1" && return
-        curl -sf "localhost:$HTTP_PORT/summary" | grep -qE '"target": ([0-9]+),.*"verified": \\1,' && return
+        curl -sf "localhost:$HTTP_PORT/readyz" >/dev/null &&
+            curl -sf "localhost:$HTTP_PORT/summary" | grep -qE '"target": ([0-9]+),.*"verified": \\1,' && return
         kill -0 $! || break
         sleep 0.2
     done

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from magister import __version__
-from tests.bench import parts, usage
+from tests.bench import costs, parts, usage
 from tests.bench.figures import Figure, table
 
 FAILURES = (AssertionError, LookupError, OSError, RuntimeError)
@@ -26,7 +26,9 @@ WIDTH = 110
     "--quick", is_flag=True, help="Measure with 10 instances, fewer samples and a shorter idle time."
 )
 @click.option(
-    "--only", type=click.Choice(["start", *parts.PARTS]), help="Measure one part; the pool is filled for it."
+    "--only",
+    type=click.Choice(["costs", "start", *parts.PARTS]),
+    help="Measure one part; the pool is filled for it.",
 )
 def main(quick: bool, only: str | None) -> None:
     """Measure speed, pace and idle cost against a simulated market at Vast's documented pace."""
@@ -49,10 +51,13 @@ def main(quick: bool, only: str | None) -> None:
 
 def _measured(folder: Path, size: parts.Size, only: str | None, progress: Console) -> list[Figure]:
     figures: list[Figure] = []
+    if only in {None, "costs"}:
+        progress.print("costs")
+        figures += costs.reporting(folder / "costs")
     if only in {None, "start"}:
         progress.print("start")
         figures += parts.starting(folder / "start", size)
-    if only == "start":
+    if only in {"costs", "start"}:
         return figures
     with parts.a_world(folder / "pool", size.instances) as world:
         for name, part in parts.PARTS.items():

@@ -1,6 +1,7 @@
 """The API is what its description says: a tool takes it at its word and tries to prove it wrong."""
 
 import re
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
@@ -8,8 +9,9 @@ import schemathesis
 from flask import Flask
 from hypothesis import given, settings
 from pydantic import SecretStr
-from schemathesis import APIOperation, GenerationMode
+from schemathesis import APIOperation, CheckContext, GenerationMode, Response
 from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from sqlalchemy import text, update
 
 from magister import __version__, pool
@@ -24,10 +26,15 @@ from magister.web.openapi import document
 from tests.builders import NOW, a_row, ago, an_offer
 from tests.fakes import FakeClock
 
+Check: TypeAlias = Callable[[CheckContext, Response, schemathesis.Case[Any]], bool | None]
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
 
 EXAMPLES = 60
 TOKEN = SecretStr("a-token-of-the-operator")
+OF_DAYS = ("/cost", "/bill")
+WRONG_WAY_ROUND: list[Check] = [positive_data_acceptance]
+"""Two days that are right each for itself may be in the wrong order, which a schema cannot say."""
+
 SIGNED = 90
 """The offer of the one instance that answers only to its key."""
 
@@ -86,7 +93,7 @@ def holds(asked: Operation, mode: GenerationMode) -> None:
     @settings(max_examples=EXAMPLES, derandomize=True)
     @given(case=asked.as_strategy(mode))
     def as_described(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate()
+        case.call_and_validate(excluded_checks=WRONG_WAY_ROUND if asked.path in OF_DAYS else None)
 
     as_described()
 

@@ -10,7 +10,6 @@ from magister import ledger, rows, spending
 from magister.actions import Adopt
 from magister.database import Sessions
 from magister.facts import Adoptable, Held, Learned, Listing, Sighting
-from magister.models import Instance
 from magister.models_money import DayCost
 from magister.spending import By, Spent
 from magister.states import Reason, State
@@ -125,10 +124,8 @@ def test_a_gone_box_is_settled_by_the_day_under_the_reason_it_left_the_pool_for(
             (d.day, d.micros, d.machine_id, d.host_id, d.gpu_name, d.reason)
             for d in session.scalars(select(DayCost).order_by(DayCost.day))
         ]
-        settled_at = session.scalar(select(Instance.settled_at))
     known = (4, 5, "RTX 5090", "coordinator")
     assert days == [(date(2026, 11, 24), 6_000_000, *known), (date(2026, 11, 25), 500_000, *known)]
-    assert settled_at == after(hours=13, minutes=4)
     assert cost(sessions, row, after(days=3)) == 6_500_000
 
 
@@ -140,7 +137,6 @@ def test_a_box_that_reappears_is_not_done_costing(sessions: Sessions) -> None:
     moved(sessions, row.id, State.DROPPING, Reason.REAPPEARED, after(hours=2))
     with sessions.read() as session:
         assert session.scalars(select(DayCost)).all() == []
-        assert session.scalar(select(Instance.settled_at)) is None
     assert cost(sessions, row, after(hours=3)) == spent(sessions, None, after(hours=3)) == 3 * 500_000
 
 

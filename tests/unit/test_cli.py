@@ -22,8 +22,11 @@ COMMANDS = (
     "adopt",
     "backup",
     "check",
+    "cost",
     "demo",
     "health",
+    "history",
+    "machines",
     "migrate",
     "restore",
     "resume",
@@ -102,7 +105,10 @@ def test_a_wrong_option_is_told_in_one_line() -> None:
     assert result.stderr == "magister: No such option '--prot'. See `magister serve --help`.\n"
 
 
-@pytest.mark.parametrize("command", ["check", "migrate", "resume", "serve", "status", "web", "worker"])
+@pytest.mark.parametrize(
+    "command",
+    ["check", "cost", "history", "machines", "migrate", "resume", "serve", "status", "web", "worker"],
+)
 def test_all_problems_of_the_settings_are_told_at_once(command: str) -> None:
     result = run(command)
     lines = result.stderr.splitlines()

@@ -344,6 +344,21 @@ def test_charges_are_those_of_the_days_asked_for() -> None:
     assert amount(first - 3 * 86_400, first - 2 * 86_400) == 0
 
 
+def test_charges_may_lag_behind_the_end_of_their_day() -> None:
+    vast = Vast(charges_lag_secs=7200.0)
+    vast.rented()
+    midnight = vast.now // 86_400 * 86_400 + 86_400
+    days = {"day": {"gte": midnight - 86_400, "lte": midnight - 1}}
+
+    def shown() -> int:
+        return len(vast.ask("GET", "/api/v0/charges/", select_filters=days).get_json()["results"])
+
+    vast.later(midnight + 7100 - vast.now)
+    assert shown() == 0
+    vast.later(200)
+    assert shown() == 1
+
+
 def test_charges_page_by_token() -> None:
     vast = Vast()
     rented = [vast.rented() for _ in range(5)]

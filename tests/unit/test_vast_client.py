@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,7 +27,7 @@ from magister.errors import (
     Transient,
     VastError,
 )
-from magister.facts import Account, Order, Route
+from magister.facts import Account, Charge, Order, Route
 from magister.vast import Access, HttpVast, Pacer, Vast
 
 URL = "https://vast.test"
@@ -609,3 +609,38 @@ def test_whatever_comes_a_call_returns_or_raises_an_error_of_vast(status: int, b
                 assert "\n" not in str(error)
                 assert len(str(error)) < 400
             assert method != "PUT" or len(mock.calls) == 1
+
+
+CHARGES = f"{URL}/api/v0/charges/"
+
+
+def charged(contract: int, *, total: int, token: str | None) -> dict[str, object]:
+    """Return a page with one row, as the documentation shows them."""
+    items = [{"type": "gpu", "amount": 0.481}, {"type": "bwd", "amount": 0.002}]
+    row = {"source": f"instance-{contract}", "metadata": {"label": "magister:ab"}, "items": items}
+    return {"success": True, "count": 1, "total": total, "next_token": token, "results": [row]}
+
+
+def test_the_charges_of_a_day_are_read_page_by_page(vast: responses.RequestsMock) -> None:
+    vast.get(CHARGES, json=charged(7, total=2, token="more"))
+    vast.get(CHARGES, json=charged(8, total=2, token=None))
+    found = client().charges(date(2026, 11, 23))
+    assert found[:2] == (Charge(7, "magister:ab", "gpu", 481_000), Charge(7, "magister:ab", "bwd", 2_000))
+    assert [charge.contract_id for charge in found] == [7, 7, 8, 8]
+    first, second = (parse_qs(urlsplit(str(sent(vast, n).url)).query) for n in (0, 1))
+    assert json.loads(first["select_filters"][0])["day"] == {"gte": 1795392000, "lte": 1795478399}
+    assert (first["limit"], first["format"], "after_token" in first) == (["500"], ["table"], False)
+    assert second == first | {"after_token": ["more"]}
+
+
+def test_an_account_that_hosts_machines_is_refused_its_charges(vast: responses.RequestsMock) -> None:
+    vast.get(CHARGES, json={"success": False, "error": "not_allowed", "msg": "Hosts have no charges."})
+    with pytest.raises(Refused, match="Hosts have no charges"):
+        client().charges(date(2026, 11, 23))
+
+
+def test_a_page_of_charges_that_fails_leaves_none(vast: responses.RequestsMock) -> None:
+    vast.get(CHARGES, json=charged(7, total=2, token="more"))
+    vast.get(CHARGES, status=502)
+    with pytest.raises(Transient):
+        client(attempts=1).charges(date(2026, 11, 23))

@@ -1,0 +1,191 @@
+"""What was spent and what happened, read from the database: for people, or as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from magister import assembly, bills, jsonable, records, reports, screen, statements
+from magister.records import MachineRecord
+from magister.reports import usd
+from magister.schema import existing
+from magister.settings import load
+from magister.statements import Wish
+
+HOUR = 3600.0
+STILL = "still in the pool"
+
+
+def cost(config: Path | None, *, first: str | None, last: str | None, by: str | None, as_json: bool) -> None:
+    """Show what was spent. Raises Unusable, or UsageError for a day or a kind that is none."""
+    now = assembly.now()
+    asked = _wish(now, first=first, last=last, by=by)
+    with _reading(config) as session:
+        told = statements.statement(session, asked, now)
+    if as_json:
+        _write(statements.jsonable(told))
+        return
+    name = asked.by.value
+    unknown = STILL if name == "reason" else "unknown"
+    lines = [
+        (unknown if line.key is None else str(line.key), f"{usd(line.micros):.4f}") for line in told.costs
+    ]
+    click.echo(f"{asked.first} to {asked.last} (UTC): {usd(told.micros):.4f} USD, estimated, without traffic")
+    _table((name, "USD"), lines, numbers={1})
+
+
+def bill(config: Path | None, *, first: str | None, last: str | None, as_json: bool) -> None:
+    """Hold the estimate against what Vast charged. Raises Unusable, or UsageError for a day that is none."""
+    now = assembly.now()
+    asked = _wish(now, first=first, last=last, by=None)
+    with _reading(config) as session:
+        told = bills.reconcile(session, asked.first, asked.last, now)
+    if as_json:
+        _write(statements.bill_jsonable(told))
+        return
+    if told.first is None:
+        click.echo(
+            "no charges of these days were read yet; the loop reads them once a day, if billing.poll_secs"
+        )
+        return
+    click.echo(
+        f"{told.first} to {told.last} (UTC): estimated {usd(told.estimated):.3f} USD, billed "
+        f"{usd(told.billed):.3f} USD, and for traffic {usd(told.traffic):.3f} USD"
+    )
+    unknown = told.unknown
+    if unknown.contracts:
+        click.echo(f"charged for {unknown.contracts} boxes nobody here knows: {usd(unknown.micros):.3f} USD")
+    lines = [
+        (
+            "unknown" if line.instance is None else f"#{line.instance}",
+            str(line.contract_id),
+            *(f"{usd(micros):.3f}" for micros in (line.estimated, line.billed, line.traffic)),
+        )
+        for line in told.lines
+    ]
+    _table(("", "contract", "estimated", "billed", "traffic"), lines, numbers={2, 3, 4})
+
+
+def history(
+    config: Path | None, *, instance: int | None, since: str | None, limit: int, as_json: bool
+) -> None:
+    """Tell what happened. Raises Unusable, or UsageError for a moment that is none."""
+    moment = None if since is None else _moment(since)
+    with _reading(config) as session:
+        events = reports.history(session, limit, moment, instance)
+    if as_json:
+        _write([jsonable.event(event) for event in events])
+        return
+    console = Console() if screen.terminal() else None
+    day = None
+    for event in events:
+        if event.at.date() != day:
+            day = event.at.date()
+            click.echo(f"{day} (UTC)")
+        if console is None:
+            click.echo(screen.told(event))
+        else:
+            console.print(screen.painted(event))
+
+
+def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
+    """Show what machines did for us. Raises Unusable."""
+    with _reading(config) as session:
+        found = records.machines(session, limit)
+    if as_json:
+        _write([_record(machine) for machine in found])
+        return
+    names = (
+        "machine",
+        "host",
+        "gpu",
+        "rentals",
+        "verified",
+        "to verify",
+        "failures",
+        "worked",
+        "idle",
+        "USD",
+    )
+    _table(names, [_cells(machine) for machine in found], numbers={3, 4, 5, 7, 8, 9})
+
+
+def _wish(now: datetime, *, first: str | None, last: str | None, by: str | None) -> Wish:
+    try:
+        return statements.wish(now, first=first, last=last, by=by)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}.") from None
+
+
+@contextmanager
+def _reading(config: Path | None) -> Iterator[Session]:
+    settings = load(config).settings
+    url = settings.database_url.get_secret_value()
+    with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions, sessions.read() as session:
+        yield session
+
+
+def _moment(text: str) -> datetime:
+    """Read a moment, in UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        words = "--since must be a day or a moment such as 2026-11-24 or 2026-11-24T12:00."
+        raise click.UsageError(words) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _record(machine: MachineRecord) -> dict[str, object]:
+    told = asdict(machine)
+    told["usd"] = usd(told.pop("micros"))
+    return told
+
+
+def _cells(machine: MachineRecord) -> tuple[str, ...]:
+    kinds = ("never_booted", "never_verified", "died", "offline", "given_up")
+    counts = {kind.replace("_", " "): getattr(machine, kind) for kind in kinds}
+    failures = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    waited = machine.mean_seconds_to_verify
+    return (
+        str(machine.machine_id),
+        "-" if machine.host_id is None else str(machine.host_id),
+        machine.gpu_name or "-",
+        str(machine.rentals),
+        str(machine.verified),
+        "-" if waited is None else screen.span(waited),
+        failures or "-",
+        f"{machine.worked_seconds / HOUR:.1f} h",
+        f"{machine.idle_seconds / HOUR:.1f} h",
+        f"{usd(machine.micros):.4f}",
+    )
+
+
+def _table(names: Sequence[str], lines: Sequence[Sequence[str]], *, numbers: set[int]) -> None:
+    """Draw a table on a terminal, and write plain columns into a pipe."""
+    if screen.terminal():
+        drawing = Table(box=None, pad_edge=False, header_style="dim")
+        for index, name in enumerate(names):
+            drawing.add_column(name, justify="right" if index in numbers else "left", no_wrap=True)
+        for line in lines:
+            drawing.add_row(*line)
+        Console().print(drawing, markup=False)
+        return
+    rows = [tuple(names), *(tuple(line) for line in lines)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if index in numbers else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+def _write(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

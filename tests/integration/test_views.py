@@ -1,0 +1,245 @@
+"""The views for people say the same on both engines, and the same as Python's arithmetic."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert, text
+from sqlalchemy.orm import Session
+
+from magister import rates, spending
+from magister.database import Sessions
+from magister.models import Instance, Transition
+from magister.models_money import DayCost, Rate
+from magister.rates import Interval, Line
+from magister.spending import By
+from magister.states import Failure, Reason, State
+from tests.builders import NOW
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "sql.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", DOCS.read_text(), re.DOTALL)
+LONG_AGO = datetime(2026, 3, 1, 22, 30, 30, tzinfo=UTC)
+"""Before any clock that these tests run under, so that what is open costs until the query."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """Hold what a test wants of one instance; its intervals are closed, so the moment does not matter."""
+
+    state: State
+    intervals: tuple[Interval, ...]
+    verified: bool = False
+    machine: int = 1
+    reason: Reason = Reason.COORDINATOR
+
+
+def lived(session: Session, number: int, life: Life) -> None:
+    begun = min((interval.begins_at for interval in life.intervals), default=LONG_AGO)
+    gone = life.state is State.DESTROYED
+    end = max((interval.ends_at or begun for interval in life.intervals), default=begun)
+    row = Instance(
+        id=number,
+        key=f"{number:032x}",
+        state=life.state,
+        reason=Reason.PROVED_GONE if gone else life.reason,
+        moved_at=end,
+        requested_at=begun,
+        created_at=begun,
+        verified_at=begun + timedelta(seconds=100, microseconds=999_900) if life.verified else None,
+        dropped_at=end if life.state in {State.DESTROYED, State.DROPPING} else None,
+        destroyed_at=end if gone else None,
+        offer_id=number,
+        contract_id=9000 + number,
+        mac_required=False,
+        machine_id=life.machine,
+        host_id=life.machine // 2,
+        gpu_name="RTX 4090",
+    )
+    session.add(row)
+    session.flush()
+    entries = [
+        {"instance_id": number, "line": i.line.value, "micros": i.micros, "begins_at": i.begins_at,
+         "ends_at": i.ends_at} for i in life.intervals
+    ]  # fmt: skip
+    if entries:
+        session.execute(insert(Rate), entries)
+    left = State.VERIFIED if life.verified else State.CREATED
+    moved(session, number, left, State.DROPPING, life.reason, end)
+    if gone:
+        moved(session, number, State.DROPPING, State.DESTROYED, Reason.PROVED_GONE, end)
+        for day, micros in rates.by_day(life.intervals, end).items():
+            shared = {"machine_id": life.machine, "host_id": life.machine // 2, "gpu_name": "RTX 4090"}
+            session.add(
+                DayCost(instance_id=number, day=day, micros=micros, reason=life.reason.value, **shared)
+            )
+    session.flush()
+
+
+def moved(session: Session, number: int, old: State, new: State, reason: Reason, at: datetime) -> None:
+    session.add(
+        Transition(
+            instance_id=number, at=at, from_state=old, to_state=new, reason=reason, actor="test", detail=""
+        )
+    )
+    session.flush()
+
+
+def asked(sessions: Sessions, query: str) -> list[Mapping[str, object]]:
+    with sessions.read() as session:
+        return [dict(line._mapping) for line in session.execute(text(query))]
+
+
+def write(sessions: Sessions, lives: Sequence[Life]) -> None:
+    with sessions.write() as session:
+        for table in (DayCost, Rate, Transition, Instance):
+            session.execute(delete(table))
+        for number, life in enumerate(lives, start=1):
+            lived(session, number, life)
+
+
+def an_interval(line: Line, micros: int, begin: int, secs: int) -> Interval:
+    begins_at = LONG_AGO + timedelta(seconds=begin)
+    return Interval(line, micros, begins_at, begins_at + timedelta(seconds=secs))
+
+
+INTERVALS = st.lists(
+    st.builds(an_interval, st.sampled_from(Line), st.integers(0, 90_000_000), st.integers(0, 200_000),
+              st.integers(0, 200_000)),
+    max_size=5,
+).map(tuple)  # fmt: skip
+LIVES = st.lists(
+    st.builds(
+        Life,
+        state=st.sampled_from([State.CREATED, State.VERIFIED, State.DROPPING, State.DESTROYED]),
+        intervals=INTERVALS,
+        verified=st.booleans(),
+        machine=st.integers(1, 4),
+        reason=st.sampled_from([Reason.COORDINATOR, Reason.UNVERIFIED, Reason.EXITED]),
+    ),
+    max_size=5,
+)
+
+
+def seconds(interval: Interval) -> int:
+    return int(((interval.ends_at or NOW) - interval.begins_at).total_seconds())
+
+
+@given(lives=LIVES)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_views_agree_with_the_arithmetic_of_python(sessions: Sessions, lives: list[Life]) -> None:
+    write(sessions, lives)
+    days = Counter[tuple[str, int]]()
+    hours: defaultdict[str, int] = defaultdict(int)
+    for number, life in enumerate(lives, start=1):
+        for day, micros in rates.by_day(life.intervals, NOW).items():
+            days[str(day), number] += micros
+        for interval in life.intervals:
+            _spread(interval, hours)
+    told = asked(sessions, "SELECT day, instance_id, micros FROM daily_cost")
+    assert {(str(t["day"]), t["instance_id"]): t["micros"] for t in told} == dict(days)
+    told = asked(sessions, "SELECT instance_id, micros, paid_seconds FROM instance_cost ORDER BY instance_id")
+    assert [(t["micros"], t["paid_seconds"]) for t in told] == [
+        (rates.cost(life.intervals, NOW), sum(seconds(i) for i in life.intervals if i.line is Line.DISK))
+        for life in lives
+    ]
+    told = asked(sessions, "SELECT hour, micros FROM pool_hourly")
+    assert {str(t["hour"]): t["micros"] for t in told} == {h: f // 3600 for h, f in hours.items()}
+
+
+def _spread(interval: Interval, hours: defaultdict[str, int]) -> None:
+    """Add an interval to the hours it lies in, in micro-dollars times seconds."""
+    at, end = interval.begins_at, interval.ends_at or NOW
+    while at < end:
+        hour = at.replace(minute=0, second=0)
+        until = min(hour + timedelta(hours=1), end)
+        hours[f"{hour:%Y-%m-%d %H:%M:%S}"] += interval.micros * int((until - at).total_seconds())
+        at = until
+
+
+def test_what_is_open_costs_until_the_query_in_python_and_sql(sessions: Sessions) -> None:
+    open_one = Interval(Line.DISK, 36_000_000_000, LONG_AGO)  # ten dollars a second
+    write(sessions, [Life(State.VERIFIED, (open_one,))])
+    with sessions.read() as session:
+        before = spending.spent(session, None, datetime.now(UTC))
+        views = [
+            session.execute(text(f"SELECT SUM(micros) FROM {view}")).scalar_one()
+            for view in ("daily_cost", "instance_cost", "pool_hourly", "machine_record")
+        ]
+        after = spending.spent(session, None, datetime.now(UTC))
+    assert all(before <= told <= after for told in views)
+
+
+def test_daily_cost_and_the_reports_are_the_same(sessions: Sessions) -> None:
+    intervals = (an_interval(Line.GPU, 480_000, 0, 180_000), an_interval(Line.DISK, 20_001, 0, 190_000))
+    lives = [
+        Life(state, intervals, machine=n) for n, state in enumerate([State.DESTROYED, State.DROPPING], 1)
+    ]
+    write(sessions, lives)
+    first, last = LONG_AGO.date(), LONG_AGO.date() + timedelta(days=9)
+    for by, column in ((By.MACHINE, "machine_id"), (By.STATE, "state"), (By.REASON, "reason")):
+        with sessions.read() as session:
+            report = spending.report(session, by, first, last, datetime.now(UTC))
+        told = asked(
+            sessions, f"SELECT {column} AS key, SUM(micros) AS micros FROM daily_cost GROUP BY {column}"
+        )
+        assert {t["key"]: t["micros"] for t in told} == {one.key: one.micros for one in report}
+
+
+def test_a_machine_has_a_record(sessions: Sessions) -> None:
+    hour = (an_interval(Line.DISK, 20_000, 0, 3600), an_interval(Line.GPU, 480_000, 600, 3000))
+    short = (an_interval(Line.DISK, 20_000, 0, 1800),)
+    write(
+        sessions,
+        [
+            Life(State.DESTROYED, hour, verified=True, machine=7),
+            Life(State.DESTROYED, short, machine=7, reason=Reason.UNVERIFIED),
+            Life(State.DESTROYED, short, machine=7, reason=Reason.EXITED),
+            Life(State.DESTROYED, hour, verified=True, machine=7, reason=Reason.EXITED),
+            Life(State.DESTROYED, (), machine=8, reason=Reason.UNVERIFIED),
+        ],
+    )
+    with sessions.write() as session:
+        session.execute(text("UPDATE instances SET excused = true WHERE machine_id = 8"))
+    seven, eight = asked(sessions, "SELECT * FROM machine_record ORDER BY machine_id")
+    assert (seven["host_id"], seven["rentals"], seven["verified"]) == (3, 4, 2)
+    assert seven["mean_seconds_to_verify"] == 100
+    assert {kind: seven[kind] for kind in Failure} == {
+        Failure.NEVER_BOOTED: 1,
+        Failure.NEVER_VERIFIED: 1,
+        Failure.DIED: 1,
+        Failure.OFFLINE: 0,
+        Failure.GIVEN_UP: 1,
+    }
+    assert (seven["worked_seconds"], seven["idle_seconds"]) == (6000, 1200 + 3600)
+    assert seven["micros"] == 2 * (20_000 + 400_000) + 2 * 10_000
+    assert (eight["rentals"], eight["never_verified"], eight["mean_seconds_to_verify"]) == (1, 0, None)
+
+
+def test_an_hour_of_the_pool_counts_the_paid_and_those_at_work(sessions: Sessions) -> None:
+    whole = (an_interval(Line.DISK, 36_000, 0, 7200), an_interval(Line.GPU, 360_000, 0, 3600))
+    write(sessions, [Life(State.DESTROYED, whole, verified=True), Life(State.CREATED, whole)])
+    told = asked(sessions, "SELECT hour, instances, verified, micros FROM pool_hourly ORDER BY hour")
+    assert [(str(t["hour"]), t["instances"], t["verified"], t["micros"]) for t in told] == [
+        ("2026-03-01 22:00:00", 2, 1, 2 * (17_700 + 177_000)),
+        ("2026-03-01 23:00:00", 2, 1, 2 * (36_000 + 183_000)),
+        ("2026-03-02 00:00:00", 2, 0, 2 * 18_300),
+    ]
+
+
+def test_there_are_queries_to_learn_from() -> None:
+    assert len(QUERIES) == 5
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_queries_of_the_manual_answer(sessions: Sessions, query: str) -> None:
+    hour = (an_interval(Line.DISK, 20_000, 0, 3600), an_interval(Line.GPU, 480_000, 600, 3000))
+    today = datetime.now(UTC).replace(microsecond=0)
+    now = Interval(Line.DISK, 20_000, today - timedelta(seconds=5), today)
+    write(sessions, [Life(State.DESTROYED, hour), Life(State.DROPPING, (*hour, now), verified=True)])
+    assert asked(sessions, query)

@@ -1,0 +1,151 @@
+"""What was spent and what happened, on the command line: plain in a pipe, JSON, clear when wrong."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from magister import assembly, bills, ledger, pool, rows
+from magister.cli import main
+from magister.database import Sessions, open_database
+from magister.facts import Charge, Learned
+from magister.schema import migrate
+from magister.states import Reason, State
+from tests.builders import a_row, an_offer
+from tests.unit.test_cli import SETTINGS
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
+    """Keep a box that failed after an hour, and one that was rented two hours ago; it is NOW."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(assembly, "now", lambda: NOW)
+    Path("magister.toml").write_text(SETTINGS)
+    sessions = open_database("sqlite:///magister.db", busy_timeout=5)
+    migrate(sessions)
+    with sessions.write() as session:
+        gone = a_row(
+            session,
+            state=State.CREATED,
+            offer=an_offer(machine_id=31, host_id=3, disk_price=360_000),
+            at=NOW - timedelta(hours=2),
+            learned=Learned(absent_since=NOW - timedelta(hours=1), absences=2),
+        )
+        for to, reason in ((State.DROPPING, Reason.UNVERIFIED), (State.DESTROYED, Reason.PROVED_GONE)):
+            row = rows.one(session, gone.id)
+            assert row is not None
+            ledger.move(session, row, to, reason, actor="loop", why="no call", at=NOW - timedelta(hours=1))
+        a_row(
+            session, offer=an_offer(machine_id=32, host_id=4, disk_price=500_000), at=NOW - timedelta(hours=2)
+        )
+    yield sessions
+    sessions.engine.dispose()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="magister")
+
+
+def test_the_cost_of_this_month_is_shown_by_day() -> None:
+    assert run("cost").stdout.splitlines() == [
+        "2026-11-01 to 2026-11-24 (UTC): 1.3600 USD, estimated, without traffic",
+        "day            USD",
+        "2026-11-24  1.3600",
+    ]
+
+
+def test_the_cost_can_be_told_apart_as_json() -> None:
+    result = run("cost", "--by", "reason", "--from", "2026-11-24", "--to", "2026-11-24", "--json")
+    assert json.loads(result.stdout) == {
+        "from": "2026-11-24",
+        "to": "2026-11-24",
+        "by": "reason",
+        "usd": 1.36,
+        "costs": [{"reason": None, "usd": 1.0}, {"reason": "unverified", "usd": 0.36}],
+    }
+
+
+def test_what_has_not_left_is_named_as_such() -> None:
+    assert "still in the pool  1.0000" in run("cost", "--by", "reason").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("cost", "--by", "colour"), "--by must be one of day, machine, host, gpu, reason, state."),
+        (("cost", "--from", "2026-13-01"), "--from must be a day in UTC such as 2026-11-24."),
+        (("cost", "--from", "2026-W48-2"), "--from must be a day in UTC such as 2026-11-24."),
+        (("cost", "--from", "2026-11-25"), "--from = 2026-11-25 is after to = 2026-11-24."),
+        (("history", "--since", "lately"), "--since must be a day or a moment such as 2026-11-24"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_with_what_would_be_right(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_history_of_one_instance_is_told() -> None:
+    lines = run("history", "--instance", "1").stdout.splitlines()
+    assert lines[0] == "2026-11-24 (UTC)"
+    assert [line.split()[3:4] + line.split()[4:5] for line in lines[1:]] == [
+        ["->", "requested"],
+        ["->", "created"],
+        ["->", "dropping"],
+        ["->", "destroyed"],
+    ]
+
+
+def test_the_history_is_cut_by_time_and_number() -> None:
+    told = json.loads(run("history", "--since", "2026-11-24T11:00", "--json").stdout)
+    assert [move["to"] for move in told] == ["dropping", "destroyed"]
+    told = json.loads(run("history", "--limit", "1", "--json").stdout)
+    assert [(move["id"], move["to"]) for move in told] == [(2, "verified")]
+
+
+def test_the_machines_are_shown_the_dearest_first() -> None:
+    lines = run("machines").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["machine", "32", "31"]
+    assert "1 never verified" in lines[2]
+    told = json.loads(run("machines", "--limit", "1", "--json").stdout)
+    assert [(one["machine_id"], one["rentals"], one["verified"]) for one in told] == [(32, 1, 1)]
+    assert "micros" not in told[0]
+
+
+def test_the_bill_is_shown_beside_the_estimate(past: Sessions) -> None:
+    assert "no charges of these days were read yet" in run("cost", "--bill").stdout
+    with past.write() as session:
+        charges = [Charge(9001, None, "gpu", 300_000), Charge(666, "magister:0", "disk", 70_000)]
+        bills.note(session, NOW.date(), charges, tag="magister", at=NOW)
+        pool.note_bills(session, NOW + timedelta(days=1))
+    assert run("cost", "--bill").stdout.splitlines() == [
+        "2026-11-24 to 2026-11-24 (UTC): estimated 1.360 USD, billed 0.300 USD, and for traffic 0.000 USD",
+        "charged for 1 boxes nobody here knows: 0.070 USD",
+        "         contract  estimated  billed  traffic",
+        "#2       9002          1.000   0.000    0.000",
+        "unknown  666           0.000   0.070    0.000",
+        "#1       9001          0.360   0.300    0.000",
+    ]
+    assert json.loads(run("cost", "--bill", "--json").stdout)["unknown"] == 1
+
+
+def test_the_bill_is_not_told_apart_otherwise() -> None:
+    result = run("cost", "--bill", "--by", "day")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_an_unused_pool_has_nothing_to_tell(past: Sessions, tmp_path: Path) -> None:
+    past.engine.dispose()
+    for file in tmp_path.glob("magister.db*"):
+        file.unlink()
+    result = run("cost")
+    assert result.exit_code == 2
+    assert "there is no database" in result.stderr
