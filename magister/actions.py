@@ -33,6 +33,16 @@ class Destroy:
 
 
 @dataclass(frozen=True, slots=True)
+class Autopsy:
+    """Ask Vast for the logs of a box that failed, and wait for them until `until` at the latest."""
+
+    row: Held
+    contract_id: int
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Ask Vast for one contract by its id, to prove it gone or find it after all."""
 
@@ -102,7 +112,7 @@ class ReadBill:
     why: str
 
 
-Call = Send | Destroy | Look | Search | List | CheckAccount | CallRoll | ReadBill
+Call = Send | Destroy | Autopsy | Look | Search | List | CheckAccount | CallRoll | ReadBill
 """What is asked of somebody over the network."""
 
 Action = Rent | Move | Adopt | Call

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from magister import onstart
+from magister import onstart, telemetry
 from magister.database import Sessions, open_database
 from magister.errors import Stopping
 from magister.executor import Executor
@@ -22,6 +22,7 @@ from magister.outlook import Caution
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.settings_groups import MB_PER_GB
+from magister.startup import secrets as secrets_of
 from magister.vast import Access, HttpVast, Pacer, Vast
 from magister.worker import Clock, Rhythm, Worker
 
@@ -97,6 +98,7 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         renter=renter,
         clock=clock.wall,
         offer_reuse=beat.offer_reuse,
+        mask=telemetry.masker(secrets_of(settings)),
     )
     worker = Worker(
         sessions=sessions,
@@ -131,6 +133,7 @@ def fleet(settings: Settings) -> Fleet:
         target=settings.number_instances,
         drop_prefix=f"{settings.this_magister_addr}/drop/",
         label_tag=settings.instance_label,
+        template_hash=settings.template_hash,
         surge=settings.placement.surge,
         max_per_machine=settings.placement.max_per_machine,
         max_per_host=settings.placement.max_per_host,
@@ -163,6 +166,7 @@ def fleet(settings: Settings) -> Fleet:
         bills_reread=settings.billing.reread_days,
         caution=caution(settings),
         budget=budget(settings),
+        autopsy=health.autopsy,
         destroy_waits=tuple(_seconds(wait) for wait in pace.destroy_retry_secs),
     )
 
@@ -193,7 +197,7 @@ def budget(settings: Settings) -> Budget:
         per_day=_micros(chosen.usd_per_day),
         per_month=_micros(chosen.usd_per_month),
         total=_micros(chosen.usd_total),
-        traffic=_micros(chosen.traffic_reserve_usd) or 0,
+        traffic_gb=chosen.traffic_reserve_gb,
         runway=None if hours is None else timedelta(hours=hours),
     )
 
@@ -234,6 +238,7 @@ def vast(
         Route.SHOW: pace.show_secs,
         Route.SEARCH: pace.search_secs,
         Route.ACCOUNT: pace.account_secs,
+        Route.LOGS: pace.logs_secs,
         Route.CHARGES: pace.charges_secs,
     }
     pacer = Pacer(
@@ -243,7 +248,7 @@ def vast(
         clock=clock,
         nap=nap,
     )
-    return HttpVast(_access(settings), pacer, nap=nap)
+    return HttpVast(_access(settings), pacer, nap=nap, clock=clock)
 
 
 def hierophant(settings: Settings, *, clock: Callable[[], datetime]) -> Hierophant:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from magister import __version__
+from magister import __version__, cli_care
 from magister.cli_money import cost, history, machines
 from magister.cli_options import configured, indifferent, leashed
 from magister.complaints import complain
@@ -163,63 +163,6 @@ def health(config: Path | None) -> int:
     return asking.run(config)
 
 
-@main.command(short_help="Show which boxes would be taken in.")
-@configured
-@click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
-    """Show each row that the next start would make for a box of ours that has none, as after a loss.
-
-    `magister serve` takes such boxes in by itself, before it rents anything. With --dry-run this asks Vast
-    for the boxes of the account and says which of them come in, as what and why, and which are left alone.
-    It changes nothing.
-    """
-    from magister import adopting
-
-    return adopting.run(config, dry_run=dry_run, as_json=as_json)
-
-
-@main.command(short_help="Copy the database to a file.")
-@click.argument("file", type=click.Path(path_type=Path))
-@configured
-@click.option("--force", is_flag=True, help="Overwrite FILE.")
-def backup(config: Path | None, file: Path, force: bool) -> None:
-    """Copy the SQLite database to FILE as it is at one moment; the service may run meanwhile.
-
-    FILE is complete or not there. For PostgreSQL it says which command does so.
-    """
-    from magister import backups
-
-    click.echo(backups.backup(config, file, force=force))
-
-
-@main.command(short_help="Put a backup in the place of the database.")
-@click.argument("file", type=click.Path(path_type=Path))
-@configured
-def restore(config: Path | None, file: Path) -> None:
-    """Put the backup FILE in the place of the SQLite database, which is kept beside it under a dated name.
-
-    The service must not run. Started again, it takes in the boxes rented since the backup, and finds gone
-    those that are gone, before it rents anything.
-    """
-    from magister import backups
-
-    click.echo(backups.restore(config, file))
-
-
-@main.command(short_help="End what holds renting and replacing back.")
-@configured
-def resume(config: Path | None) -> None:
-    """Close the breakers: rent at full pace again, and take losses for what they seem.
-
-    For when the cause is mended, or the losses are known to be real. New failures open them again. Machines
-    stay in quarantine.
-    """
-    from magister import resume as resuming
-
-    click.echo(resuming.run(config))
-
-
 @main.command(short_help="Stand in for Vast.ai on loopback.")
 @indifferent
 @click.option(
@@ -234,10 +177,13 @@ def resume(config: Path | None) -> None:
 @click.option("--template", multiple=True, metavar="HASH", help="Template it knows; may be repeated.")
 @click.option("--machines", type=click.IntRange(0), help="Machines in the market.")
 @click.option(
-    "--dud-share", type=click.FloatRange(0, 1), help="Share of machines on which nothing ever works."
+    "--dud-share", type=click.FloatRange(0, 1), help="Share of machines on which nothing works for long."
 )
 @click.option(
-    "--dud-kind", multiple=True, metavar="KIND", help="How duds fail: stuck_created, stuck_loading, mute."
+    "--dud-kind",
+    multiple=True,
+    metavar="KIND",
+    help="How duds fail: stuck_created, stuck_loading, mute, dies_soon.",
 )
 @click.option("--mean-life-secs", type=click.FloatRange(0), help="Mean life of a box; 0 = they do not die.")
 @click.option("--boot-secs", type=(float, float), metavar="LEAST MOST", help="From the create to running.")
@@ -286,5 +232,5 @@ def demo(directory: Path, once: bool, timeout: float) -> int:
     return showing.run(directory, once=once, timeout=timeout)
 
 
-for command in (cost, history, machines):
+for command in (cost, history, machines, *cli_care.COMMANDS):
     main.add_command(command)

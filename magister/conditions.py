@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from magister.errors import BadKey, NoCredit, Unreachable, VastError
 from magister.facts import Condition, Fleet, Held, Route
-from magister.outlook import Outlook
+from magister.outlook import Blame, Outlook
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
@@ -123,10 +123,26 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
         return
     bound = "one box at a time is tried" if tripped else "fewer boxes are tried at a time"
     next_try = f", the next not before {until:%H:%M:%S} UTC" if now < until else ""
+    if outlook.blame is not None and tripped:
+        yield _template(outlook.blame, f"{bound}{next_try}")
+        return
     yield Condition(
         f"the last {outlook.failures} rentals failed: {bound}{next_try}",
         "see in `magister status` how they failed, and whether the template still starts a worker that "
         f"reaches this_magister_addr; one that verifies ends the caution, and {RESUME}",
+        "rentals_fail",
+    )
+
+
+def _template(blame: Blame, bound: str) -> Condition:
+    """Blame the template; the machines it failed on are not."""
+    words = f": {blame.words}" if blame.words else ""
+    kind = str(blame.failure).replace("_", " ")
+    return Condition(
+        f"the template looks broken: it never worked, and boxes on {blame.hosts} hosts failed alike "
+        f"({kind}{words}); {bound}",
+        "mend the template or its image and put its new hash into template_hash, or see to it that workers "
+        f"reach this_magister_addr; one that verifies ends the caution, and {RESUME}",
         "rentals_fail",
     )
 

@@ -22,6 +22,10 @@ class BadSettings(Unusable):
         super().__init__("\n".join(problems))
 
 
+class BadUsage(Unusable):
+    """The command cannot be carried out as it was given."""
+
+
 class DatabaseUnusable(Unusable):
     """The database cannot be used."""
 

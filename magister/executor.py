@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import bans, bills, ledger, pool, rows
+from magister import autopsy, bans, bills, ledger, pool, rows
 from magister.actions import (
     Adopt,
+    Autopsy,
     Call,
     CallRoll,
     CheckAccount,
@@ -58,7 +59,9 @@ class Executor:
         renter: Renter,
         clock: Callable[[], datetime],
         offer_reuse: timedelta = timedelta(days=1),
+        mask: Callable[[str], str] = str,
     ) -> None:
+        """Take the parts; `mask` takes the secrets that are known out of a text."""
         self._sessions = sessions
         self._vast = vast
         self._hierophant = hierophant
@@ -67,6 +70,7 @@ class Executor:
         self.renter = renter
         self._clock = clock
         self._offer_reuse = offer_reuse
+        self._mask = mask
         self._market_still = threading.Lock()  # no create goes out between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:
@@ -103,6 +107,8 @@ class Executor:
                     return Outcome(action=action, at=self._clock())
                 case Destroy():
                     return self._destroy(action)
+                case Autopsy():
+                    return self._autopsy(action)
                 case Look():
                     return self._look(action)
                 case Search():
@@ -152,6 +158,26 @@ class Executor:
             if fresh.state is State.DROPPING:
                 ledger.learn(session, fresh, due_at=now + self._fleet.destroy_waits[-1])
         return Outcome(action=action, at=now)
+
+    def _autopsy(self, action: Autopsy) -> Outcome:
+        """Ask for the logs of a box, once: whatever comes of it, the destroy waits for it no longer."""
+        said: str | None = None
+        try:
+            secs = (action.until - self._clock()).total_seconds()
+            if secs > 0:
+                said = self._vast.logs(action.contract_id, within=secs)
+        finally:
+            self._note_logs(action.row, said, self._clock())
+        return Outcome(action=action, at=self._clock())
+
+    def _note_logs(self, row: Held, said: str | None, now: datetime) -> None:
+        learned = Learned(autopsy_at=now)
+        with self._sessions.write() as session:
+            if said is not None:
+                known = rows.failure_of(session, row.id)
+                found = autopsy.findings(said, known, self._mask)
+                learned |= Learned(autopsy=found.words, failure=found.failure)
+            ledger.learn(session, row, **learned)
 
     def _write_undestroyed(self, row: Held, error: VastError, now: datetime) -> None:
         """Make the next call due: after the wait, or when the route opens if this one was not carried out."""

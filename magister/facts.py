@@ -25,6 +25,7 @@ class Route(StrEnum):
     SEARCH = "search"
     ACCOUNT = "account"
     TEMPLATE = "template"
+    LOGS = "logs"
     CHARGES = "charges"
     ROSTER = "roster"  # Hierophant's, not Vast's
 
@@ -46,6 +47,7 @@ class Offer:
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
     score: float | None = None  # Vast's own
+    inet_down_cost: int | None = None  # micro-dollars per GB that the box downloads
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
@@ -69,6 +71,7 @@ class Sighting:
     gpu_name: str | None = None
     num_gpus: int | None = None
     geolocation: str | None = None
+    template_hash: str | None = None
     price: int | None = None  # micro-dollars per hour while running, disk included
     disk_price: int | None = None  # micro-dollars per hour, in every state
     start_date: datetime | None = None
@@ -160,6 +163,7 @@ class Held:
     off_roster_since: datetime | None = None  # the first roster that lacked it since
     roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
     declared_dead_at: datetime | None = None  # the roster that had one more
+    autopsy_at: datetime | None = None  # when its logs came, were refused or were given up
 
     @property
     def live(self) -> bool:
@@ -188,6 +192,8 @@ class Learned(TypedDict, total=False):
     actual_status: str | None
     absences: int
     absent_since: datetime | None
+    autopsy: str | None
+    autopsy_at: datetime | None
     beaten_at: datetime | None
     called_at: datetime | None
     contract_id: int | None
@@ -201,6 +207,7 @@ class Learned(TypedDict, total=False):
     due_at: datetime | None
     end_date: datetime | None
     excused: bool
+    failure: Failure | None
     first_seen_at: datetime | None
     geolocation: str | None
     gpu_name: str | None
@@ -235,12 +242,17 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Tell what one rental showed of its machine: a failure, or None = its worker verified."""
+    """Tell what one rental showed of its machine: a failure, or None = its worker verified.
+
+    `worked` is for how many seconds a box that failed had been verified.
+    """
 
     at: datetime
     machine_id: int
     host_id: int | None
     failure: Failure | None
+    worked: float = 0.0
+    template_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +283,7 @@ class Fleet:
     target: int
     drop_prefix: str  # the drop URL up to the offer id
     label_tag: str
+    template_hash: str | None = None  # of what is rented; None = not known
     surge: int = 0
     max_per_machine: int = 1
     max_per_host: int | None = None  # None = any number
@@ -303,6 +316,7 @@ class Fleet:
     bills_reread: int = 3  # days, since charges lag
     caution: Caution = field(default_factory=Caution)
     budget: Budget = field(default_factory=Budget)
+    autopsy: bool = True  # ask for the logs of a box that failed before it is destroyed
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
 
     def destroy_wait(self, attempts: int) -> timedelta:

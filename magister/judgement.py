@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from magister.actions import Action, Destroy, Look, Move
+from magister import autopsy
+from magister.actions import Action, Autopsy, Destroy, Look, Move
 from magister.evidence import PROVISIONING, RUNNING, STOPPED
 from magister.facts import Fleet, Held, View
 from magister.roster import by_roster, enrolled
@@ -154,7 +155,23 @@ def _dropping(row: Held, fleet: Fleet, now: datetime, *, sighted: bool) -> Actio
         return Move(row, State.DESTROYED, Reason.PROVED_GONE, why)
     if row.destroys and (row.due_at is None or now < row.due_at):
         return None
+    ends = autopsy_until(row, fleet)
+    if ends is not None and now < ends:
+        until = min(ends, now + autopsy.PATIENCE)
+        return Autopsy(row, contract, until, f"it failed ({row.reason}), and its logs go with it")
     return Destroy(row, contract, f"it is to go: {row.reason}")
+
+
+def autopsy_until(row: Held, fleet: Fleet) -> datetime | None:
+    """Return until when the logs of a row on its way out may be asked for; None = they are not.
+
+    They are asked for once, before the first destroy, and only if the box failed by itself.
+    """
+    if not fleet.autopsy or row.state is not State.DROPPING or row.reason not in autopsy.FAILED:
+        return None
+    if row.autopsy_at is not None or row.destroys or row.contract_id is None:
+        return None
+    return row.moved_at + autopsy.WITHIN
 
 
 def _dropping_unnamed(row: Held) -> Action | None:
@@ -174,6 +191,7 @@ def deadlines(row: Held, fleet: Fleet, view: View) -> tuple[datetime | None, ...
         sick = max(sick, row.verified_at + fleet.offline_grace)
     return (
         row.due_at,
+        autopsy_until(row, fleet),
         row.verify_by if row.state is State.CREATED else None,
         sick if row.state is State.VERIFIED else None,
         silent_from(row, fleet, view) if row.state is State.VERIFIED else None,

@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from magister import books, decision, evidence, roster, rows
 from magister.actions import Adopt
 from magister.adoption import key_in, recognised
+from magister.autopsy import refined
 from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
 from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
@@ -27,9 +28,16 @@ TEXT_LIMIT = 4000
 
 
 def open_row(
-    session: Session, offer: Offer, *, mac_required: bool, actor: str, why: str, at: datetime
+    session: Session,
+    offer: Offer,
+    *,
+    mac_required: bool,
+    actor: str,
+    why: str,
+    at: datetime,
+    template_hash: str | None = None,
 ) -> Held:
-    """Write the intent to rent `offer` under a fresh random key."""
+    """Write the intent to rent `offer` under a fresh random key; `template_hash` None = not known."""
     row = Instance(
         key=secrets.token_hex(16),
         state=State.REQUESTED,
@@ -47,6 +55,7 @@ def open_row(
         price=offer.price,
         disk_price=offer.disk_price,
         offer=offer.details,
+        template_hash=template_hash,
     )
     return _born(session, row, actor=actor, why=why)
 
@@ -87,6 +96,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         geolocation=box.geolocation,
         price=box.price,
         disk_price=box.disk_price,
+        template_hash=box.template_hash,
         judge_from=at,
         first_seen_at=at,
         last_seen_at=at,
@@ -135,7 +145,7 @@ def move(
     values: dict[str, object] = {**_on_entering(row, to, at), **learned}
     values |= {"state": to, "reason": reason, "moved_at": at}
     if (kind := failure(row.state, reason)) is not None:
-        values["failure"] = kind
+        values["failure"] = refined(kind, row.status_msg)
     guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
     if to is State.DESTROYED:  # what was read must still be all that is known
         guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)

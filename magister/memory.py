@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from magister.actions import (
     Action,
     Adopt,
+    Autopsy,
     CallRoll,
     CheckAccount,
     Destroy,
@@ -70,7 +71,7 @@ class Memory:
                 self.roster_came = self.roster_came or outcome.error is None
             case ReadBill():
                 self.bills_tried_at, self.unknown = outcome.at, None
-            case Send() | Destroy() | Look():
+            case Send() | Destroy() | Autopsy() | Look():
                 pass
 
     def pass_over(self, action: Rent | Adopt) -> None:
@@ -141,6 +142,7 @@ _ROUTES: dict[type[Action], Route] = {
     Rent: Route.CREATE,
     Send: Route.CREATE,
     Destroy: Route.DESTROY,
+    Autopsy: Route.LOGS,
     Look: Route.SHOW,
     Search: Route.SEARCH,
     List: Route.LIST,
@@ -160,7 +162,7 @@ def fields_of(action: Action) -> dict[str, object]:
     match action:
         case Move():
             return {"instance": action.row.id, "to": str(action.to), "reason": str(action.reason)}
-        case Send() | Destroy() | Look():
+        case Send() | Destroy() | Autopsy() | Look():
             return {"instance": action.row.id, "contract": action.row.contract_id}
         case Rent():
             return {"offer": action.offer.id, "machine": action.offer.machine_id}

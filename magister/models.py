@@ -91,6 +91,8 @@ class Instance(Table):
               postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_instances_offer_id_id", "offer_id", "id"),
         Index("ix_instances_moved_at", "moved_at"),
+        Index("ix_instances_template_hash", "template_hash", sqlite_where=text("verified_at IS NOT NULL"),
+              postgresql_where=text("verified_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -112,6 +114,7 @@ class Instance(Table):
     price: Mapped[int | None] = mapped_column(BigInteger)
     disk_price: Mapped[int | None] = mapped_column(BigInteger)
     offer: Mapped[str] = mapped_column(Text, server_default="{}")
+    template_hash: Mapped[str | None] = mapped_column(Text)
 
     requested_at: Mapped[datetime] = mapped_column(Utc)
     created_at: Mapped[datetime | None] = mapped_column(Utc)

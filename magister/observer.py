@@ -6,15 +6,18 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from magister import bans, bills, rows
+from magister.autopsy import in_a_line, legible
 from magister.decision import Decision
-from magister.facts import Fleet
+from magister.facts import Fleet, Trial, View
 from magister.judgement import suspicious
 from magister.memory import Memory
+from magister.outlook import Blame
 from magister.pool import PoolState
 from magister.quarantine import quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
 from magister.spending import outlay
+from magister.suspicion import without
 
 
 def observe(
@@ -39,11 +42,25 @@ def observe(
         return Decision(fleet, held, view, now)
     tried = rows.trials(session, now, fleet.caution.quarantine_cap)
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        memory.reputation, memory.judged_at = reputation(rows.rentals(session, now), now), now
+        past = rows.rentals(session, now)
+        spoken = without(past, rows.blamed(session, past))
+        memory.reputation, memory.judged_at = reputation(spoken, now), now
+    blamed = rows.blamed(session, tried)
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
-        quarantines=quarantines(tried, fleet.caution, now),
+        quarantines=quarantines(without(tried, blamed), fleet.caution, now),
+        outlook=replace(view.outlook, blame=_blame(session, fleet, view, tried)),
         reputation=memory.reputation,
     )
     return Decision(fleet, held, view, now)
+
+
+def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:
+    """Say how the template in force fails, if it is to blame by what came after the operator's last word."""
+    late = [one for one in tried if view.trusted_at is None or one.at > view.trusted_at]
+    found = rows.blamed(session, (one for one in late if one.template_hash == fleet.template_hash))
+    if not found:
+        return None
+    (template, kind), hosts = max(found.items(), key=lambda one: (one[1], one[0][1]))
+    return Blame(kind, hosts, in_a_line(legible(rows.last_words(session, template, kind), str)))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from magister.states import Failure
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
@@ -38,10 +40,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Blame:
+    """Say that boxes failed in the same way on so many hosts, and that the template never worked anywhere.
+
+    `words` is what the logs of the last one say, in a line; "" = nothing.
+    """
+
+    failure: Failure
+    hosts: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
-    """Hold the last verdicts, the newest first."""
+    """Hold the last verdicts, the newest first; `blame` None = nothing speaks against the template."""
 
     verdicts: tuple[Verdict, ...] = ()
+    blame: Blame | None = None
 
     @property
     def failures(self) -> int:
@@ -55,6 +70,8 @@ class Outlook:
 
     def tripped(self, caution: Caution) -> bool:
         """Say whether the breaker is open; one worker that verifies closes it."""
+        if self.failures and self.blame is not None:
+            return True
         window = self.verdicts[: caution.window]
         return self.failures > 0 and sum(not verdict.verified for verdict in window) >= caution.trip
 

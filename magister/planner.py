@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from magister.actions import Action, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
+from magister.actions import Action, Autopsy, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
 from magister.adoption import adoptions
 from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
@@ -44,7 +44,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
 
 def _untouched(held: tuple[Held, ...], actions: Iterable[Action]) -> tuple[Held, ...]:
     """Return the rows that no action is about."""
-    acted = {action.row.id for action in actions if isinstance(action, Move | Look | Destroy)}
+    acted = {action.row.id for action in actions if isinstance(action, Move | Look | Destroy | Autopsy)}
     return tuple(row for row in held if row.id not in acted)
 
 

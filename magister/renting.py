@@ -72,6 +72,7 @@ class Renter:
                 actor=LOOP,
                 why=action.why,
                 at=now,
+                template_hash=known.fleet.template_hash,
             )
             ledger.note_choice(session, row, known)
         return Send(row, action.why)

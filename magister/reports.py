@@ -259,7 +259,7 @@ def _event(move: Transition, row: Instance) -> Event:
         to_state=move.to_state,
         reason=move.reason,
         actor=move.actor,
-        detail=_unsigned(move.detail) or "",
+        detail=unsigned(move.detail) or "",
     )
 
 
@@ -270,7 +270,7 @@ def _view(row: Instance, why: str | None) -> InstanceView:
         offer_id=row.offer_id,
         state=row.state,
         reason=row.reason,
-        why=_unsigned(why),
+        why=unsigned(why),
         gpu=row.gpu_name,
         num_gpus=row.num_gpus,
         location=row.geolocation,
@@ -280,8 +280,8 @@ def _view(row: Instance, why: str | None) -> InstanceView:
         actual_status=row.actual_status,
         intended_status=row.intended_status,
         cur_state=row.cur_state,
-        status_msg=_unsigned(row.status_msg),
-        trouble=_unsigned(row.trouble),
+        status_msg=unsigned(row.status_msg),
+        trouble=unsigned(row.trouble),
         requested_at=row.requested_at,
         moved_at=row.moved_at,
         created_at=row.created_at,
@@ -313,7 +313,7 @@ def _offer(row: Instance) -> dict[str, object]:
     return known | {str(name): value for name, value in said.items()} if isinstance(said, dict) else known
 
 
-def _unsigned(text: str | None) -> str | None:
+def unsigned(text: str | None) -> str | None:
     """Mask the mac of a drop address: hosts repeat parts of the command that started a box."""
     return None if text is None else _KEY_IN_URL.sub(r"\1***", text)
 

@@ -1,6 +1,6 @@
 """Read rows of the store as facts; nothing here writes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from magister.outlook import Outlook, Verdict
 from magister.rates import Interval, Line
 from magister.reputation import Rental
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
+from magister.suspicion import Kind, Tried, suspects
 
 REFUSAL_REST = timedelta(minutes=10)
 """How long an offer that Vast refused is not asked for again."""
@@ -124,9 +125,12 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
             Transition.at,
             Instance.machine_id,
             Instance.host_id,
+            Instance.verified_at,
             Transition.from_state,
             Transition.to_state,
             Transition.reason,
+            Instance.failure,
+            Instance.template_hash,
         )
         .join(Transition, Transition.instance_id == Instance.id)
         .where(
@@ -140,10 +144,20 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
         .order_by(Transition.at, Transition.id)
     )
     found: list[Trial] = []
-    for at, machine, host, old, new, reason in session.execute(query):
+    for at, machine, host, verified_at, old, new, reason, told, template in session.execute(query):
         kind = None if new is State.VERIFIED else failure(old, reason)
+        if kind is not None and told is not None:
+            kind = Failure(told)  # its logs may have told more than the move
         if machine is not None and (kind is not None or new is State.VERIFIED):
-            found.append(Trial(at=_past(at, now), machine_id=machine, host_id=host, failure=kind))
+            trial = Trial(
+                at=_past(at, now),
+                machine_id=machine,
+                host_id=host,
+                failure=kind,
+                worked=max((at - (verified_at or at)).total_seconds(), 0.0),
+                template_hash=template,
+            )
+            found.append(trial)
     return tuple(found)
 
 
@@ -182,7 +196,41 @@ def _rental(row: Instance, now: datetime) -> Rental:
         boot=boot,
         worked=worked,
         failure=None if row.excused or row.failure is None else Failure(row.failure),
+        template_hash=row.template_hash,
     )
+
+
+def blamed(session: Session, tried: Iterable[Tried]) -> Mapping[Kind, int]:
+    """Return the templates that are to blame for failures, in which way, and on how many hosts.
+
+    One that ever worked is not.
+    """
+    found = suspects(tried)
+    worked = _proved(session, {template for template, _ in found})
+    return {kind: hosts for kind, hosts in found.items() if kind[0] not in worked}
+
+
+def _proved(session: Session, templates: Iterable[str]) -> frozenset[str]:
+    """Return those of the templates with which a worker ever verified: a look at an index for each."""
+    return frozenset(
+        template
+        for template in templates
+        if session.scalar(
+            select(exists().where(Instance.template_hash == template, Instance.verified_at.is_not(None)))
+        )
+    )
+
+
+def last_words(session: Session, template: str, kind: Failure) -> str:
+    """Return what the last box said that failed in this way with this template: its logs, or Vast of it."""
+    query = (
+        select(Instance.autopsy, Instance.status_msg)
+        .where(Instance.template_hash == template, Instance.failure == kind)
+        .order_by(Instance.id.desc())
+        .limit(1)
+    )
+    found = session.execute(query).first()
+    return "" if found is None else found.autopsy or found.status_msg or ""
 
 
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
@@ -240,6 +288,12 @@ def one(session: Session, instance_id: int) -> Held | None:
     """Return one row as it stands now; None = there is no such row."""
     row = session.get(Instance, instance_id, populate_existing=True)
     return None if row is None else as_held(row)
+
+
+def failure_of(session: Session, instance_id: int) -> Failure | None:
+    """Return in which way an instance failed; None = it did not, or there is no such row."""
+    said = session.scalar(select(Instance.failure).where(Instance.id == instance_id))
+    return None if said is None else Failure(said)
 
 
 def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:

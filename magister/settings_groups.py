@@ -132,6 +132,9 @@ class Pace(Group):
     account_secs: Interval = Field(
         default=2, description="Least time between two looks at the account, seconds."
     )
+    logs_secs: Interval = Field(
+        default=2, description="Least time between two requests for the logs of a box, seconds."
+    )
     charges_secs: Interval = Field(
         default=1, description="Least time between two pages of the charges, seconds."
     )

@@ -18,7 +18,7 @@ from magister.settings_types import (
 
 
 class Health(Group):
-    """Say how long to wait before an instance or a machine is held to have failed, all in seconds."""
+    """Say how long to wait before an instance or a machine is held to have failed, and what is asked then."""
 
     create_grace_secs: Interval = Field(
         default=300, description="How long listings may lag: before that nothing new is judged gone, seconds."
@@ -39,6 +39,10 @@ class Health(Group):
     )
     offer_reuse_secs: Interval = Field(
         default=86400, description="How long an offer id is not rented again after its box ended, seconds."
+    )
+    autopsy: Annotated[bool, Allowed("true or false")] = Field(
+        default=True,
+        description="Whether the last lines of its logs are kept before a box that failed is destroyed.",
     )
 
 
@@ -127,8 +131,9 @@ class Budget(Group):
     usd_total: Annotated[Amount | None, Allowed("a number of USD, 0 or more")] = Field(
         default=None, description="Most that is ever spent with this database, USD.", examples=[10000]
     )
-    traffic_reserve_usd: Amount = Field(
-        default=0, description="Set aside under these caps for the traffic of each new box, USD."
+    traffic_reserve_gb: Annotated[Amount, Allowed("a number of GB, 0 or more")] = Field(
+        default=0,
+        description="Download of each new box for which its offer's price is set aside under these caps, GB.",
     )
     min_runway_hours: Annotated[Amount | None, Allowed("a number of hours, 0 or more")] = Field(
         default=None, description="How long the credit must last after a rental, hours.", examples=[12]

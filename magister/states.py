@@ -81,9 +81,20 @@ class Failure(StrEnum):
     DIED = "died"
     OFFLINE = "offline"
     GIVEN_UP = "given_up"  # by the coordinator
+    IMAGE_PULL = "image_pull"  # these are told by its logs, or by what Vast says of it
+    DRIVER_OCI = "driver_oci"
+    DISK_FULL = "disk_full"
 
 
-BOOT_FAILURES = frozenset({Failure.NEVER_BOOTED, Failure.NEVER_VERIFIED})
+BOOT_FAILURES = frozenset(
+    {
+        Failure.NEVER_BOOTED,
+        Failure.NEVER_VERIFIED,
+        Failure.IMAGE_PULL,
+        Failure.DRIVER_OCI,
+        Failure.DISK_FULL,
+    }
+)
 """Failures that a worker which verifies on the same machine disproves."""
 
 _FAILURES: dict[Reason, Failure] = {

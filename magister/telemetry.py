@@ -89,11 +89,8 @@ def set_up(
         logging.getLogger(name).propagate = True
 
 
-def redactor(secrets: Sequence[SecretStr]) -> Processor:
-    """Return a processor that masks `secrets` in every field, however deep, as they are and escaped.
-
-    The key of a drop address is masked as well, and control characters are, for they could forge lines.
-    """
+def masker(secrets: Sequence[SecretStr]) -> Callable[[str], str]:
+    """Return what masks `secrets` in a text, as they are and escaped, and the key of a drop address."""
     raw = [secret.get_secret_value() for secret in secrets]
     forms = {form for text in raw for form in _forms(text)}
     masked = sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)
@@ -101,7 +98,20 @@ def redactor(secrets: Sequence[SecretStr]) -> Processor:
     def clean(text: str) -> str:
         for secret in masked:
             text = text.replace(secret, MASK)
-        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _KEY_IN_URL.sub(rf"\1{MASK}", text))
+        return _KEY_IN_URL.sub(rf"\1{MASK}", text)
+
+    return clean
+
+
+def redactor(secrets: Sequence[SecretStr]) -> Processor:
+    """Return a processor that masks `secrets` in every field, however deep.
+
+    Control characters are masked as well, for they could forge lines.
+    """
+    mask = masker(secrets)
+
+    def clean(text: str) -> str:
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", mask(text))
 
     def process(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         return {clean(key): _cleaned(value, clean) for key, value in event.items()}

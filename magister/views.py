@@ -7,7 +7,7 @@ costs is counted to the moment of the query. Times are UTC.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from magister.states import FAULTS, Failure, State, failure
+from magister.states import Failure
 
 HISTORY = """
     SELECT t.id AS move, t.at, t.instance_id, i.offer_id, i.contract_id, i.machine_id, i.host_id,
@@ -138,11 +138,8 @@ def _daily_cost(said: Dialect) -> str:
 def _machine_record(said: Dialect) -> str:
     """Each machine: what our own rentals showed of it; failures that were excused are left out."""
     kinds = ", ".join(
-        f"CAST(SUM(CASE WHEN t.from_state || ' ' || t.reason IN ({_moves(kind)}) THEN 1 ELSE 0 END)"
-        f" AS BIGINT) AS {kind}"
-        for kind in Failure
+        f"CAST(SUM(CASE WHEN i.failure = '{kind}' THEN 1 ELSE 0 END) AS BIGINT) AS {kind}" for kind in Failure
     )
-    faults = ", ".join(sorted(f"'{reason}'" for reason in FAULTS))
     shown = ", ".join(f"COALESCE(f.{kind}, 0) AS {kind}" for kind in Failure)
     booted = f"{said.secs('c.verified_at')} - {said.secs('c.created_at')}"
     return f"""
@@ -160,17 +157,10 @@ def _machine_record(said: Dialect) -> str:
         WHERE c.machine_id IS NOT NULL AND (c.contract_id IS NOT NULL OR c.verified_at IS NOT NULL)
         GROUP BY c.machine_id
     ) m LEFT JOIN (
-        SELECT i.machine_id, {kinds}
-        FROM transitions t JOIN instances i ON i.id = t.instance_id
-        WHERE t.reason IN ({faults}) AND NOT i.excused GROUP BY i.machine_id
+        SELECT i.machine_id, {kinds} FROM instances i
+        WHERE i.failure IS NOT NULL AND NOT i.excused GROUP BY i.machine_id
     ) f ON f.machine_id = m.machine_id
     """
-
-
-def _moves(kind: Failure) -> str:
-    """Name the moves that are a failure of one kind, each as the state that was left and the reason."""
-    moves = (f"'{old} {reason}'" for old in State for reason in FAULTS if failure(old, reason) is kind)
-    return ", ".join(sorted(moves))
 
 
 def _pool_hourly(said: Dialect) -> str:

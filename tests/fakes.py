@@ -66,6 +66,7 @@ class FakeVast:
     charged: dict[date, list[Charge]] = field(default_factory=dict)
     status: str | None = "running"
     boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
+    logged: dict[int, str] = field(default_factory=dict)  # what the logs of a box say
     calls: list[tuple[str, object]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     created: list[int] = field(default_factory=list)
@@ -146,6 +147,11 @@ class FakeVast:
         self._note("show", contract_id)
         self._fail(self._before, "show")
         return self.boxes.get(contract_id)
+
+    def logs(self, contract_id: int, *, within: float) -> str:
+        self._note("logs", contract_id)
+        self._fail(self._before, "logs")
+        return self.logged.get(contract_id, "")
 
     def account(self) -> Account:
         self._note("account", None)

@@ -1,4 +1,4 @@
-"""The pages that people read: their fenced blocks, what is to become of the commands in them, and their links.
+"""The pages that people read: their fenced blocks, what becomes of the commands in them, and their links.
 
 A block of `sh` is run as it stands, by a test, in a copy of the checkout beside a simulated market, while the
 service keeps a small pool there. A comment on the line before it says where that is otherwise:

@@ -76,7 +76,9 @@ def command(name: str, told: click.Command) -> str:
 
 
 def _options(told: click.Command, context: click.Context) -> Iterator[str]:
-    options = [option for option in told.params if isinstance(option, click.Option) and option.name != "config"]
+    options = [
+        option for option in told.params if isinstance(option, click.Option) and option.name != "config"
+    ]
     for record in (option.get_help_record(context) for option in options):
         if record is not None:
             name, meaning = record

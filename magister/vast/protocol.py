@@ -32,6 +32,12 @@ class Vast(Protocol):
     def show(self, contract_id: int) -> Sighting | None:
         """Look at one contract; None = Vast said in so many words that there is none."""
 
+    def logs(self, contract_id: int, *, within: float) -> str:
+        """Return the last lines of a contract's logs, waited for at most `within` seconds.
+
+        Raises Transient if they did not come by then.
+        """
+
     def account(self) -> Account:
         """Ask what the account can spend."""
 

@@ -38,6 +38,7 @@ class Call:
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = field(default=None, repr=False)
+    timeout: float | None = None  # seconds to wait at most; None = as long as for any call
 
 
 class Bearer(AuthBase):
@@ -101,7 +102,7 @@ class Line:
             self._url + call.path,
             params=dict(call.params),
             json=call.body,
-            timeout=(self._access.connect_timeout, self._access.timeout),
+            timeout=_timeouts(self._access, call.timeout),
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -129,6 +130,12 @@ class Line:
         except _FAILURES as failure:
             return b"", f"the body broke off ({type(failure).__name__})"
         return bytes(raw), ""
+
+
+def _timeouts(access: Access, most: float | None) -> tuple[float, float]:
+    """Return how long to wait for the connection and for the answer, each `most` at the longest."""
+    longest = access.timeout if most is None else most
+    return min(access.connect_timeout, longest), min(access.timeout, longest)
 
 
 def _lost(route: Route, why: tuple[BaseException, ...], words: str) -> VastError:

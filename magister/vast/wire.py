@@ -22,6 +22,9 @@ Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
 Text = Annotated[str | None, BeforeValidator(values.text)]
 Flag = Annotated[bool | None, BeforeValidator(values.flag)]
 
+_RENAMED = {"id", "template_hash_id", "dph_total", "storage_total_cost", "search"}
+"""Fields of an instance that become a fact under another name."""
+
 _FOLDED = {"dph_total", "storage_total_cost", "search", "reliability", "reliability2"}
 """Fields that become a fact under another name, or two of which become one."""
 
@@ -43,6 +46,7 @@ class InstanceRow(BaseModel):
     gpu_name: Text = None
     num_gpus: Whole = None
     geolocation: Text = None
+    template_hash_id: Text = None
     dph_total: Price = None
     storage_total_cost: Price = None
     search: DiskHour = None
@@ -57,7 +61,8 @@ class InstanceRow(BaseModel):
             contract_id=self.id,
             price=self.dph_total,
             disk_price=_first(self.storage_total_cost, self.search),
-            **self.model_dump(exclude={"id", "dph_total", "storage_total_cost", "search"}),
+            template_hash=self.template_hash_id,
+            **self.model_dump(exclude=_RENAMED),
         )
 
     def odd(self, raw: Mapping[str, object]) -> frozenset[str]:
@@ -86,6 +91,7 @@ class OfferRow(BaseModel):
     cuda_max_good: Number = None
     duration: Number = None
     score: Number = None
+    inet_down_cost: Price = None
     geolocation: Text = None
     verification: Text = None
     rentable: Flag = None

@@ -9,7 +9,7 @@ from flask import Flask, Response
 from magister.arrival import BODY_LIMIT
 from magister.database import Sessions
 from magister.settings import Settings
-from magister.web import costs, problems
+from magister.web import costs, problems, stories
 from magister.web.api import Api, blueprint
 from magister.web.store import Store
 
@@ -42,6 +42,7 @@ def create_app(
         stale_after=timedelta(seconds=settings.web.heartbeat_stale_secs),
     )
     app.register_blueprint(blueprint(api))
+    app.register_blueprint(stories.blueprint(stories.Stories(store)))
     app.register_blueprint(costs.blueprint(costs.Costs(store)))
     problems.install(app)
     app.after_request(_guarded)

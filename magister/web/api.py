@@ -24,6 +24,7 @@ log = structlog.get_logger("magister.web")
 ENDPOINTS = {
     "GET /summary": "what is kept, and what it costs",
     "GET /instances": "every instance that is not proved gone",
+    "GET /instances/<row id>/story": "one instance's life, in sentences",
     "GET /verify/<offer id>": "a worker says that it runs",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
     "GET /cost": "what was spent from= to= (UTC days) by= day, machine, host, gpu, reason or state",
@@ -128,14 +129,14 @@ def shown(body: object, status: int = 200) -> Response:
     return Response(json.dumps(body, allow_nan=False), status, content_type="application/json")
 
 
-def id_in(text: str) -> int:
-    """Read an offer id; raises BadRequest, or UnknownInstance for one that no offer can have."""
+def id_in(text: str, what: str = "offer id") -> int:
+    """Read an id; raises BadRequest, or UnknownInstance for one that nothing can have."""
     if not re.fullmatch(r"[0-9]+", text):
-        raise BadRequest("an offer id is written in the digits 0 to 9 only")
+        raise BadRequest(f"an {what} is written in the digits 0 to 9 only")
     digits = text.lstrip("0") or "0"
     # the length first: Python refuses to read a number of thousands of digits
     if len(digits) > len(str(LARGEST_ID)) or int(digits) > LARGEST_ID:
-        raise UnknownInstance("no offer has so large an id")
+        raise UnknownInstance(f"no {what} is so large")
     return int(digits)
 
 

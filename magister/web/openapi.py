@@ -10,9 +10,9 @@ from magister.web.problems import MEDIA_TYPE
 from magister.web.shapes import Json
 
 PROBLEMS = {
-    400: "The offer id or the query is not what it must be, or the request cannot be read.",
+    400: "The id or the query is not what it must be, or the request cannot be read.",
     403: "The key is missing or wrong.",
-    404: "No instance of ours was ever rented on that offer.",
+    404: "There is no such instance here, or none was ever rented on that offer.",
     410: "The instance is on its way out or gone.",
     413: f"The body has more than {BODY_LIMIT} bytes.",
     503: "The database is busy or does not answer; ask again after Retry-After.",
@@ -24,6 +24,13 @@ OFFER_ID: Json = {
     "in": "path",
     "required": True,
     "description": "The id of the offer at Vast that the box was rented on; leading zeros count for nothing.",
+    "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": LARGEST_ID},
+}
+ROW_ID: Json = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The id of the instance's row, as `magister status` and the log name it.",
     "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": LARGEST_ID},
 }
 KEY: Json = {
@@ -76,6 +83,7 @@ def document(version: str) -> Json:
                     "instances", "Show every instance that is not proved gone.", "Instances", (503,)
                 )
             },
+            "/instances/{id}/story": {"get": _story(), "parameters": [ROW_ID]},
             "/verify/{offer_id}": {"get": _verify(), "parameters": [OFFER_ID, KEY]},
             "/drop/{offer_id}": {"delete": _drop(), "parameters": [OFFER_ID, KEY]},
             "/cost": {"get": _cost()},
@@ -89,6 +97,10 @@ def document(version: str) -> Json:
             "responses": {_name(status): _refused(status) for status in PROBLEMS},
         },
     }
+
+
+def _story() -> Json:
+    return _shown("story", "Tell one instance's life in sentences.", "Story", (400, 404, 503))
 
 
 def _verify() -> Json:
@@ -223,6 +235,10 @@ def _schemas() -> Json:
         ),
         "Instance": _object(_brief() | _instance(state), "An instance; null = not known, or not yet."),
         "Instances": {"type": "array", "items": _ref("Instance")},
+        "Story": _object(_told(), "An instance's life: why chosen, what it did, cost and why it went."),
+        "Sentence": _object(
+            {"about": TEXT, "at": _or_null(MOMENT), "said": TEXT}, "A sentence, and when it happened."
+        ),
         "Condition": _object({"what": TEXT, "cure": TEXT}, "What is wrong, and what would cure it."),
         "Readiness": _object(_readiness(), "Whether the pool is being kept, and why not."),
     }
@@ -263,6 +279,7 @@ def _instance(state: Json) -> Json:
         "end_date",
     )
     return {
+        "id": ID | {"description": "Of its row, as /instances/{id}/story takes it."},
         "offer": {"type": "object", "description": "All that Vast said of the offer."},
         "num_gpus": _or_null(WHOLE),
         "should_drop": {"type": "boolean"},
@@ -272,6 +289,21 @@ def _instance(state: Json) -> Json:
         "requested_at": MOMENT,
         "moved_at": MOMENT,
         **{name: _or_null(MOMENT) for name in unsure},
+    }
+
+
+def _told() -> Json:
+    return {
+        "id": ID,
+        "instance_id": _or_null(ID),
+        "offer_id": ID,
+        "machine_id": _or_null(ID),
+        "host_id": _or_null(ID),
+        "state": {"enum": [str(state) for state in State]},
+        "cost": AMOUNT | {"description": "US dollars until now."},
+        "failure": _or_null(TEXT) | {"description": "In which way it failed; null = it did not."},
+        "story": {"type": "array", "items": _ref("Sentence")},
+        "log": {"type": "array", "items": TEXT, "description": "The last lines of its logs, if it failed."},
     }
 
 

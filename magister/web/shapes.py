@@ -25,6 +25,7 @@ def summary(shown: Summary) -> Json:
 def instance(view: InstanceView) -> Json:
     """Return one entry of /instances."""
     return {
+        "id": view.id,
         "offer": dict(view.offer),
         **_brief(view),
         "num_gpus": view.num_gpus,

@@ -48,6 +48,14 @@ def upgrade() -> None:
     op.add_column("instances", sa.Column("failure", sa.String(length=32), nullable=True))
     op.add_column("instances", sa.Column("autopsy", sa.Text(), nullable=True))
     op.add_column("instances", sa.Column("autopsy_at", MOMENT, nullable=True))
+    op.add_column("instances", sa.Column("template_hash", sa.Text(), nullable=True))
+    op.create_index(
+        "ix_instances_template_hash",
+        "instances",
+        ["template_hash"],
+        sqlite_where=sa.text("verified_at IS NOT NULL"),
+        postgresql_where=sa.text("verified_at IS NOT NULL"),
+    )
     op.add_column("pool", sa.Column("bills_read_at", MOMENT, nullable=True))
 
 
@@ -103,6 +111,7 @@ def downgrade() -> None:
         op.drop_table(table)
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
+    op.drop_index("ix_instances_template_hash", table_name="instances")
     with op.batch_alter_table("instances") as instances:
-        for name in ("disk_price", "failure", "autopsy", "autopsy_at"):
+        for name in ("disk_price", "failure", "autopsy", "autopsy_at", "template_hash"):
             instances.drop_column(name)

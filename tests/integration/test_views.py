@@ -19,7 +19,7 @@ from magister.models import Instance, Transition
 from magister.models_money import DayCost, Rate
 from magister.rates import Interval, Line
 from magister.spending import By
-from magister.states import Failure, Reason, State
+from magister.states import Failure, Reason, State, failure
 from tests.builders import NOW
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "sql.md"
@@ -60,6 +60,7 @@ def lived(session: Session, number: int, life: Life) -> None:
         machine_id=life.machine,
         host_id=life.machine // 2,
         gpu_name="RTX 4090",
+        failure=failure(State.VERIFIED if life.verified else State.CREATED, life.reason),
     )
     session.add(row)
     session.flush()
@@ -215,6 +216,9 @@ def test_a_machine_has_a_record(sessions: Sessions) -> None:
         Failure.DIED: 1,
         Failure.OFFLINE: 0,
         Failure.GIVEN_UP: 1,
+        Failure.IMAGE_PULL: 0,
+        Failure.DRIVER_OCI: 0,
+        Failure.DISK_FULL: 0,
     }
     assert (seven["worked_seconds"], seven["idle_seconds"]) == (6000, 1200 + 3600)
     assert seven["micros"] == 2 * (20_000 + 400_000) + 2 * 10_000

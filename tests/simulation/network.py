@@ -179,6 +179,8 @@ class Network:
 def route_of(request: requests.PreparedRequest) -> str:
     """Name the route of a request as the simulator does."""
     path = urlsplit(request.url or "").path
+    if path.startswith("/instance_logs/"):
+        return "log_text"
     if not path.startswith("/api/"):
         return "roster"
     version, what = path.split("/")[2:4]

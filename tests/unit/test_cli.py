@@ -21,6 +21,8 @@ from magister.facts import Condition
 COMMANDS = (
     "adopt",
     "backup",
+    "ban",
+    "bans",
     "check",
     "cost",
     "demo",
@@ -33,7 +35,9 @@ COMMANDS = (
     "serve",
     "simulate",
     "status",
+    "unban",
     "web",
+    "why",
     "worker",
 )
 

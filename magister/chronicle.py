@@ -1,0 +1,153 @@
+"""Read what the stories are made of: one instance's life, and the pool at a moment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from magister import bans, decision, pool, reports, rows
+from magister.budget import caps
+from magister.decision import Candidate
+from magister.facts import Fleet, Trial
+from magister.models import Instance, Transition
+from magister.models_money import Choice
+from magister.quarantine import quarantines
+from magister.reports import unsigned
+from magister.spending import costs_of, outlay
+from magister.standing import Banned, Leaving, Standing
+from magister.states import Failure, State
+from magister.story import Life, Moved
+from magister.suspicion import without
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Say which instance a number means, and as what: the id of its row, its contract or its offer."""
+
+    id: int
+    kind: str
+
+
+_SAME = tuple(
+    name
+    for name in Life.__dataclass_fields__
+    if name
+    not in {"now", "gpu", "cost", "excused", "moves", "candidates", "status_msg", "trouble", "autopsy"}
+)
+
+
+def meant(session: Session, number: int) -> tuple[Meant, ...]:
+    """Return the instances that a number may mean: the row first, then the contract, then the offer.
+
+    Of an offer that was rented more than once it is the newest.
+    """
+    columns = (("row", Instance.id), ("contract", Instance.contract_id), ("offer", Instance.offer_id))
+    found: dict[int, Meant] = {}
+    for kind, column in columns:
+        query = select(Instance.id).where(column == number).order_by(Instance.id.desc()).limit(1)
+        row = session.scalar(query)
+        if row is not None:
+            found.setdefault(row, Meant(row, kind))
+    return tuple(found.values())
+
+
+def life(session: Session, instance_id: int, now: datetime) -> Life | None:
+    """Return the life of one instance until `now`; None = there is no such row."""
+    row = session.get(Instance, instance_id, populate_existing=True)
+    if row is None:
+        return None
+    query = select(Transition).where(Transition.instance_id == row.id).order_by(Transition.id)
+    return Life(
+        now=now,
+        gpu=row.gpu_name,
+        status_msg=unsigned(row.status_msg),
+        trouble=unsigned(row.trouble),
+        autopsy=unsigned(row.autopsy),
+        excused=row.excused or _template_blamed(session, row),
+        cost=costs_of(session, (row.id,), now)[row.id],
+        moves=tuple(_moved(move) for move in session.scalars(query)),
+        candidates=_candidates(session, row.id),
+        **{name: getattr(row, name) for name in _SAME},
+    )
+
+
+def _template_blamed(session: Session, row: Instance) -> bool:
+    """Say whether it is not the machine, but the template that is to blame for a failure."""
+    if row.failure is None or row.template_hash is None:
+        return False
+    query = select(Instance.moved_at, Instance.machine_id, Instance.host_id).where(
+        Instance.template_hash == row.template_hash,
+        Instance.failure == row.failure,
+        Instance.excused.is_(False),
+    )
+    kind = Failure(row.failure)
+    alike = [
+        Trial(at=at, machine_id=machine or 0, host_id=host, failure=kind, template_hash=row.template_hash)
+        for at, machine, host in session.execute(query)
+    ]
+    return bool(rows.blamed(session, alike))
+
+
+def _moved(move: Transition) -> Moved:
+    return Moved(
+        at=move.at,
+        old=move.from_state,
+        new=move.to_state,
+        reason=move.reason,
+        actor=move.actor,
+        why=unsigned(move.detail) or "",
+    )
+
+
+def _candidates(session: Session, instance_id: int) -> tuple[Candidate, ...]:
+    """Return the candidates of a choice; what another version wrote and this cannot read counts as none."""
+    kept = session.get(Choice, instance_id)
+    if kept is None:
+        return ()
+    try:
+        return decision.read_candidates(kept.candidates)
+    except ValueError:
+        return ()
+
+
+def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedelta) -> Standing:
+    """Return the pool at `now`, as `fleet` wants it."""
+    state = pool.read(session)
+    seen = reports.overview(session, now, last=0)
+    outlook = rows.outlook(session, now, since=state.trusted_at)
+    tries = [
+        moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
+    ]
+    tried = rows.trials(session, now, fleet.caution.quarantine_cap)
+    return Standing(
+        now=now,
+        target=fleet.target,
+        states=seen.states,
+        conditions=state.conditions,
+        troubles=reports.readiness(session, now, stale_after).why,
+        leaving=tuple(_leaving(session)),
+        next_try=max(tries, default=None),
+        rate=seen.cost,
+        hourly=fleet.budget.per_hour,
+        caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
+        credit=state.credit,
+        quarantines=quarantines(without(tried, rows.blamed(session, tried)), fleet.caution, now),
+        bans=tuple(_banned(session, fleet)),
+    )
+
+
+def _leaving(session: Session) -> Iterator[Leaving]:
+    """Yield what is on its way out, the longest first."""
+    found = [row for row in rows.held(session) if row.state is State.DROPPING]
+    for row in sorted(found, key=lambda row: row.moved_at):
+        yield Leaving(row.id, row.contract_id, row.moved_at, row.reason, row.destroys)
+
+
+def _banned(session: Session, fleet: Fleet) -> Iterator[Banned]:
+    for kind, numbers in (("machine", fleet.bad_machines), ("host", fleet.bad_hosts)):
+        for number in sorted(numbers):
+            yield Banned(kind, number, f"it stands in bad_{kind}s")
+    for one in bans.read(session):
+        yield Banned(one.kind, one.id, one.why)

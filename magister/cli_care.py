@@ -1,0 +1,127 @@
+"""The commands that look after a pool and explain it: words only, as in `cli`."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from magister.cli_options import configured
+
+Kind = Literal["machine", "host"]
+
+
+@click.command(short_help="Show which boxes would be taken in.")
+@configured
+@click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
+    """Show each row that the next start would make for a box of ours that has none, as after a loss.
+
+    `magister serve` takes such boxes in by itself, before it rents anything. With --dry-run this asks Vast
+    for the boxes of the account and says which of them come in, as what and why, and which are left alone.
+    It changes nothing.
+    """
+    from magister import adopting
+
+    return adopting.run(config, dry_run=dry_run, as_json=as_json)
+
+
+@click.command(short_help="Copy the database to a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def backup(config: Path | None, file: Path, force: bool) -> None:
+    """Copy the SQLite database to FILE as it is at one moment; the service may run meanwhile.
+
+    FILE is complete or not there. For PostgreSQL it says which command does so.
+    """
+    from magister import backups
+
+    click.echo(backups.backup(config, file, force=force))
+
+
+@click.command(short_help="Put a backup in the place of the database.")
+@click.argument("file", type=click.Path(path_type=Path))
+@configured
+def restore(config: Path | None, file: Path) -> None:
+    """Put the backup FILE in the place of the SQLite database, which is kept beside it under a dated name.
+
+    The service must not run. Started again, it takes in the boxes rented since the backup, and finds gone
+    those that are gone, before it rents anything.
+    """
+    from magister import backups
+
+    click.echo(backups.restore(config, file))
+
+
+@click.command(short_help="End what holds renting and replacing back.")
+@configured
+def resume(config: Path | None) -> None:
+    """Close the breakers: rent at full pace again, and take losses for what they seem.
+
+    For when the cause is mended, or the losses are known to be real. New failures open them again. Machines
+    stay in quarantine.
+    """
+    from magister import resume as resuming
+
+    click.echo(resuming.run(config))
+
+
+@click.command(short_help="Tell why: the pool, or one instance.")
+@click.argument("which", required=False, metavar="[ID]")
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def why(config: Path | None, which: str | None, as_json: bool) -> None:
+    """Tell in sentences why the pool is as it is, or the life of one instance.
+
+    That is why it was chosen, what it did, what it cost, why it went and what its logs said.
+
+    ID is the number of its row, of its contract at Vast, or of its offer; #ID is a row and nothing else.
+    """
+    from magister import telling
+
+    click.echo(telling.run(config, which, as_json=as_json))
+
+
+@click.command(short_help="Rent nothing on a machine or a host.")
+@click.argument("kind", type=click.Choice(["machine", "host"]))
+@click.argument("number", metavar="ID", type=click.IntRange(1))
+@configured
+@click.option("--why", "reason", required=True, metavar="TEXT", help="The reason, for who reads it later.")
+def ban(config: Path | None, kind: Kind, number: int, reason: str) -> None:
+    """Rent nothing more on a machine or on any machine of a host, from now on; what runs there goes on.
+
+    A second ban of the same replaces the reason. The lists in the settings hold as well.
+    """
+    from magister import banning
+
+    click.echo(banning.ban(config, kind, number, reason))
+
+
+@click.command(short_help="Take a ban back.")
+@click.argument("kind", type=click.Choice(["machine", "host"]))
+@click.argument("number", metavar="ID", type=click.IntRange(1))
+@configured
+def unban(config: Path | None, kind: Kind, number: int) -> int:
+    """Take the ban of a machine or a host back.
+
+    Exit code 1: it was not banned, or it stands in the settings, where only you can take it out.
+    """
+    from magister import banning
+
+    said, code = banning.unban(config, kind, number)
+    click.echo(said)
+    return code
+
+
+@click.command(short_help="Show who is banned.")
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def bans(config: Path | None, as_json: bool) -> None:
+    """Show the machines and hosts that are banned, by a command or by the settings."""
+    from magister import banning
+
+    click.echo(banning.listed(config, as_json=as_json))
+
+
+COMMANDS = (adopt, backup, ban, bans, restore, resume, unban, why)

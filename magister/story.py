@@ -1,0 +1,295 @@
+"""Pure: the life of one instance, in sentences."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from magister.decision import SHOWN, Candidate
+from magister.facts import MICROS_PER_USD
+from magister.money import usd
+from magister.states import WANTED, Reason, State
+
+NAMED = 5
+"""How many of a kind are named one by one; the rest are counted."""
+
+
+class About(StrEnum):
+    """Name what a sentence is about."""
+
+    CHOICE = "choice"
+    LIFE = "life"
+    COST = "cost"
+    END = "end"
+    AUTOPSY = "autopsy"
+    POOL = "pool"
+    CONDITION = "condition"
+    LEAVING = "leaving"
+    MONEY = "money"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Hold one sentence, what it is about, and when that happened; None = it has no one moment."""
+
+    about: About
+    said: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Hold one move of the history."""
+
+    at: datetime
+    old: State | None
+    new: State
+    reason: Reason
+    actor: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """Hold all that is known of one instance; money in micro-dollars, None = not known, or not yet."""
+
+    now: datetime
+    id: int
+    offer_id: int
+    state: State
+    reason: Reason
+    contract_id: int | None = None
+    machine_id: int | None = None
+    host_id: int | None = None
+    gpu: str | None = None
+    price: int | None = None  # per hour while running
+    created_at: datetime | None = None
+    verified_at: datetime | None = None
+    verify_by: datetime | None = None
+    dropped_at: datetime | None = None
+    destroyed_at: datetime | None = None
+    beaten_at: datetime | None = None
+    on_roster_at: datetime | None = None
+    sick_since: datetime | None = None
+    last_seen_at: datetime | None = None
+    actual_status: str | None = None
+    status_msg: str | None = None
+    trouble: str | None = None
+    destroys: int = 0
+    failure: str | None = None
+    excused: bool = False
+    autopsy: str | None = field(default=None, repr=False)
+    autopsy_at: datetime | None = None
+    cost: int = 0
+    moves: tuple[Moved, ...] = ()
+    candidates: tuple[Candidate, ...] = ()  # of its choice; empty = none are kept
+
+
+def told(life: Life) -> tuple[Sentence, ...]:
+    """Tell one instance: why it was chosen, what it did, what it cost, why it went, what its logs said."""
+    return (*_choice(life), *_moves(life), *_signs(life), *_cost(life), *_end(life), *_autopsy(life))
+
+
+def _choice(life: Life) -> Iterator[Sentence]:
+    fitting = [one for one in life.candidates if one.rejection is None]
+    place = next((n for n, one in enumerate(fitting) if one.offer_id == life.offer_id), None)
+    if place is None:
+        if life.moves and life.moves[0].reason in {Reason.ADOPTED, Reason.TWIN}:
+            yield Sentence(About.CHOICE, "It was not chosen: it was there, and ours, without a row.")
+        elif not life.candidates:
+            yield Sentence(About.CHOICE, "Why it was chosen is not kept.")
+        return
+    chosen, rest = fitting[place], fitting[place + 1 :]
+    many = f"{SHOWN} or more" if len(fitting) >= SHOWN else str(len(fitting))
+    before = f", after {counted(place, 'better one')} that went first" if place else ""
+    yield Sentence(About.CHOICE, f"It was the best of {many} offers that fitted{before}: {_numbers(chosen)}.")
+    if rest:
+        other = rest[0]
+        yield Sentence(
+            About.CHOICE,
+            f"The next best was offer {other.offer_id} on machine {other.machine_id} for "
+            f"{usd(other.price)} USD per hour: {_worse(other, chosen)}.",
+        )
+    elif place == 0:
+        yield Sentence(About.CHOICE, "No other offer fitted.")
+    yield from _rejections(life.candidates)
+
+
+def _numbers(one: Candidate) -> str:
+    liked = ", which the settings prefer" if one.liked else ""
+    held = f", though its machine is in quarantine ({one.quarantine})" if one.quarantine else ""
+    return (
+        f"{usd(one.price)} USD per hour for {one.gpu_name} on machine {one.machine_id} of host {one.host_id}"
+        f"{liked}{held}; expected to verify with {one.verify:.0%}, within {lasting(one.boot)}, and then to "
+        f"work {lasting(one.life)}{_counting(one)}"
+    )
+
+
+def _counting(one: Candidate) -> str:
+    """Say what an offer was compared by, if that is money and not Vast's score."""
+    return f"; an hour of its work counted as {usd(round(one.worth))} USD" if one.worth > 0 else ""
+
+
+def _worse(other: Candidate, chosen: Candidate) -> str:
+    """Say why one offer came after another, by the first thing that tells them apart."""
+    if other.quarantine and other.quarantine != chosen.quarantine:
+        return f"its machine is in quarantine ({other.quarantine})"
+    if chosen.liked and not other.liked:
+        return "it is not among good_machines or good_hosts"
+    if other.worth <= chosen.worth:
+        return "more of our boxes are on its machine or its host already"
+    if other.worth <= 0:
+        return "Vast scores it lower"
+    details = []
+    if other.verify < chosen.verify:
+        details.append(f"it verifies with {other.verify:.0%} only")
+    if other.life < chosen.life:
+        details.append(f"it works {lasting(other.life)} only")
+    if other.boot > chosen.boot:
+        details.append(f"it takes {lasting(other.boot)} to verify")
+    because = f", for {' and '.join(details)}" if details else ""
+    return f"an hour of its work counted as {usd(round(other.worth))} USD{because}"
+
+
+def _rejections(candidates: tuple[Candidate, ...]) -> Iterator[Sentence]:
+    kinds = Counter(
+        re.sub(r"\b(machine|host) \d+", r"its \1", one.rejection) for one in candidates if one.rejection
+    )
+    if not kinds:
+        return
+    total = sum(kinds.values())
+    many = f"{SHOWN} or more offers" if total >= SHOWN else counted(total, "offer")
+    listed = "; ".join(f"{why} ({count})" for why, count in kinds.most_common(NAMED))
+    others = "; and other reasons" if len(kinds) > NAMED else ""
+    yield Sentence(About.CHOICE, f"{many} did not come into question: {listed}{others}.")
+
+
+def _moves(life: Life) -> Iterator[Sentence]:
+    for move in life.moves:
+        by = "" if move.actor == "loop" else f", by {move.actor}"
+        name = f"It was {move.new}" if move.old is None else f"It became {move.new}"
+        why = move.why.rstrip(".") or "no reason is written"
+        yield Sentence(About.LIFE, f"{name} ({spaced(move.reason)}{by}): {why}.", move.at)
+
+
+def _signs(life: Life) -> Iterator[Sentence]:
+    """Tell what it showed between its moves, as far as that is kept."""
+    if life.verified_at is not None and life.created_at is not None:
+        took = lasting((life.verified_at - life.created_at).total_seconds())
+        until = life.dropped_at or life.destroyed_at or life.now
+        worked = lasting(max((until - life.verified_at).total_seconds(), 0))
+        yield Sentence(About.LIFE, f"Its worker verified {took} after its creation, and was kept {worked}.")
+    elif life.state is State.CREATED and life.verify_by is not None:
+        yield Sentence(About.LIFE, f"Its worker has until {clock(life.verify_by)} to call.")
+    if life.beaten_at is not None:
+        yield Sentence(About.LIFE, "Its box last said that its worker lives.", life.beaten_at)
+    if life.on_roster_at is not None:
+        yield Sentence(About.LIFE, "Hierophant last listed its worker.", life.on_roster_at)
+    if life.sick_since is not None:
+        said = life.actual_status or "nothing"
+        yield Sentence(About.LIFE, f"Since then Vast has not called it running, but {said}.", life.sick_since)
+    if life.last_seen_at is not None:
+        message = _line(life.status_msg)
+        words = f": {message}" if message else ""
+        status = life.actual_status or "without a status"
+        yield Sentence(
+            About.LIFE, f"The last listing that showed it has it {status}{words}.", life.last_seen_at
+        )
+    if life.trouble:
+        yield Sentence(About.LIFE, f"The last call about it failed: {_line(life.trouble)}.")
+
+
+def _cost(life: Life) -> Iterator[Sentence]:
+    if life.cost == 0:
+        yield Sentence(About.COST, "It is not known to have cost anything.")
+        return
+    when = "so far" if life.state is not State.DESTROYED else "in all"
+    rate = "" if life.price is None else f", at {usd(life.price)} USD per hour while running"
+    yield Sentence(About.COST, f"It cost about {usd(life.cost)} USD {when}{rate}.")
+
+
+def _end(life: Life) -> Iterator[Sentence]:
+    if life.state in WANTED:
+        yield Sentence(About.END, "It is to stay.")
+        return
+    gone = next(
+        (m for m in reversed(life.moves) if m.old in WANTED or (m.old is None and m.new not in WANTED)), None
+    )
+    if gone is not None:
+        yield Sentence(About.END, f"It went for this reason: {spaced(gone.reason)}.", gone.at)
+    if life.state is State.DROPPING:
+        asked = counted(life.destroys, "time")
+        yield Sentence(
+            About.END, f"Vast was asked {asked} to destroy it, and it is not proved gone: it may still cost."
+        )
+
+
+def _autopsy(life: Life) -> Iterator[Sentence]:
+    if life.failure is not None:
+        blame = "that is held against nobody" if life.excused else "that counts against its machine"
+        yield Sentence(About.AUTOPSY, f"It failed in this way: {spaced(life.failure)}; {blame}.")
+    if life.autopsy_at is None:
+        return
+    lines = len((life.autopsy or "").splitlines())
+    found = f"the last {counted(lines, 'line')} are kept" if lines else "nothing came"
+    yield Sentence(About.AUTOPSY, f"Its logs were asked for before its end: {found}.", life.autopsy_at)
+
+
+def jsonable(life: Life) -> dict[str, object]:
+    """Return one instance's story as JSON values: dollars, ISO 8601 in UTC, the lines of its logs apart."""
+    return {
+        "id": life.id,
+        "instance_id": life.contract_id,
+        "offer_id": life.offer_id,
+        "machine_id": life.machine_id,
+        "host_id": life.host_id,
+        "state": str(life.state),
+        "cost": life.cost / MICROS_PER_USD,
+        "failure": life.failure,
+        "story": [written(sentence) for sentence in told(life)],
+        "log": (life.autopsy or "").splitlines(),
+    }
+
+
+def written(sentence: Sentence) -> dict[str, object]:
+    """Return one sentence as JSON values."""
+    at = None if sentence.at is None else sentence.at.astimezone(UTC)
+    moment = None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"about": str(sentence.about), "at": moment, "said": sentence.said}
+
+
+def lasting(secs: float) -> str:
+    """Return a time in the two largest units that say something."""
+    whole = round(secs)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(timedelta(seconds=whole) / timedelta(minutes=1))
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, left = divmod(hours, 24)
+    return f"{days} d {left} h" if left else f"{days} d"
+
+
+def clock(at: datetime) -> str:
+    """Return a moment as people read it."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def spaced(word: str) -> str:
+    """Return a name of the code as people write it."""
+    return word.replace("_", " ")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, in the plural if there are more or none."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split()).rstrip(".")

@@ -1,0 +1,33 @@
+"""The life of one instance over HTTP."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response
+
+from magister import chronicle
+from magister.errors import UnknownInstance
+from magister.story import jsonable
+from magister.web.api import id_in, shown
+from magister.web.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Stories:
+    """Hold what the view needs."""
+
+    store: Store
+
+    def story(self, which: str) -> Response:
+        """Tell why an instance was chosen, what it did, what it cost, why it went and what its logs said."""
+        number, now = id_in(which, "id of an instance"), self.store.clock()
+        life = self.store.read(lambda session: chronicle.life(session, number, now))
+        if life is None:
+            raise UnknownInstance(f"there is no instance {number} here")
+        return shown(jsonable(life))
+
+
+def blueprint(stories: Stories) -> Blueprint:
+    """Return the route."""
+    routes = Blueprint("stories", __name__)
+    routes.add_url_rule("/instances/<which>/story", view_func=stories.story, methods=["GET"])
+    return routes
