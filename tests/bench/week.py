@@ -1,4 +1,4 @@
-"""A week of a pool in a simulated market, in a minute: the whole controller but the wire, from event to event."""
+"""A week of a pool in a simulated market: the whole controller but the wire, from event to event."""
 
 import random
 from dataclasses import dataclass, field, replace
