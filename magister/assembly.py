@@ -98,6 +98,7 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         renter=renter,
         clock=clock.wall,
         mask=telemetry.masker(secrets_of(settings)),
+        offer_reuse=beat.offer_reuse,
     )
     worker = Worker(
         sessions=sessions,
@@ -196,7 +197,7 @@ def budget(settings: Settings) -> Budget:
         per_day=_micros(chosen.usd_per_day),
         per_month=_micros(chosen.usd_per_month),
         total=_micros(chosen.usd_total),
-        traffic=_micros(chosen.traffic_reserve_usd) or 0,
+        traffic_gb=chosen.traffic_reserve_gb,
         runway=None if hours is None else timedelta(hours=hours),
     )
 

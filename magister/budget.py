@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from magister.actions import Move
 from magister.facts import Fleet, Held, Offer, View
-from magister.money import Outlay, cost, usd
+from magister.money import Outlay, cost, traffic, usd
 from magister.states import Reason, State
 
 EXIT = timedelta(minutes=15)
@@ -44,7 +44,8 @@ def objection(
     if budget.runway is not None and view.credit is not None and view.credit < cost(rate, budget.runway):
         lasts = f"the credit of {usd(view.credit)} USD would last {view.credit / max(rate, 1):.1f} h"
         return f"{lasts}, less than budget.min_runway_hours"
-    worst = cost(new, fleet.verify_within + fleet.provisioning_grace + EXIT) + budget.traffic * len(offers)
+    worst = cost(new, fleet.verify_within + fleet.provisioning_grace + EXIT)
+    worst += sum(traffic(budget.traffic_gb, offer.inet_down_cost) for offer in offers)
     needed = _until_gone(rows, now) + cost(rate, WORTH) + worst
     for cap in caps(fleet, view.spent):
         if cap.spent + needed > cap.limit:

@@ -177,10 +177,13 @@ def health(config: Path | None) -> int:
 @click.option("--template", multiple=True, metavar="HASH", help="Template it knows; may be repeated.")
 @click.option("--machines", type=click.IntRange(0), help="Machines in the market.")
 @click.option(
-    "--dud-share", type=click.FloatRange(0, 1), help="Share of machines on which nothing ever works."
+    "--dud-share", type=click.FloatRange(0, 1), help="Share of machines on which nothing works for long."
 )
 @click.option(
-    "--dud-kind", multiple=True, metavar="KIND", help="How duds fail: stuck_created, stuck_loading, mute."
+    "--dud-kind",
+    multiple=True,
+    metavar="KIND",
+    help="How duds fail: stuck_created, stuck_loading, mute, dies_soon.",
 )
 @click.option("--mean-life-secs", type=click.FloatRange(0), help="Mean life of a box; 0 = they do not die.")
 @click.option("--boot-secs", type=(float, float), metavar="LEAST MOST", help="From the create to running.")

@@ -1,13 +1,17 @@
 """Pure: a decision to rent as data: to be kept with the instance, explained, and made again."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from magister.facts import Fleet, Held, Offer, View
+from magister.facts import Fleet, Held, Offer, Quarantines, View
 from magister.offers import candidates, liked, unfit, worth
+
+T = TypeVar("T")
 
 SHOWN = 30
 """Candidates that are kept with a decision, the best first; of offers that do not fit, as many."""
@@ -87,10 +91,26 @@ def _candidate(offer: Offer, decision: Decision, rejection: str | None) -> Candi
 
 def written(decision: Decision) -> str:
     """Return a decision as JSON, without what only describes: the planner makes the same plan of it."""
-    offers = tuple(replace(offer, details="{}") for offer in decision.view.offers)
+    view = decision.view
+    offers = tuple(replace(offer, details="{}") for offer in view.offers)
+    machines = {row.machine_id for row in decision.held} | {offer.machine_id for offer in offers}
+    hosts = {row.host_id for row in decision.held} | {offer.host_id for offer in offers}
+    # of thousands of machines that were ever rented, only these have a say
+    reputation = replace(
+        view.reputation,
+        machines=_only(machines, view.reputation.machines),
+        hosts=_only(hosts, view.reputation.hosts),
+    )
+    quarantines = Quarantines(
+        _only(machines, view.quarantines.machines), _only(hosts, view.quarantines.hosts)
+    )
     # what is not ours was taken in before anything was rented, and its onstart is nobody's business
-    plain = replace(decision, view=replace(decision.view, offers=offers, strangers=()))
-    return _DECISION.dump_json(plain).decode()
+    plain = replace(view, offers=offers, reputation=reputation, quarantines=quarantines, strangers=())
+    return _DECISION.dump_json(replace(decision, view=plain)).decode()
+
+
+def _only(ids: Collection[int | None], known: Mapping[int, T]) -> dict[int, T]:
+    return {number: value for number, value in known.items() if number in ids}
 
 
 def read(text: str) -> Decision:

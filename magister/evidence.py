@@ -127,6 +127,8 @@ def put_off(row: Held, since: datetime, by: timedelta) -> Learned:
         learned["verify_by"] = row.verify_by + by
     if row.sick_since is not None:
         learned["sick_since"] = row.sick_since + by
+    if row.off_roster_since is not None:
+        learned["off_roster_since"] = row.off_roster_since + by
     return learned
 
 

@@ -59,6 +59,7 @@ class Executor:
         renter: Renter,
         clock: Callable[[], datetime],
         mask: Callable[[str], str] = str,
+        offer_reuse: timedelta = timedelta(days=1),
     ) -> None:
         """Take the parts; `mask` takes the secrets that are known out of a text."""
         self._sessions = sessions
@@ -69,6 +70,7 @@ class Executor:
         self.renter = renter
         self._clock = clock
         self._mask = mask
+        self._offer_reuse = offer_reuse
         self._market_still = threading.Lock()  # no create goes out between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:
@@ -110,10 +112,7 @@ class Executor:
                 case Look():
                     return self._look(action)
                 case Search():
-                    with self._sessions.read() as session:
-                        fleet = bans.under(self._fleet, bans.read(session))
-                    offers = self._vast.search(action.machines, lambda offer: unfit(offer, fleet) is None)
-                    return Outcome(action=action, at=self._clock(), offers=offers)
+                    return self._search(action)
                 case List():
                     return self._list(action)
                 case CheckAccount():
@@ -237,6 +236,16 @@ class Executor:
             strangers = ledger.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
+
+    def _search(self, action: Search) -> Outcome:
+        """Ask for more machines than those whose offers cannot be taken, however cheap these are."""
+        with self._sessions.read() as session:
+            fleet = bans.under(self._fleet, bans.read(session))
+            recent = rows.recent_offers(session, self._clock(), self._offer_reuse)
+        offers = self._vast.search(
+            action.machines, lambda offer: offer.id not in recent and unfit(offer, fleet) is None
+        )
+        return Outcome(action=action, at=self._clock(), offers=offers)
 
     def _call_roll(self, action: CallRoll) -> Outcome:
         called = self._hierophant.roster()

@@ -47,6 +47,7 @@ class Offer:
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
     score: float | None = None  # Vast's own
+    inet_down_cost: int | None = None  # micro-dollars per GB that the box downloads
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
@@ -241,13 +242,17 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Tell what one rental showed of its machine: a failure, or None = its worker verified."""
+    """Tell what one rental showed of its machine: a failure, or None = its worker verified.
+
+    `worked` is for how many seconds a box that failed had been verified.
+    """
 
     at: datetime
     machine_id: int
     host_id: int | None
     failure: Failure | None
     template_hash: str | None = None
+    worked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

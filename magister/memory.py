@@ -45,6 +45,7 @@ class Memory:
     bills_tried_at: datetime | None = None
     unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
+    roster_came: bool = False  # one that came before the start tells of another time
     reputation: Reputation = field(default_factory=Reputation)
     judged_at: datetime | None = None  # when the reputation was read
     renting: Failing | None = None
@@ -67,6 +68,7 @@ class Memory:
                 self.account_at = outcome.at
             case CallRoll():
                 self.roster_tried_at = outcome.at
+                self.roster_came = self.roster_came or outcome.error is None
             case ReadBill():
                 self.bills_tried_at, self.unknown = outcome.at, None
             case Send() | Destroy() | Autopsy() | Look():
@@ -97,7 +99,7 @@ class Memory:
             hearing_since=hearing_since(state, now),
             bills_read_at=state.bills_read_at,
             bills_tried_at=self.bills_tried_at,
-            roster_at=state.roster_at if self.roster_tried_at else None,
+            roster_at=state.roster_at if self.roster_came else None,
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
             credit=state.credit,

@@ -1,5 +1,6 @@
 """Money as whole micro-dollars, so that sums are exact; what may be spent, and what was."""
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,7 +9,8 @@ from datetime import timedelta
 class Budget:
     """Hold the caps in micro-dollars; None = no such cap.
 
-    `per_day` and `per_month` are of UTC days and months. `traffic` is set aside for each new box.
+    `per_day` and `per_month` are of UTC days and months. `traffic_gb` is how many GB each new box is thought
+    to download, for which its offer's price is set aside.
     `runway` is how long the credit has to last after a rental.
     """
 
@@ -16,7 +18,7 @@ class Budget:
     per_day: int | None = None
     per_month: int | None = None
     total: int | None = None
-    traffic: int = 0
+    traffic_gb: float = 0.0
     runway: timedelta | None = None
 
     @property
@@ -37,6 +39,11 @@ class Outlay:
 def cost(rate: int, lasting: timedelta) -> int:
     """Return what a rate of micro-dollars per hour comes to, in micro-dollars, rounded up."""
     return -(-rate * (lasting // timedelta(seconds=1)) // 3600)
+
+
+def traffic(gb: float, price: int | None) -> int:
+    """Return what `gb` cost at micro-dollars per GB, in micro-dollars, rounded up; None = not known, nothing."""
+    return math.ceil(gb * (price or 0))
 
 
 def usd(micros: int) -> str:

@@ -79,5 +79,7 @@ def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int) -> float:
             return -(offer.score or 0.0)
         case _:
             expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name)
-            value = cost_per_verified_hour(offer.price, expected, fleet.verify_within)
+            value = cost_per_verified_hour(
+                offer.price, expected, fleet.verify_within + fleet.provisioning_grace
+            )
     return value * (1 + fleet.spread * hosts)

@@ -85,8 +85,11 @@ def note_bills(session: Session, now: datetime) -> None:
 
 
 def note_hearing(session: Session, now: datetime) -> None:
-    """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now."""
-    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at <= now)
+    """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now.
+
+    The sign before may be another process's, whose clock is ahead, or which was written in between.
+    """
+    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at < now + DEAF_AFTER)
     since = case((unbroken, func.coalesce(Pool.hearing_since, now)), else_=now)
     session.execute(_pool().values(hearing_since=since, heard_at=now))
 

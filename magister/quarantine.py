@@ -16,7 +16,8 @@ def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Qua
 
     Each kind of failure counts for itself, since a machine may boot well and die soon. A worker that
     verifies disproves that its machine cannot boot, and nothing else; a failure older than the longest
-    quarantine counts no more.
+    quarantine counts no more. A box that worked for as long as the first quarantine lasts was worth its
+    rental: its end holds nobody, and how long boxes live there is for the reputation to weigh.
     """
     failures: dict[int, dict[Failure, list[datetime]]] = {}
     host_of: dict[int, int] = {}
@@ -27,7 +28,7 @@ def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Qua
         if trial.failure is None:
             for kind in BOOT_FAILURES:
                 known.pop(kind, None)
-        elif trial.at > now - caution.quarantine_cap:
+        elif trial.at > now - caution.quarantine_cap and trial.worked < caution.quarantine.total_seconds():
             known.setdefault(trial.failure, []).append(trial.at)
     machines = {
         machine: longest for machine, known in failures.items() if (longest := _longest(known, caution, now))

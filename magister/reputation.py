@@ -17,8 +17,14 @@ SHORTEST_LIFE = 60.0
 NEGLIGIBLE = 1e-6
 """What rounding leaves of a sum when all of it is taken away."""
 
-BELIEF = 2.0
-"""Rentals that a level has to show to weigh as much as what is known of the level above it."""
+BELIEF = 1.0
+"""Rentals that a level has to show to weigh as much as what is known of the level above it.
+
+It is small, for machines differ: one on which a worker never verified hardly is one that mostly works.
+"""
+
+EMPTY_PLACE = 5
+"""By how much an hour of an empty place is dearer than one of a box: it is wanted for what it earns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +153,9 @@ def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
 def cost_per_verified_hour(price: int, expected: Expectation, trial: timedelta) -> float:
     """Return what an hour of work is expected to cost at `price`, in the unit of `price`.
 
-    A rental that fails is paid for all the `trial`, and one that verifies from its boot on. While neither
-    works the place in the pool stands empty, which counts as much as what is paid.
+    A rental that fails takes all the `trial`, and one that verifies its boot. It is paid for meanwhile, and
+    the place in the pool stands empty, which costs EMPTY_PLACE times as much.
     """
     failures = (1 - expected.verify) / expected.verify
     idle = expected.boot + failures * trial.total_seconds()
-    return price * (expected.life + 2 * idle) / expected.life
+    return price * (expected.life + (1 + EMPTY_PLACE) * idle) / expected.life

@@ -116,12 +116,16 @@ def _had_effect() -> ColumnElement[bool]:
 
 
 def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
-    """Return what rentals showed of their machines, oldest first: workers that verified, and failures."""
+    """Return what rentals showed of their machines, oldest first: workers that verified, and failures.
+
+    A moment after `now`, which a clock that was ahead has written, counts as long past.
+    """
     query = (
         select(
             Transition.at,
             Instance.machine_id,
             Instance.host_id,
+            Instance.verified_at,
             Transition.from_state,
             Transition.to_state,
             Transition.reason,
@@ -140,12 +144,19 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
         .order_by(Transition.at, Transition.id)
     )
     found: list[Trial] = []
-    for at, machine, host, old, new, reason, told, template in session.execute(query):
+    for at, machine, host, verified_at, old, new, reason, told, template in session.execute(query):
         kind = None if new is State.VERIFIED else failure(old, reason)
         if kind is not None and told is not None:
             kind = Failure(told)  # its logs may have told more than the move
         if machine is not None and (kind is not None or new is State.VERIFIED):
-            trial = Trial(at=at, machine_id=machine, host_id=host, failure=kind, template_hash=template)
+            trial = Trial(
+                at=_past(at, now),
+                machine_id=machine,
+                host_id=host,
+                failure=kind,
+                worked=max((at - (verified_at or at)).total_seconds(), 0.0),
+                template_hash=template,
+            )
             found.append(trial)
     return tuple(found)
 

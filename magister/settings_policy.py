@@ -131,8 +131,9 @@ class Budget(Group):
     usd_total: Annotated[Amount | None, Allowed("a number of USD, 0 or more")] = Field(
         default=None, description="Most that is ever spent with this database, USD.", examples=[10000]
     )
-    traffic_reserve_usd: Amount = Field(
-        default=0, description="Set aside under these caps for the traffic of each new box, USD."
+    traffic_reserve_gb: Annotated[Amount, Allowed("a number of GB, 0 or more")] = Field(
+        default=0,
+        description="Download of each new box for which its offer's price is set aside under these caps, GB.",
     )
     min_runway_hours: Annotated[Amount | None, Allowed("a number of hours, 0 or more")] = Field(
         default=None, description="How long the credit must last after a rental, hours.", examples=[12]

@@ -79,6 +79,7 @@ def exports(server: SimulatorServer) -> tuple[str, ...]:
         "export HIEROPHANT_IP=127.0.0.1",
         f"export HIEROPHANT_HTTP_PORT={server.hierophant_url.rpartition(':')[2]}",
         "export NUMBER_INSTANCES=3",
+        "export DATABASE_URL=sqlite:///rehearsal.db",  # what is rented here must not stay among real rows
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from magister.facts import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
+from magister.vast import market
 
 Fault = BaseException | Callable[[], BaseException]
 
@@ -43,6 +44,13 @@ class FakeHierophant:
         if self.error is not None:
             raise self.error
         return Roster(self.clock.now, frozenset(self.living), dict(self.dead), self.unread)
+
+
+def _page(offers: list[Offer], from_price: float | None) -> market.Page:
+    """Return as many offers as Vast gives to one search, the cheapest from a price in dollars on."""
+    found = [offer for offer in offers if from_price is None or offer.price / 1e6 >= from_price]
+    page = tuple(found[: market.CAP])
+    return market.Page(page, len(page) == market.CAP, page[-1].price / 1e6 if page else None)
 
 
 @dataclass
@@ -103,7 +111,8 @@ class FakeVast:
         self._note("search", machines)
         self._fail(self._before, "search")
         taken = {box.machine_id for box in self.boxes.values()}
-        return tuple(offer for offer in self.offers if offer.machine_id not in taken)
+        free = sorted((o for o in self.offers if o.machine_id not in taken), key=lambda offer: offer.price)
+        return market.offers(lambda price: _page(free, price), machines, fit)
 
     def create(self, offer_id: int, order: Order) -> int:
         self._note("create", offer_id)

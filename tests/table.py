@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.readme import README
+from tests.readme import README, put
 
 ENGINES = ("sqlite", "postgresql")
 PART = "proof"
@@ -35,7 +35,7 @@ def main() -> int:
         return 2
     part = proof(Path(sys.argv[1]).read_text().splitlines(), datetime.now(UTC))
     if "--readme" in sys.argv[2:]:
-        README.write_text(placed(README.read_text(), part))
+        README.write_text(put(README.read_text(), PART, part))
     else:
         sys.stdout.write(part)
     return 0
@@ -69,15 +69,6 @@ def proof(lines: Iterable[str], at: datetime) -> str:
 
 SEEDS = "a seed"
 """What stands for a boundary in the line that counts the seeds themselves."""
-
-
-def placed(text: str, part: str) -> str:
-    """Put the table between its markers; raises ValueError if README.md lacks them."""
-    before, opening, rest = text.partition(f"<!-- {PART} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{PART} -->")
-    if not closing:
-        raise ValueError(f"README.md has no part named {PART}")
-    return before + opening + part + closing + after
 
 
 if __name__ == "__main__":

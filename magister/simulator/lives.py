@@ -28,8 +28,13 @@ def boot(dud: str | None, plan: MarketPlan, rng: random.Random, now: float) -> l
     return steps
 
 
-def end(plan: MarketPlan, rng: random.Random, now: float) -> Happening | None:
-    """Draw when and how a box that has just come up dies; None when boxes are immortal."""
+def end(dud: str | None, plan: MarketPlan, rng: random.Random, now: float) -> Happening | None:
+    """Draw when and how a box that has just come up dies; None when boxes are immortal.
+
+    What dies soon on a dud is the worker, of a GPU that fails under load: the box runs on.
+    """
+    if dud == "dies_soon":
+        return now + rng.expovariate(1.0 / plan.dud_life_secs), "worker_dies"
     if plan.mean_life_secs <= 0 or not plan.deaths:
         return None
     kinds = [kind for kind, _ in plan.deaths]

@@ -96,11 +96,12 @@ class Market:
             self._due(self.now + KEPT_AFTER_EXPIRY, "vanish", contract.id, contract.epoch)
 
     def _came_up(self, contract: Contract) -> None:
-        if self.estate.under(contract).dud == "mute":
+        dud = self.estate.under(contract).dud
+        if dud == "mute":
             contract.worker = Worker.MUTE
         else:
             contract.worker_due = self.now + self.rng.uniform(*self.plan.worker_secs)
-        death = lives.end(self.plan, self.rng, self.now)
+        death = lives.end(dud, self.plan, self.rng, self.now)
         if death is not None:
             self._due(*death, contract.id, contract.epoch)
 

@@ -6,7 +6,7 @@ KNOWN_TEMPLATE = "4e17788f74f075dd9aab7d0d4427968f"
 """Hash of the template a market knows unless told otherwise (the one Vast's documentation shows)."""
 
 
-DUDS = ("stuck_created", "stuck_loading", "mute")
+DUDS = ("stuck_created", "stuck_loading", "mute", "dies_soon")
 DEATHS = ("exit", "offline", "unknown", "vanish", "console_delete", "worker_dies")
 
 
@@ -27,8 +27,10 @@ class MarketPlan:
     storage_only: int = 2
     """Offers without any GPU that a careless filter takes for a bargain."""
     dud_share: float = 0.1
-    """Machines on which nothing rented ever works."""
-    dud_kinds: tuple[str, ...] = DUDS
+    """Machines on which nothing rented ever works, or not for long."""
+    dud_kinds: tuple[str, ...] = ("stuck_created", "stuck_loading", "mute")
+    dud_life_secs: float = 600.0
+    """Mean time from `running` to the worker's death on a machine that `dies_soon`."""
     unverified_share: float = 0.1
     odd_share: float = 0.3
     """Machines whose offers lack fields or carry them in odd types."""

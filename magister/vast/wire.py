@@ -91,6 +91,7 @@ class OfferRow(BaseModel):
     cuda_max_good: Number = None
     duration: Number = None
     score: Number = None
+    inet_down_cost: Price = None
     geolocation: Text = None
     verification: Text = None
     rentable: Flag = None

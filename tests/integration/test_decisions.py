@@ -9,10 +9,13 @@ from sqlalchemy import select
 from magister import bans, decision
 from magister.actions import Rent
 from magister.database import Sessions
+from magister.decision import Decision
+from magister.facts import Quarantine, Quarantines
 from magister.models_money import Choice
 from magister.planner import plan
+from magister.reputation import Reputation, Tally
 from magister.states import State
-from tests.builders import NOW, a_fleet, an_offer
+from tests.builders import NOW, a_fleet, a_view, an_offer
 from tests.controller import Controller
 
 
@@ -68,6 +71,25 @@ def test_what_is_kept_names_no_secret(pool: Controller) -> None:
     pool.step()
     assert "says" not in choices(pool)[0].facts
     assert "onstart" not in choices(pool)[0].facts
+
+
+def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() -> None:
+    offer, many = an_offer(), range(10_000, 13_000)
+    view = a_view(
+        offers=(offer,),
+        reputation=Reputation(
+            hosts={host: Tally(tried=1) for host in (*many, offer.host_id)},
+            machines={machine: Tally(tried=1) for machine in (*many, offer.machine_id)},
+        ),
+        quarantines=Quarantines(
+            {machine: Quarantine(NOW, "died once") for machine in (*many, offer.machine_id)}, {}
+        ),
+    )
+    text = decision.written(Decision(a_fleet(), (), view, NOW))
+    assert len(text) < 10_000
+    kept = decision.read(text).view
+    for known in (kept.reputation.hosts, kept.reputation.machines, kept.quarantines.machines):
+        assert len(known) == 1
 
 
 def test_a_banned_machine_is_not_rented_and_what_runs_there_goes_on(pool: Controller) -> None:

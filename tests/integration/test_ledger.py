@@ -218,3 +218,12 @@ def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions:
             (offer.machine_id, None),
         ]
         assert rows.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
+
+
+def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions: Sessions) -> None:
+    later = NOW + timedelta(days=365)
+    with sessions.write() as session:
+        row = a_row(session, state=State.CREATED, at=later)
+        ledger.move(session, row, State.DROPPING, Reason.UNVERIFIED, actor="test", why="a test", at=later)
+        (trial,) = rows.trials(session, NOW, timedelta(days=7))
+        assert trial.at < NOW

@@ -7,7 +7,7 @@ import pytest
 
 from magister import ledger, operations, pool, rows
 from magister.database import Sessions
-from magister.errors import InstanceEnded, Unreachable
+from magister.errors import InstanceEnded, Transient, Unreachable
 from magister.facts import Held, Quarantines
 from magister.quarantine import quarantines
 from magister.states import Reason, State
@@ -307,6 +307,35 @@ def test_a_roster_from_before_a_jump_of_the_clock_judges_nobody(sqlite_sessions:
     controller.clock.now += timedelta(hours=2)
     controller.run(120, every=10)
     assert controller.row(lost.id).state is State.VERIFIED
+
+
+def test_a_clock_set_forward_ends_no_grace_of_hierophants_early(sessions: Sessions) -> None:
+    controller = polling(sessions, target=2)
+    missed = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(missed))
+    controller.run(60, every=10)
+    controller.clock.now += timedelta(minutes=20)
+    controller.run(300, every=10)
+    assert controller.row(missed.id).state is State.VERIFIED
+    controller.run(400, every=10)
+    assert (State.DROPPING, Reason.FORGOTTEN) in controller.story(missed.id)
+
+
+def test_a_roster_from_before_a_restart_judges_nobody(sqlite_sessions: Sessions) -> None:
+    controller = polling(sqlite_sessions, target=2)
+    missed = controller.rows(State.VERIFIED)[0]
+    controller.hierophant.living.remove(address(missed))
+    controller.vast.before("listing", *[Transient("away")] * 200)  # so that nothing is judged meanwhile
+    controller.run(900, every=10)
+    controller.vast.before_nothing()
+    controller.hierophant.error = Unreachable("away")
+    controller.restart()
+    controller.step(3600)
+    controller.run(60, every=10)
+    assert controller.row(missed.id).state is State.VERIFIED
+    controller.hierophant.error = None
+    controller.run(60, every=10)
+    assert (State.DROPPING, Reason.FORGOTTEN) in controller.story(missed.id)
 
 
 def test_a_market_of_quarantined_machines_is_tried_one_at_a_time(sqlite_sessions: Sessions) -> None:

@@ -20,6 +20,7 @@ from magister.errors import (
 )
 from magister.facts import Held
 from magister.states import Reason, State
+from magister.vast.market import CAP
 from tests.builders import a_fleet, a_sighting, an_offer
 from tests.controller import Controller
 
@@ -197,3 +198,15 @@ def test_a_process_that_stood_still_after_its_claim_sends_nothing(
     pool.run(20)
     assert len(pool.vast.named("create")) == 1
     assert pool.row(1).state is State.CREATED
+
+
+def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(sqlite_sessions: Sessions) -> None:
+    """As many as Vast gives to one search, and the cheapest: those of boxes that ended a short time ago."""
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=CAP // 2))
+    controller.vast.stock(an_offer(price=400_000 + 1000 * number) for number in range(3 * CAP))
+    for _ in range(3):
+        controller.run(120, every=30)
+        controller.verify_all()
+        assert len(controller.rows(State.VERIFIED)) == CAP // 2
+        for row in controller.rows(State.VERIFIED):
+            controller.drop(row)

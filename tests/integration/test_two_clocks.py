@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from magister import rows
+from magister import pool, rows
 from magister.database import Sessions
 from magister.loop import OVERLAP
 from magister.states import Reason, State
-from tests.builders import a_fleet, an_offer
+from tests.builders import NOW, a_fleet, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock
 
@@ -109,6 +109,18 @@ def test_a_create_under_way_is_not_given_up_early_under_another_clock(hosts: Hos
     hosts.pass_time(60)
     assert hosts.acting.story(sent.id)[-1] == (State.DESTROYED, Reason.NEVER_TOOK_EFFECT)
     assert sent.sends == 1
+
+
+@pytest.mark.parametrize("ahead", [10, 50], ids=lambda secs: f"{secs} s")
+def test_two_web_sides_whose_clocks_are_seconds_apart_hear_without_a_gap(
+    sessions: Sessions, ahead: int
+) -> None:
+    for turn in range(20):
+        now = NOW + timedelta(seconds=8 * turn)
+        with sessions.write() as session:
+            pool.note_hearing(session, now + timedelta(seconds=ahead) if turn % 2 else now)
+    with sessions.read() as session:
+        assert pool.hearing_since(pool.read(session), now) == NOW
 
 
 class Died(BaseException):

@@ -199,7 +199,7 @@ MISTAKES = [
         "whatever bears a label is taken for ours",
         ("only our own are touched",),
         (),
-        _put("magister.planner.adoptable", adopts_whatever_bears_a_label),
+        _put("magister.adoption.adoptable", adopts_whatever_bears_a_label),
     ),
     Mistake(
         "what is wanted is destroyed",

@@ -66,8 +66,8 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
 
 
 def test_traffic_is_set_aside_for_each_new_box() -> None:
-    fleet = a_budget(target=2, total=6 * USD, traffic=USD)
-    two = (an_offer(price=USD), an_offer(price=USD))
+    fleet = a_budget(target=2, total=6 * USD, traffic_gb=500)
+    two = (an_offer(price=USD, inet_down_cost=2_000), an_offer(price=USD, inet_down_cost=2_000))
     assert objection(fleet, (), a_view(spent=Outlay(total=2 * USD)), two[:1], NOW) is None
     assert objection(fleet, (), a_view(spent=Outlay(total=2 * USD)), two, NOW) is not None
 

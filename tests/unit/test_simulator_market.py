@@ -127,6 +127,15 @@ def test_a_dud_never_works(kind: str, status: str, worker: Worker) -> None:
     assert ("OCI runtime create failed" in (contract.status_msg or "")) == (kind == "stuck_created")
 
 
+def test_on_some_duds_workers_start_but_die_soon() -> None:
+    place = market(dud_share=1.0, dud_kinds=("dies_soon",), dud_life_secs=60.0, boot_secs=(99.0, 99.0))
+    contract, _ = place.rent(whole_machine(place), ORDER)
+    place.tick(100.0)
+    assert contract.worker is Worker.WAITING
+    place.tick(2000.0)
+    assert (contract.worker, place.actual_status(contract)) == (Worker.DEAD, "running")
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [("exit", "exited"), ("offline", "offline"), ("unknown", "unknown"), ("worker_dies", "running")],

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import README
-from tests.table import SEEDS, placed, proof
+from tests.readme import README, put
+from tests.table import PART, SEEDS, proof
 from tests.tally import tally
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -44,14 +44,14 @@ def test_a_violation_is_not_hidden() -> None:
 
 def test_the_table_takes_the_place_of_the_old_one_and_no_other() -> None:
     text = "before\n<!-- proof -->\nold\n<!-- /proof -->\nafter"
-    assert placed(text, "new\n") == "before\n<!-- proof -->\nnew\n<!-- /proof -->\nafter"
+    assert put(text, PART, "new\n") == "before\n<!-- proof -->\nnew\n<!-- /proof -->\nafter"
     with pytest.raises(ValueError, match="proof"):
-        placed("nothing", "new\n")
+        put("nothing", PART, "new\n")
 
 
 def test_readme_has_a_place_for_it_and_shows_no_violation() -> None:
     text = README.read_text()
-    assert placed(text, "") != text
+    assert put(text, PART, "") != text
     assert "broken**)" not in text
 
 

@@ -69,6 +69,13 @@ def test_what_the_disk_costs_is_read_of_instances_and_offers(
     assert (seen.disk_price, offer.disk_price) == (micros, micros)
 
 
+@pytest.mark.parametrize(("said", "micros"), [(0.02, 20_000), (0, 0), (None, None), (["odd"], None)])
+def test_what_a_download_costs_is_read_of_an_offer(said: object, micros: int | None) -> None:
+    offer = wire.offer(OFFER | {"inet_down_cost": said})
+    assert isinstance(offer, Offer)
+    assert offer.inet_down_cost == micros
+
+
 def test_an_instance_becomes_a_sighting() -> None:
     seen, odd = wire.sighting(INSTANCE)
     assert seen == Sighting(

@@ -1,0 +1,138 @@
+"""The pages say what is true: their generated parts, links and tables, and every command that they show."""
+
+import ast
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from magister import conditions
+from magister.cli import main as magister
+from magister.states import Reason
+from magister.web.api import ENDPOINTS
+from tests.pages import DOCS, MARKS, PAGES, README, ROOT, Block, anchors, blocks, links
+from tests.readme import PARTS, written
+
+GOALS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+SHOWN = [block for page in PAGES for block in blocks(page, "sh", "console")]
+
+
+@pytest.mark.parametrize("page", PARTS, ids=lambda page: page.name)
+def test_the_generated_parts_are_as_the_code_has_them(page: Path) -> None:
+    assert written(page) == page.read_text(), "run: make readme"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_is_a_page_for_newcomers() -> None:
+    assert len(README.read_text().splitlines()) <= 200
+
+
+def test_every_page_is_reached_from_readme() -> None:
+    linked = {(README.parent / link.partition("#")[0]).resolve() for link in links(README)}
+    assert set(DOCS.glob("*.md")) <= linked
+
+
+@pytest.mark.parametrize("block", SHOWN, ids=str)
+def test_every_command_is_run_or_says_what_it_needs(block: Block) -> None:
+    assert block.needy or block.mark in MARKS
+
+
+@pytest.mark.parametrize("block", SHOWN, ids=str)
+def test_every_command_of_ours_exists_with_its_options(block: Block) -> None:
+    for words in commands(block.text):
+        match words:
+            case ["make", *goals]:
+                assert {goal for goal in goals if re.fullmatch("[a-z][a-z-]+", goal)} <= GOALS
+            case [program, *rest] if Path(program).name == "magister":
+                assert unknown(rest) == []
+
+
+def test_the_code_between_words_names_nothing_that_does_not_exist() -> None:
+    for page in PAGES:
+        for code in re.findall(r"`((?:\S*/)?(?:magister|make) [^`\n]+)`", page.read_text()):
+            program, *rest = code.split()
+            if program == "make":
+                assert {goal for goal in rest if re.fullmatch("[a-z][a-z-]+", goal)} <= GOALS, code
+            else:
+                assert unknown([word for word in rest if word.islower() or word.startswith("-")]) == [], code
+
+
+def test_the_conditions_are_all_explained() -> None:
+    assert first_column("operations.md", "| condition |") == kinds()
+
+
+def test_the_reasons_are_all_explained() -> None:
+    assert first_column("operations.md", "| reason |") == {str(reason) for reason in Reason}
+
+
+def test_the_requests_are_all_explained() -> None:
+    assert first_column("http.md", "| request |") == set(ENDPOINTS)
+
+
+def test_make_without_a_goal_lists_the_goals() -> None:
+    shown = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    assert "make demo" in shown
+    assert "make test" in shown
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Split shell text into the words of each command, less what only surrounds it."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;<>()")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        try:
+            for word in lexer:
+                if set(word) <= set("|&;<>()"):
+                    yield words
+                    words = []
+                else:
+                    words.append(word)
+        except ValueError:  # a quotation that ends in another line
+            return
+        yield words
+
+
+def unknown(words: list[str]) -> list[str]:
+    """Return the commands and options of `magister` among words that it does not know."""
+    if not words or words == ["--version"]:
+        return []
+    command = magister.commands.get(words[0])
+    if command is None:
+        return words[:1]
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    return [word for word in words[1:] if word.startswith("-") and word not in known]
+
+
+def kinds() -> set[str]:
+    """Return the kinds of all conditions that the code can make."""
+    tree = ast.parse(Path(conditions.__file__).read_text())
+    made = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Condition"
+    ]
+    found = {node.args[2].value for node in made if isinstance(node.args[2], ast.Constant)}
+    assert len(found) >= len(conditions.BREAKERS)
+    return {str(kind) for kind in found}
+
+
+def first_column(page: str, head: str) -> set[str]:
+    """Return the code in the first cells of the table that begins with `head`, each cell's or cells'."""
+    _, found, rest = (DOCS / page).read_text().partition(head)
+    assert found, head
+    table, _, _ = rest.partition("\n\n")
+    return {code for line in table.splitlines()[2:] for code in re.findall(r"`([^`]+)`", line.split("|")[1])}
