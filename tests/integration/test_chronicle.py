@@ -63,7 +63,7 @@ def test_a_life_is_read_as_it_was(pool: Controller) -> None:
         State.DROPPING,
         State.DESTROYED,
     ]
-    assert sentences[About.COST][0].startswith("It cost about 0.00 USD in all")
+    assert sentences[About.COST][0].startswith("It cost about 0.00")
     assert sentences[About.END] == ["It went for this reason: exited."]
     assert sentences[About.AUTOPSY][0].startswith("It failed in this way: died")
     assert life.autopsy is not None

@@ -130,10 +130,10 @@ def test_what_its_box_showed_between_the_moves_is_told() -> None:
         status_msg="gone\naway",
     )
     assert said(life, About.LIFE) == [
-        "Its worker verified 2 min after its creation, and was kept 3 h.",
-        "Its box last said that its worker lives.",
         "Since then Vast has not called it running, but offline.",
+        "Its box last said that its worker lives.",
         "The last listing that showed it has it offline: gone away.",
+        "Its worker verified 2 min after its creation, and was kept 3 h.",
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_failure_is_told_with_what_it_means_and_what_the_logs_left() -> None:
     life = a_life(failure="driver_oci", autopsy="one\ntwo", autopsy_at=NOW, state=State.DESTROYED)
     assert said(life, About.AUTOPSY) == [
         "It failed in this way: driver oci; that counts against its machine.",
-        "Its logs were asked for before its end: the last 2 lines are kept.",
+        "Its logs were asked for before its end: 2 lines of them kept.",
     ]
     excused = replace(life, excused=True, autopsy=None)
     assert said(excused, About.AUTOPSY) == [
@@ -184,7 +184,7 @@ def test_a_short_pool_says_what_is_wrong_what_helps_and_when_it_goes_on() -> Non
     assert lines(pool)[:3] == [
         "7 of 10 instances are verified; beside them 1 created, whose workers have not called yet, 1 on the "
         "way out.",
-        "the last 3 rentals failed. What helps: mend the template.",
+        "The last 3 rentals failed. What helps: mend the template.",
         "Nothing is rented before 2026-11-24 12:01:30 UTC, 90 s from now.",
     ]
 
