@@ -97,8 +97,8 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         fleet=wanted,
         renter=renter,
         clock=clock.wall,
-        mask=telemetry.masker(secrets_of(settings)),
         offer_reuse=beat.offer_reuse,
+        mask=telemetry.masker(secrets_of(settings)),
     )
     worker = Worker(
         sessions=sessions,

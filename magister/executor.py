@@ -58,8 +58,8 @@ class Executor:
         fleet: Fleet,
         renter: Renter,
         clock: Callable[[], datetime],
-        mask: Callable[[str], str] = str,
         offer_reuse: timedelta = timedelta(days=1),
+        mask: Callable[[str], str] = str,
     ) -> None:
         """Take the parts; `mask` takes the secrets that are known out of a text."""
         self._sessions = sessions
@@ -69,8 +69,8 @@ class Executor:
         self._fleet = fleet
         self.renter = renter
         self._clock = clock
-        self._mask = mask
         self._offer_reuse = offer_reuse
+        self._mask = mask
         self._market_still = threading.Lock()  # no create goes out between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:

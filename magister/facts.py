@@ -251,8 +251,8 @@ class Trial:
     machine_id: int
     host_id: int | None
     failure: Failure | None
-    template_hash: str | None = None
     worked: float = 0.0
+    template_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

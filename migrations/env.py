@@ -41,8 +41,11 @@ def run(connection: Connection) -> None:
 def run_for_a_developer() -> None:
     """Migrate the database named by DATABASE_URL, as `alembic upgrade` and `alembic check` do."""
     sessions = open_database(os.environ.get("DATABASE_URL", "sqlite:///magister.db"), busy_timeout=30)
-    with sessions.engine.begin() as connection:
-        run(connection)
+    with sessions.engine.connect() as plain:
+        if plain.dialect.name == "sqlite":  # else a table that others refer to cannot be made anew
+            plain.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        with plain.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin():
+            run(plain)
 
 
 passed = context.config.attributes.get("connection")

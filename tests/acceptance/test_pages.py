@@ -47,9 +47,12 @@ editor() {  # fill in what the operator would
     for name in $ANSWERS; do sed -i "s|^$name=.*|$name=${!name}|" "$1"; unset "$name"; done
 }
 started() {  # wait until what was started last has something to show
+    local full='"target": ([0-9]+),.*"verified": \\1,'
     for _ in $(seq 300); do
         grep -q NUMBER_INSTANCES= "$1" && return
-        curl -sf "localhost:$HTTP_PORT/summary" | grep -qE '"target": ([0-9]+),.*"verified": \\1,' && return
+        if curl -sf "localhost:$HTTP_PORT/readyz" >/dev/null; then
+            curl -sf "localhost:$HTTP_PORT/summary" | grep -qE "$full" && return
+        fi
         kill -0 $! || break
         sleep 0.2
     done

@@ -17,6 +17,7 @@ from rich.table import Table
 from tests.bench.figures import Figure, table
 from tests.bench.week import DAY, Measures, Scene, Week
 
+USUAL = Scene()
 SEEDS = 10
 AVAILABLE = 0.99
 USELESS = 0.05
@@ -33,12 +34,8 @@ NO_MEMORY = ({"rank": "score"}, {"quarantine_secs": 0})
 @click.option("--seeds", default=SEEDS, show_default=True, help="Weeks to run each way, seeds 1 and on.")
 @click.option("--days", default=7.0, show_default=True, help="Days in a week.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes to use at once.")
-@click.option(
-    "--bad-life", default=Scene.bad_life, show_default=True, help="Life of a box that dies soon, s."
-)
-@click.option(
-    "--prices", default=Scene.price_range, show_default=True, help="Least and most of an offer, USD/h."
-)
+@click.option("--bad-life", default=USUAL.bad_life, show_default=True, help="Life where they die soon, s.")
+@click.option("--prices", default=USUAL.price_range, type=(float, float), show_default=True, help="USD/h.")
 def main(seeds: int, days: float, jobs: int, bad_life: float, prices: tuple[float, float]) -> None:
     """Keep ten boxes for a week in a market whose cheapest machines are bad, and print what it cost."""
     scene = Scene(secs=days * DAY, bad_life=bad_life, price_range=prices)

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from magister import schema
+from magister import ledger, schema
 from magister.database import Sessions, open_database
 from magister.errors import DatabaseUnusable
+from magister.models import Transition
 from magister.models_money import Rate
-from magister.states import State
+from magister.states import Reason, State
 from magister.views import views
-from tests.builders import a_row
+from tests.builders import NOW, a_row
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -67,6 +68,17 @@ def test_constraints_and_partial_indexes_are_the_same_as_the_models_make(empty: 
     with empty.engine.begin() as connection:
         Rate.metadata.create_all(connection)
     assert described(empty) == migrated
+
+
+def test_sqlite_gives_no_row_id_twice_after_steps_down_and_up(tmp_path: Path) -> None:
+    sessions = open_database(f"sqlite:///{tmp_path / 'steps.db'}", busy_timeout=10)
+    schema.migrate(sessions)
+    schema.downgrade(sessions, "0001")
+    schema.migrate(sessions)
+    with sessions.engine.connect() as connection:
+        made = connection.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"))
+        assert set(made.scalars()) == {"instances", "transitions"}
+    sessions.engine.dispose()
 
 
 def described(sessions: Sessions) -> dict[str, object]:
@@ -203,3 +215,23 @@ def test_developers_can_use_alembic_from_a_checkout(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "dev.db") as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.head(),)]
     connection.close()
+
+
+def test_developers_can_take_a_database_that_was_used_back_and_forth(sqlite_sessions: Sessions) -> None:
+    with sqlite_sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED)
+        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="a test", at=NOW)
+    checkout = Path(__file__).parent.parent.parent
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{sqlite_sessions.engine.url.database}"}
+    for command in (["downgrade", "-1"], ["upgrade", "head"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *command],
+            cwd=checkout,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    with sqlite_sessions.read() as session:
+        assert Reason.OPERATOR in session.scalars(select(Transition.reason)).all()

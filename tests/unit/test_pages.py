@@ -1,6 +1,7 @@
 """The pages say what is true: their generated parts, links and tables, and every command that they show."""
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -8,15 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from magister import conditions
 from magister.cli import main as magister
+from magister.database import Sessions
 from magister.states import Reason
+from magister.web import openapi
 from magister.web.api import ENDPOINTS
 from tests.pages import DOCS, MARKS, PAGES, README, ROOT, Block, anchors, blocks, links
 from tests.readme import PARTS, written
 
 GOALS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+ANSWERS = {"summary": "Summary", "verify": "Answer", "drop": "Answer", "readyz": "Readiness"}
+"""The schemas of what is answered, by the first part of the path."""
+
 SHOWN = [block for page in PAGES for block in blocks(page, "sh", "console")]
 
 
@@ -80,6 +87,27 @@ def test_the_reasons_are_all_explained() -> None:
 
 def test_the_requests_are_all_explained() -> None:
     assert first_column("http.md", "| request |") == set(ENDPOINTS)
+
+
+def test_the_sql_that_they_show_works(sqlite_sessions: Sessions) -> None:
+    shown = [block.text for page in PAGES for block in blocks(page, "sql")]
+    statements = re.sub(r"--.*", "", "".join(shown)).split(";")
+    with sqlite_sessions.read() as session:
+        for statement in filter(str.strip, statements):
+            session.execute(text(statement)).all()
+    assert len(statements) > 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_answers_that_they_show_have_what_such_answers_have(page: Path) -> None:
+    schemas = openapi.document("1")["components"]["schemas"]  # type: ignore[index] # it is JSON
+    for block in blocks(page, "console"):
+        for example in block.text.split("$ curl ")[1:]:
+            command, _, said = example.partition("\n")
+            path = command.rpartition("localhost:8555/")[2].partition("/")[0]
+            answer = json.loads(said.replace("\n", " "))
+            name = "Problem" if "status" in answer else ANSWERS[path]
+            assert set(schemas[name]["required"]) <= set(answer), block
 
 
 def test_make_without_a_goal_lists_the_goals() -> None:
