@@ -25,11 +25,11 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
   --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) $(DOCKER_BUILD_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help init install build demo serve test check format readme bench soak crashes proof lock clean \
+.PHONY: help init install build demo serve test check format readme bench bench-market soak crashes proof lock clean \
   docker ci run stop shell act build-test image-test engine runner usable wheel
 
 help: ## list the goals
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 init: $(INSTALLED) ## create .env and magister.toml from the examples; never overwrites
 	@test -e .env && echo ".env is there already" || (cp .env.example .env && chmod 600 .env && echo "made .env")
@@ -124,6 +124,9 @@ readme: $(INSTALLED) ## write the parts of README.md that follow from the code
 
 bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator at Vast's pace
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-market: $(INSTALLED) ## play ten simulated weeks, and what offers cost with and without memory of machines
+	$(BIN)/python -m tests.bench.market $(ARGS)
 
 soak: $(INSTALLED) ## let faults and crashes loose on a simulated pool for SOAK_MINUTES (default 10)
 	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) $(ARGS)

@@ -113,8 +113,12 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
 
 
 def _adopted_deadline(action: Adopt, born: datetime, at: datetime, fleet: Fleet) -> datetime:
-    """Give a box that is still being made the whole time from now on, and any other what is left of it."""
-    making = action.box.sighting.actual_status in evidence.PROVISIONING
+    """Give a box that may still be being made the whole time from now on, and any other what is left of it.
+
+    Vast says nothing of a box that it is about to make: that alone is no proof against one.
+    """
+    status = action.box.sighting.actual_status
+    making = status is None or status in evidence.PROVISIONING
     return (at if making else born) + fleet.verify_within
 
 

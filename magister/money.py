@@ -42,7 +42,7 @@ def cost(rate: int, lasting: timedelta) -> int:
 
 
 def traffic(gb: float, price: int | None) -> int:
-    """Return what `gb` cost at micro-dollars per GB, in micro-dollars, rounded up; None = not known, nothing."""
+    """Return what `gb` cost at a price in micro-dollars per GB, rounded up; None = unknown: nothing."""
     return math.ceil(gb * (price or 0))
 
 

@@ -14,7 +14,7 @@ from magister.listings import listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage
-from magister.states import LOSSES, Reason, State
+from magister.states import DUDS, LOSSES, Reason, State
 
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
@@ -74,7 +74,7 @@ def _hold_back(
 
 def _awaits_canary(row: Held) -> bool:
     """Say whether a row is the canary, or the one that has to be gone before the canary can be rented."""
-    going = row.state is State.DROPPING and row.reason in LOSSES
+    going = row.state is State.DROPPING and row.reason in LOSSES | DUDS
     return going or row.state in {State.REQUESTED, State.CREATED}
 
 

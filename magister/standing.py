@@ -8,7 +8,7 @@ from magister.budget import Cap
 from magister.facts import Condition, Quarantines
 from magister.money import usd
 from magister.states import WANTED, Reason, State
-from magister.story import NAMED, About, Sentence, clock, counted, lasting, spaced
+from magister.story import NAMED, About, Sentence, capital, clock, counted, lasting, spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ def explained(pool: Standing) -> tuple[Sentence, ...]:
     return (
         *_counts(pool),
         *(Sentence(About.POOL, f"The pool is not being kept: {trouble}.") for trouble in pool.troubles),
-        *(Sentence(About.CONDITION, f"{one.what}. What helps: {one.cure}.") for one in pool.conditions),
+        *(
+            Sentence(About.CONDITION, f"{capital(one.what)}. What helps: {one.cure}.")
+            for one in pool.conditions
+        ),
         *_next_try(pool),
         *_leaving(pool),
         *_money(pool),
@@ -118,7 +121,7 @@ def _memory(pool: Standing) -> Iterator[Sentence]:
         for number, quarantine in longest[:NAMED]:
             until = f"until {clock(quarantine.until)}"
             said = f"{kind} {number} is tried last {until}: {quarantine.why}."
-            yield Sentence(About.MEMORY, said[0].upper() + said[1:])
+            yield Sentence(About.MEMORY, capital(said))
         if len(longest) > NAMED:
             yield Sentence(About.MEMORY, f"So are {len(longest) - NAMED} more {kind}s, for less long.")
     for ban in pool.bans[:NAMED]:

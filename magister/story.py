@@ -90,7 +90,9 @@ class Life:
 
 def told(life: Life) -> tuple[Sentence, ...]:
     """Tell one instance: why it was chosen, what it did, what it cost, why it went, what its logs said."""
-    return (*_choice(life), *_moves(life), *_signs(life), *_cost(life), *_end(life), *_autopsy(life))
+    # those of no one moment come last
+    lived = sorted((*_moves(life), *_signs(life)), key=lambda one: one.at or life.now)
+    return (*_choice(life), *lived, *_cost(life), *_end(life), *_autopsy(life))
 
 
 def _choice(life: Life) -> Iterator[Sentence]:
@@ -188,7 +190,7 @@ def _signs(life: Life) -> Iterator[Sentence]:
         yield Sentence(About.LIFE, "Its box last said that its worker lives.", life.beaten_at)
     if life.on_roster_at is not None:
         yield Sentence(About.LIFE, "Hierophant last listed its worker.", life.on_roster_at)
-    if life.sick_since is not None:
+    if life.sick_since is not None and life.verified_at is not None:
         said = life.actual_status or "nothing"
         yield Sentence(About.LIFE, f"Since then Vast has not called it running, but {said}.", life.sick_since)
     if life.last_seen_at is not None:
@@ -208,7 +210,7 @@ def _cost(life: Life) -> Iterator[Sentence]:
         return
     when = "so far" if life.state is not State.DESTROYED else "in all"
     rate = "" if life.price is None else f", at {usd(life.price)} USD per hour while running"
-    yield Sentence(About.COST, f"It cost about {usd(life.cost)} USD {when}{rate}.")
+    yield Sentence(About.COST, f"It cost about {_fine(life.cost)} USD {when}{rate}.")
 
 
 def _end(life: Life) -> Iterator[Sentence]:
@@ -234,7 +236,7 @@ def _autopsy(life: Life) -> Iterator[Sentence]:
     if life.autopsy_at is None:
         return
     lines = len((life.autopsy or "").splitlines())
-    found = f"the last {counted(lines, 'line')} are kept" if lines else "nothing came"
+    found = f"{counted(lines, 'line')} of them kept" if lines else "nothing came"
     yield Sentence(About.AUTOPSY, f"Its logs were asked for before its end: {found}.", life.autopsy_at)
 
 
@@ -281,6 +283,11 @@ def clock(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def capital(said: str) -> str:
+    """Begin a sentence with a capital letter."""
+    return said[:1].upper() + said[1:]
+
+
 def spaced(word: str) -> str:
     """Return a name of the code as people write it."""
     return word.replace("_", " ")
@@ -289,6 +296,11 @@ def spaced(word: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number of things, in the plural if there are more or none."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _fine(micros: int) -> str:
+    """Return dollars, to the hundredth of a cent where cents would say too little."""
+    return usd(micros) if micros >= MICROS_PER_USD else f"{micros / MICROS_PER_USD:.4f}"
 
 
 def _line(text: str | None) -> str:

@@ -23,7 +23,7 @@ def downgrade() -> None:
     with op.batch_alter_table("pool") as pool:
         for name in OF_POOL:
             pool.drop_column(name)
-    with op.batch_alter_table("instances") as instances:
+    with op.batch_alter_table("instances", table_kwargs={"sqlite_autoincrement": True}) as instances:
         instances.drop_column("roster_deaths")
         for name in OF_INSTANCES:
             instances.drop_column(name)

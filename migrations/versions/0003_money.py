@@ -112,6 +112,6 @@ def downgrade() -> None:
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
     op.drop_index("ix_instances_template_hash", table_name="instances")
-    with op.batch_alter_table("instances") as instances:
+    with op.batch_alter_table("instances", table_kwargs={"sqlite_autoincrement": True}) as instances:
         for name in ("disk_price", "failure", "autopsy", "autopsy_at", "template_hash"):
             instances.drop_column(name)

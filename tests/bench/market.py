@@ -17,15 +17,16 @@ from rich.table import Table
 from tests.bench.figures import Figure, table
 from tests.bench.week import DAY, Measures, Scene, Week
 
+USUAL = Scene()
 SEEDS = 10
 AVAILABLE = 0.99
 USELESS = 0.05
 SAVED = 0.15
 
-MEMORY = ({"rank": "expected_cost"}, {})
+MEMORY: tuple[dict[str, str], dict[str, int]] = ({"rank": "expected_cost"}, {})
 """Settings of placement and caution by which what is remembered counts: those that hold by default."""
 
-NO_MEMORY = ({"rank": "score"}, {"quarantine_secs": 0})
+NO_MEMORY: tuple[dict[str, str], dict[str, int]] = ({"rank": "score"}, {"quarantine_secs": 0})
 """Those by which an offer is chosen by Vast's score alone, whatever its machine did before."""
 
 
@@ -33,12 +34,8 @@ NO_MEMORY = ({"rank": "score"}, {"quarantine_secs": 0})
 @click.option("--seeds", default=SEEDS, show_default=True, help="Weeks to run each way, seeds 1 and on.")
 @click.option("--days", default=7.0, show_default=True, help="Days in a week.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes to use at once.")
-@click.option(
-    "--bad-life", default=Scene.bad_life, show_default=True, help="Life of a box that dies soon, s."
-)
-@click.option(
-    "--prices", default=Scene.price_range, show_default=True, help="Least and most of an offer, USD/h."
-)
+@click.option("--bad-life", default=USUAL.bad_life, show_default=True, help="Life where they die soon, s.")
+@click.option("--prices", default=USUAL.price_range, type=(float, float), show_default=True, help="USD/h.")
 def main(seeds: int, days: float, jobs: int, bad_life: float, prices: tuple[float, float]) -> None:
     """Keep ten boxes for a week in a market whose cheapest machines are bad, and print what it cost."""
     scene = Scene(secs=days * DAY, bad_life=bad_life, price_range=prices)

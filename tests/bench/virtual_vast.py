@@ -1,10 +1,10 @@
 """Vast without the wire: the simulated market behind the protocol, at Vast's pace and in virtual time."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from magister.errors import OfferGone
-from magister.facts import Account, Listing, Offer, Order, Route, Sighting
+from magister.errors import OfferGone, Transient
+from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
 from magister.simulator import contracts
 from magister.simulator.clock import Calendar
 from magister.simulator.instance_view import instance_view
@@ -78,6 +78,14 @@ class VirtualVast:
     def account(self) -> Account:
         """Say what can be spent."""
         return Account(round(self._market.credit * 1_000_000))
+
+    def charges(self, day: date) -> tuple[Charge, ...]:
+        """Charge nothing yet: the bill is not what is measured."""
+        return ()
+
+    def logs(self, contract_id: int, *, within: float) -> str:
+        """Have no logs, as of a box that never started."""
+        raise Transient(f"no logs of {contract_id}")
 
     def template_exists(self, template_hash: str) -> bool | None:
         """Know every template."""

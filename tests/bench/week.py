@@ -1,4 +1,4 @@
-"""A week of a pool in a simulated market, in a minute: the whole controller but the wire, from event to event."""
+"""A week of a pool in a simulated market: the whole controller but the wire, from event to event."""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,7 @@ class Scene:
     drift_per_day: float = 0.1
     boot_secs: tuple[float, float] = (60.0, 300.0)
     mean_life: float = 12 * 3600.0
-    bad_life: float = 600.0
+    bad_life: float = 300.0
     """Mean life of a box on a machine where they die soon."""
     poll: int = 60
     """Between two listings: twice as long as the default, for the sake of the running time."""

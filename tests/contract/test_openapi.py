@@ -1,6 +1,5 @@
 """The API is what its description says: a tool takes it at its word and tries to prove it wrong."""
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -132,6 +131,12 @@ def test_each_answer_about_an_instance_is_as_described(
         assert case.call_and_validate().status_code == status
 
 
+def test_a_story_is_told_of_every_instance_as_described(app: Flask) -> None:
+    for number, status in ((1, 200), (len(State) + 1, 200), (77, 404)):
+        case = operation(app, "/instances/{id}/story", "get").Case(path_parameters={"id": number})
+        assert case.call_and_validate().status_code == status
+
+
 def test_a_reason_that_is_too_long_is_refused_as_described(app: Flask) -> None:
     long = operation(app, "/drop/{offer_id}", "delete").Case(
         path_parameters={"offer_id": 1}, body="x" * (BODY_LIMIT + 1), media_type="text/plain"
@@ -151,7 +156,7 @@ def test_trouble_is_told_as_described(app: Flask, sqlite_sessions: Sessions) -> 
 
 def test_exactly_the_routes_there_are_are_described(app: Flask) -> None:
     routes = {
-        (re.sub(r"<which>", "{offer_id}", rule.rule), method.lower())
+        (rule.rule.replace("<which>/", "{id}/").replace("<which>", "{offer_id}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
@@ -160,7 +165,7 @@ def test_exactly_the_routes_there_are_are_described(app: Flask) -> None:
 
 def test_the_index_names_what_is_described() -> None:
     named = {
-        (path.replace("<offer id>", "{offer_id}"), method.lower())
+        (path.replace("<offer id>", "{offer_id}").replace("<row id>", "{id}"), method.lower())
         for method, _, path in (name.partition(" ") for name in ENDPOINTS)
     }
     assert named == set(OPERATIONS) - {("/", "get")}
@@ -171,7 +176,7 @@ def test_head_is_get_without_the_body_and_changes_nothing(
     app: Flask, sqlite_sessions: Sessions, path: str
 ) -> None:
     client = app.test_client()
-    at = path.format(offer_id=1)
+    at = path.format(offer_id=1, id=1)
     head, states = client.head(at), client.get("/summary").json
     assert (head.status_code, head.data, head.content_type) == (200, b"", "application/json")
     assert client.get("/summary").json == states
@@ -182,6 +187,6 @@ def test_head_is_get_without_the_body_and_changes_nothing(
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_options_names_the_methods(app: Flask, path: str, method: str) -> None:
-    answer = app.test_client().options(path.format(offer_id=1))
+    answer = app.test_client().options(path.format(offer_id=1, id=1))
     assert answer.status_code == 200
     assert method.upper() in answer.headers["Allow"].split(", ")

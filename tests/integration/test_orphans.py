@@ -62,6 +62,24 @@ def test_a_full_pool_is_taken_in_whole_and_nothing_is_rented(pool: Controller) -
     }
 
 
+def test_a_box_of_which_vast_says_nothing_when_it_is_taken_in_has_the_time_to_be_heard(
+    pool: Controller,
+) -> None:
+    pool.filled()
+    pool.clock.advance(600)
+    for contract in pool.vast.boxes:
+        pool.vast.change(contract, actual_status=None)
+    before = set(pool.vast.boxes)
+    lose_database(pool)
+    pool.run(120, every=20)
+    assert set(pool.vast.boxes) == before
+    heard, *silent = pool.rows(State.CREATED)
+    pool.verify(heard)
+    pool.run(120, every=20)
+    assert pool.row(heard.id).state is State.VERIFIED
+    assert {pool.story(row.id)[1] for row in silent} == {(State.DROPPING, Reason.UNVERIFIED)}
+
+
 def test_what_is_short_is_rented_only_after_all_orphans_have_rows(pool: Controller) -> None:
     pool.filled()
     pool.clock.advance(600)

@@ -70,6 +70,17 @@ def test_constraints_and_partial_indexes_are_the_same_as_the_models_make(empty: 
     assert described(empty) == migrated
 
 
+def test_sqlite_gives_no_row_id_twice_after_steps_down_and_up(tmp_path: Path) -> None:
+    sessions = open_database(f"sqlite:///{tmp_path / 'steps.db'}", busy_timeout=10)
+    schema.migrate(sessions)
+    schema.downgrade(sessions, "0001")
+    schema.migrate(sessions)
+    with sessions.engine.connect() as connection:
+        made = connection.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"))
+        assert set(made.scalars()) == {"instances", "transitions"}
+    sessions.engine.dispose()
+
+
 def described(sessions: Sessions) -> dict[str, object]:
     """Return the checks, unique constraints and indexes of every table, comparably."""
     found: dict[str, object] = {}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from magister.facts import Adoptable, Fleet, Held, Learned, Order, Sighting, Str
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.states import Reason, State
+from tests.simulation.purse import Caps
 from tests.simulation.run import Result, run, shrunk
 from tests.simulation.script import Happening, Script, drawn
 from tests.table import SEEDS
@@ -68,15 +69,26 @@ class Mistake:
     laws: tuple[str, ...]
     circumstances: tuple[Happening, ...]
     plant: Callable[[ExitStack], None]
+    caps: Caps = field(default_factory=Caps)
+
+    @property
+    def script(self) -> Script:
+        """Return what happens."""
+        return Script(
+            seed=3,
+            target=2,
+            surge=0,
+            poll=10,
+            deaths_of_boxes=0.0,
+            caps=self.caps,
+            happenings=self.circumstances,
+        )
 
     def found_by(self, law: str) -> Result:
         """Run with the mistake, with one law only to find it."""
-        script = Script(
-            seed=3, target=2, surge=0, poll=10, deaths_of_boxes=0.0, happenings=self.circumstances
-        )
         with ExitStack() as stack:
             self.plant(stack)
-            return run(script, sworn=frozenset({law}))
+            return run(self.script, sworn=frozenset({law}))
 
 
 def _put(target: str, value: object) -> Callable[[ExitStack], None]:
@@ -262,6 +274,27 @@ MISTAKES = [
         _put("magister.worker.plan", plans_nothing_at_all),
     ),
     Mistake(
+        "nothing is reserved for a new box",
+        ("no create is sent beyond the cap per hour",),
+        (),
+        _all(
+            _put("magister.shortage.objection", lambda *money: None),
+            _put("magister.renting.objection", lambda *money: None),
+        ),
+        Caps(per_hour=0.2),
+    ),
+    Mistake(
+        "nothing goes before a cap is passed",
+        ("what Vast bills passes no cap",),
+        (happening("nothing", pause=900),),
+        _all(
+            _put("magister.shortage.objection", lambda *money: None),
+            _put("magister.renting.objection", lambda *money: None),
+            _put("magister.planner.over_budget", lambda *money: ()),
+        ),
+        Caps(total=0.05),
+    ),
+    Mistake(
         "an error that nobody thought of",
         ("no error is unforeseen",),
         (),
@@ -281,8 +314,7 @@ def test_each_law_finds_a_mistake_that_was_planted(mistake: Mistake, law: str) -
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_the_circumstances_of_a_mistake_break_no_law_by_themselves(mistake: Mistake) -> None:
-    script = Script(seed=3, target=2, surge=0, poll=10, deaths_of_boxes=0.0, happenings=mistake.circumstances)
-    assert run(script).broken == ""
+    assert run(mistake.script).broken == ""
 
 
 def test_a_failing_script_is_shrunk_to_what_it_needs() -> None:

@@ -3,6 +3,7 @@
 from magister.simulator.contracts import Contract
 from magister.simulator.faults import LISTING
 from magister.simulator.incidents import befall
+from tests.simulation.purse import Caps
 from tests.simulation.script import CREATE_CODES, JUMPS, Happening
 from tests.simulation.world import World
 
@@ -117,6 +118,20 @@ class Happenings:
 
     def price_change(self, it: Happening) -> None:
         self._befall("price_rise", factor=0.5 + it.share)
+
+    def host_raises_price(self, it: Happening) -> None:
+        box = self._box(it)
+        if box is not None:
+            box.gpu_price *= 1 + 2 * it.share
+
+    def caps_lowered(self, it: Happening) -> None:
+        """Start the service anew with caps of which some are lower by up to a half."""
+        caps, factor = self.world.laws.purse.caps, 1 - it.share / 2
+        self.world.afford(
+            Caps(
+                *(None if cap is None else cap * factor for cap in (caps.per_hour, caps.per_day, caps.total))
+            )
+        )
 
     def no_credit(self, it: Happening) -> None:
         """Spend all the credit; more is paid in a while later."""

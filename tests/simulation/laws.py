@@ -13,6 +13,7 @@ from magister.simulator.contracts import Contract
 from magister.simulator.simulation import Simulation
 from magister.states import MOVES, State
 from tests.simulation.clock import VirtualTime
+from tests.simulation.purse import ROUNDING, Caps, Purse
 
 GRACE = 30.0
 """Seconds that a process which lives has to take in a box that a complete listing showed it."""
@@ -21,6 +22,7 @@ NOT_CARRIED_OUT = frozenset({"429", "unreachable"})
 """Ends of a create after which the same row may be sent again."""
 
 ROWS = "SELECT id, key, state, contract_id FROM instances ORDER BY id"
+RATES = "SELECT coalesce(sum(price), 0) FROM instances WHERE state <> 'destroyed'"
 HISTORY = "SELECT id, instance_id, from_state, to_state, reason FROM transitions WHERE id >"
 
 
@@ -81,10 +83,12 @@ class Laws:
     listing_began: float = 0.0
     listed_at: object = None
     rows: list[Row] = field(default_factory=list)
+    purse: Purse = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing, of which so much is allowed as is wanted."""
         self.allowed = self.bound
+        self.purse = Purse(self.time)
 
     def ours(self) -> list[Contract]:
         """Give the boxes that are ours and live."""
@@ -95,6 +99,10 @@ class Laws:
         self.rows = self._read()
         self.allowed = max(bound, sum(row.live for row in self.rows))
         self.bound = bound
+
+    def afford(self, caps: Caps) -> None:
+        """Let other caps hold from now on."""
+        self.purse.set(caps, self._mine())
 
     def restarted(self) -> None:
         """Give a new process the time of a new one to take in what it does not know."""
@@ -138,6 +146,20 @@ class Laws:
         self._judge_history()
         self._judge_number()
         self._judge_knowledge()
+        self._judge_money()
+
+    def _judge_money(self) -> None:
+        mine = self._mine()
+        live = [row for row in self.rows if row.live]
+        going = {box.id: row.state is State.DROPPING for box in mine for row in live if _knows(row, box)}
+        self.purse.watch(mine, going)
+        passed = self.purse.passed(mine)
+        self.hold("what Vast bills passes no cap", not passed, passed)
+
+    def _mine(self) -> list[Contract]:
+        """Give the boxes that are or were ours."""
+        contracts = self.sim.market.contracts.values()
+        return [box for box in contracts if self.drop_prefix in (box.onstart or "")]
 
     def _judge_create(self, request: requests.PreparedRequest) -> None:
         key = _key(request)
@@ -148,6 +170,10 @@ class Laws:
         self.hold("no create is sent beyond target and surge", len(live) <= self.bound, f"{len(live)} rows")
         mine = any(row.key == key and row.state is State.REQUESTED for row in live)
         self.hold("each create has its row", mine, key)
+        ((micros,),) = self._asked(RATES)
+        most = self.purse.caps.per_hour
+        afforded = most is None or micros / 1e6 <= most + ROUNDING
+        self.hold("no create is sent beyond the cap per hour", afforded, f"{micros} micro-dollars per hour")
 
     def _judge_destroy(self, contract_id: int) -> None:
         box = self.sim.market.contracts[contract_id]
@@ -213,6 +239,8 @@ class Laws:
         """Say when the listing began that was completed since the last check; None = none was."""
         ((listed_at,),) = self._asked("SELECT listed_at FROM pool")
         before, self.listed_at = self.listed_at, listed_at
+        if listed_at != before:
+            self.purse.listed = self.time.now
         return self.listing_began if listed_at != before else None
 
     def _read(self) -> list[Row]:

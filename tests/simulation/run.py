@@ -9,6 +9,7 @@ from tests.simulation import death
 from tests.simulation.database import in_memory
 from tests.simulation.happenings import Happenings
 from tests.simulation.laws import Broken
+from tests.simulation.purse import Caps
 from tests.simulation.script import FAMILY_OF, Script
 from tests.simulation.world import World, virtual
 
@@ -78,6 +79,8 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
 def _let_happen(world: World, script: Script, cells: set[tuple[str, str]]) -> None:
     """Let it happen, and note under which boundaries the process died while what was going on."""
     happenings = Happenings(world)
+    if script.caps != Caps():
+        world.afford(script.caps)
     world.run(60)
     for happening in script.happenings:
         happenings.happen(happening)

@@ -1,7 +1,9 @@
 """What happens in a run, drawn from one integer before it begins, so that parts of it can be left out."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from tests.simulation.purse import Caps
 
 PAUSES = (0.5, 2.0, 5.0, 15.0, 40.0, 100.0, 240.0)
 """Seconds that may pass after a happening."""
@@ -55,7 +57,11 @@ FAMILIES: dict[str, dict[str, int]] = {
 
 HAPPENINGS = {what: weight for family in FAMILIES.values() for what, weight in family.items()}
 
+MONEY = {"caps_lowered": 2, "host_raises_price": 3}
+"""What else may happen where there is a budget."""
+
 FAMILY_OF = {what: words for words, family in FAMILIES.items() for what in family}
+FAMILY_OF |= dict.fromkeys(MONEY, "an outage, no credit, other prices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Script:
     deaths_of_boxes: float
     beats: int = 60
     roster: int = 0
+    caps: Caps = field(default_factory=Caps)
     happenings: tuple[Happening, ...] = field(default=())
 
 
@@ -95,7 +102,7 @@ def drawn(seed: int) -> Script:
     rng = random.Random(seed)
     names, weights = list(HAPPENINGS), list(HAPPENINGS.values())
     pauses = rng.choice((PAUSES, PAUSES, PAUSES[:4]))  # some are hectic
-    return Script(
+    script = Script(
         seed=seed,
         target=rng.randint(1, 4),
         surge=rng.choice((0, 0, 0, 1)),
@@ -107,6 +114,22 @@ def drawn(seed: int) -> Script:
             _happening(rng, what, pauses) for what in rng.choices(names, weights, k=rng.randint(8, 24))
         ),
     )
+    return _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
+
+
+def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]) -> Script:
+    """Give every second script caps that matter within its time, and what may happen to them."""
+    if rng.random() < 0.5:
+        return script
+    caps = Caps(
+        per_hour=rng.choice((None, rng.uniform(0.15, 1.2))),
+        per_day=rng.choice((None, rng.uniform(0.3, 2.0))),
+        total=rng.choice((None, rng.uniform(0.3, 2.0))),
+    )
+    happenings = list(script.happenings)
+    for what in rng.choices(list(MONEY), list(MONEY.values()), k=rng.randint(1, 4)):
+        happenings.insert(rng.randint(0, len(happenings)), _happening(rng, what, pauses))
+    return replace(script, caps=caps, happenings=tuple(happenings))
 
 
 def _happening(rng: random.Random, what: str, pauses: tuple[float, ...]) -> Happening:

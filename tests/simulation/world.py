@@ -28,6 +28,7 @@ from tests.simulation.death import Death
 from tests.simulation.journal import Journal
 from tests.simulation.laws import Laws
 from tests.simulation.network import Network, VirtualPen, Watch
+from tests.simulation.purse import Caps
 from tests.simulation.service import COORDINATOR, MAGISTER, VAST, Service, settings
 from tests.simulation.workers import Workers, wait
 
@@ -123,6 +124,14 @@ class World:
         self.service.kill()
         self.laws.retarget(target + self.settings.placement.surge)
 
+    def afford(self, caps: Caps) -> None:
+        """Start the service anew with another budget."""
+        self._given["budget"] = caps.settings()
+        self.settings = settings(target=self.settings.number_instances, **self._given)
+        self.service.settings = self.settings
+        self.service.kill()
+        self.laws.afford(caps)
+
     def calm(self) -> None:
         """Let all faults stop: none is set, no host is away, no machine is a dud, nothing dies by itself."""
         market = self.market
@@ -142,6 +151,7 @@ class World:
             box.unheard = False
         market.credit = max(market.credit, 1000.0)
         self.sim.hierophant.away = None
+        self.afford(Caps())
 
     def converge(self, *, stays: float = 100.0) -> float:
         """Let the pool come to exactly what is wanted, and stay so; give the seconds it took.

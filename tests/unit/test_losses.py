@@ -84,3 +84,8 @@ def test_no_second_one_is_replaced_before_the_first_has_a_successor() -> None:
 def test_a_worker_that_had_been_rented_before_the_loss_proves_nothing() -> None:
     rows = [gone(seconds=60) for _ in range(4)]
     assert decided(*rows, canary_at=ago(seconds=61)) == ([], 4)
+
+
+def test_no_second_one_is_replaced_while_a_canary_that_failed_is_on_its_way_out() -> None:
+    failed = held(State.DROPPING, reason=Reason.UNVERIFIED, destroys=1, due_at=NOW + timedelta(minutes=1))
+    assert decided(failed, *[gone(seconds=121) for _ in range(3)]) == ([], 3)

@@ -1,0 +1,70 @@
+"""When the credit is spent Vast stops every box: nothing is blamed or churned, and a payment heals it."""
+
+import pytest
+from sqlalchemy import select
+
+from magister import pool as pool_row
+from magister.database import Sessions
+from magister.models import Instance
+from magister.states import State
+from tests.builders import a_fleet, an_offer
+from tests.controller import Controller
+
+TARGET = 6
+
+
+@pytest.fixture
+def pool(sessions: Sessions) -> Controller:
+    """Return a pool at its target, with as many offers beside."""
+    found = Controller(sessions, fleet=a_fleet(target=TARGET))
+    found.vast.stock(an_offer() for _ in range(3 * TARGET))
+    return found.filled()
+
+
+def spend_all(pool: Controller) -> None:
+    """Let Vast stop every box, as it does at zero."""
+    pool.vast.credit = 0
+    for contract in pool.vast.boxes:
+        pool.vast.change(contract, actual_status="exited", intended_status="stopped", cur_state="stopped")
+
+
+def blamed(pool: Controller) -> list[int]:
+    """Return the instances whose failure counts against their machines."""
+    with pool.sessions.read() as session:
+        return list(
+            session.scalars(
+                select(Instance.id).where(Instance.failure.is_not(None), Instance.excused.is_(False))
+            )
+        )
+
+
+def test_without_credit_nothing_is_given_up_or_rented_and_the_state_says_why(pool: Controller) -> None:
+    spend_all(pool)
+    pool.step(pool.fleet.account_every.total_seconds())
+    before = len(pool.vast.created)
+    pool.run(3600, every=30)
+    assert len(pool.rows(State.VERIFIED)) == TARGET
+    assert (len(pool.vast.created), pool.vast.named("destroy")) == (before, [])
+    with pool.sessions.read() as session:
+        said = [condition.what for condition in pool_row.read(session).conditions]
+    assert any("credit" in what for what in said)
+
+
+def test_stops_that_are_seen_before_the_credit_is_known_wait_and_are_not_believed(pool: Controller) -> None:
+    spend_all(pool)
+    pool.run(60, every=5)
+    assert len(pool.rows(State.VERIFIED)) == TARGET
+    assert pool.vast.named("destroy") == []
+
+
+def test_after_a_payment_the_stopped_boxes_are_replaced_and_nothing_is_blamed(pool: Controller) -> None:
+    spend_all(pool)
+    pool.run(900, every=10)
+    pool.vast.credit = 50_000_000
+    for _ in range(150):
+        pool.step(10)
+        pool.verify_all()
+    assert len(pool.rows(State.VERIFIED)) == TARGET
+    assert {box.actual_status for box in pool.vast.boxes.values()} == {"running"}
+    assert len(pool.vast.boxes) == TARGET
+    assert blamed(pool) == []

@@ -1,0 +1,113 @@
+"""What Vast really bills a pool, held against the caps of its budget."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from magister.budget import EXIT
+from magister.simulator.contracts import Contract
+from tests.simulation.clock import VirtualTime
+
+PROMPT = EXIT.total_seconds()
+"""Seconds within which an instance has to be gone once it has to go."""
+
+UNSEEN = 90.0
+"""Seconds without a complete listing after which Vast counts as out of reach."""
+
+ROUNDING = 0.001
+"""USD by which the estimate and the bill may differ for their rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Hold caps in USD; None = no such cap."""
+
+    per_hour: float | None = None
+    per_day: float | None = None
+    total: float | None = None
+
+    def settings(self) -> dict[str, float]:
+        """Return them as the settings of the budget."""
+        known = {"usd_per_hour": self.per_hour, "usd_per_day": self.per_day, "usd_total": self.total}
+        return {name: usd for name, usd in known.items() if usd is not None}
+
+
+@dataclass(slots=True)
+class Purse:
+    """Follow the bill of a pool and judge it by `caps`.
+
+    `excused` is what was billed outside the promise, in USD: by boxes that no row knew, by those that Vast
+    would not destroy for longer than PROMPT, and by all while no listing came. `lowered_at` is what was
+    billed, and was still to be until all is gone, when the caps were lowered. Nothing is judged once a clock
+    was wrong: by it the days and what was spent are wrong as well.
+    """
+
+    time: VirtualTime
+    caps: Caps = field(default_factory=Caps)
+    excused: float = 0.0
+    lowered_at: Mapping[str, float] = field(default_factory=dict)
+    billed: dict[int, float] = field(default_factory=dict)
+    dropping_since: dict[int, float] = field(default_factory=dict)
+    listed: float = 0.0
+    over_since: float | None = None
+    wrong_clock: bool = False
+
+    def set(self, caps: Caps, boxes: Collection[Contract]) -> None:
+        """Hold the bill against other caps from now on: what is there may take its time to go."""
+        leaving = sum(map(rate, boxes)) * PROMPT / 3600
+        self.lowered_at = {name: spent + leaving for name, spent in self._spent(boxes).items()}
+        self.caps, self.over_since = caps, None
+
+    def watch(self, boxes: Collection[Contract], going: Mapping[int, bool]) -> None:
+        """Take in what was billed since the last time; `going` = whether a box that a row knows is to go."""
+        now = self.time.now
+        self.wrong_clock = self.wrong_clock or self.time.skew != 0
+        for box in boxes:
+            paid = sum(entry[1] + entry[3] for entry in box.bill.values())
+            new, self.billed[box.id] = paid - self.billed.get(box.id, 0.0), paid
+            if going.get(box.id):
+                self.dropping_since.setdefault(box.id, now)
+            else:
+                self.dropping_since.pop(box.id, None)
+            if self._outside(box, going):
+                self.excused += new
+        live = [box for box in boxes if box.live and not self._outside(box, going)]
+        hourly = self.caps.per_hour
+        if hourly is None or sum(map(rate, live)) <= hourly + ROUNDING or now - self.listed > UNSEEN:
+            self.over_since = None
+        elif self.over_since is None:
+            self.over_since = now
+
+    def passed(self, boxes: Collection[Contract]) -> str:
+        """Say which cap was passed; "" = none."""
+        if self.wrong_clock:
+            return ""
+        if self.over_since is not None and self.time.now - self.over_since > PROMPT:
+            return f"more than {self.caps.per_hour} USD per hour since {self.over_since:.0f}"
+        limits = {"day": self.caps.per_day, "total": self.caps.total}
+        for name, spent in self._spent(boxes).items():
+            cap = limits[name]
+            most = None if cap is None else max(cap, self.lowered_at.get(name, 0.0))
+            if most is not None and spent > most + self.excused + ROUNDING:
+                return f"{spent:.4f} USD were billed in the {name}, {cap} are allowed"
+        return ""
+
+    def _spent(self, boxes: Collection[Contract]) -> dict[str, float]:
+        today = str(int(self.time.now // 86_400))
+        days = [{day: entry[1] + entry[3] for day, entry in box.bill.items()} for box in boxes]
+        return {
+            "day": sum(day.get(today, 0.0) for day in days),
+            "total": sum(sum(day.values()) for day in days),
+        }
+
+    def _outside(self, box: Contract, going: Mapping[int, bool]) -> bool:
+        since = self.dropping_since.get(box.id, self.time.now)
+        return box.id not in going or self.time.now - max(since, 0.0) > PROMPT or self._unseen
+
+    @property
+    def _unseen(self) -> bool:
+        return self.time.now - self.listed > UNSEEN
+
+
+def rate(box: Contract) -> float:
+    """Return what a box costs now, USD per hour."""
+    return (box.gpu_price if box.status == "running" else 0.0) + box.storage_hourly
