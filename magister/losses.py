@@ -50,14 +50,19 @@ def is_loss(action: object) -> bool:
 
 
 def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet, now: datetime) -> Losses:
-    """Count the losses in the history of the window, and those that `moves` and listings foretell."""
+    """Count the losses in the history of the window, and those that `moves` and listings foretell.
+
+    Foretold ones that happened together are so however long ago: without credit Vast stops all boxes at once,
+    and they are given up only after the payment.
+    """
     window = now - fleet.caution.loss_window
     verified = [row for row in held if row.state is State.VERIFIED]
     foretold = {move.row.id: _lost_at(move, fleet, view) for move in moves}
     foretold |= {row.id: row.absent_since or now for row in verified if row.absences >= 2}
+    together = min(window, max(foretold.values(), default=now) - fleet.caution.loss_window)
     return Losses(
         behind=tuple(moment for moment in view.lost if moment > window),
-        ahead=tuple(moment for moment in foretold.values() if moment > window),
+        ahead=tuple(moment for moment in foretold.values() if moment > together),
         verified=len(verified),
         believed_until=max(window, view.canary_at or window, view.trusted_at or window),
     )
