@@ -68,6 +68,32 @@ def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet
     )
 
 
+def unheard(
+    moves: Iterable[Move], held: tuple[Held, ...], view: View, fleet: Fleet, now: datetime
+) -> list[Move]:
+    """Return the moves for silence that wait, since no box at all is heard.
+
+    Then it is rather the way to Magister that is cut than every worker dead. One instance is replaced to
+    see, and the rest follow once a box rented since has been heard, or when the operator says so.
+    """
+    silent = [move for move in moves if move.reason is Reason.SILENT]
+    since = min((move.row.beaten_at or now for move in silent), default=now)
+    wanted = [row for row in held if row.wanted]
+    if view.trusted_at is not None and view.trusted_at > since:
+        return []
+    if any(_heard(row, since, fleet, now) for row in wanted):
+        return []
+    untried = len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted)
+    return silent[1:] if untried else silent
+
+
+def _heard(row: Held, since: datetime, fleet: Fleet, now: datetime) -> bool:
+    """Say whether a box is heard now, or its worker called after `since`."""
+    beats = row.beaten_at is not None and now < row.beaten_at + fleet.beat_timeout
+    called = row.state is State.VERIFIED and row.reason in {Reason.CALLED, Reason.BEAT}
+    return beats or (called and row.verified_at is not None and row.verified_at > since)
+
+
 def _lost_at(move: Move, fleet: Fleet, view: View) -> datetime:
     """Return when the loss behind a move happened, as far as is known."""
     row = move.row
