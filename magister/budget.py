@@ -36,6 +36,10 @@ def objection(
     Under each cap there has to be room for what was spent, what the pool costs for WORTH and until it is
     gone, and the worst that the new boxes can cost: that they never verify, with a reserve for traffic.
     """
+    if view.too_dear_at is not None and now < view.too_dear_at + WORTH:
+        return (
+            f"an instance was given up for the budget at {view.too_dear_at:%H:%M} UTC, less than an hour ago"
+        )
     rows = [row for row in held if row.live]
     new = sum(offer.price for offer in offers)
     rate, budget = _rate(rows) + new, fleet.budget

@@ -356,6 +356,7 @@ class View:
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
     spent: Outlay = field(default_factory=Outlay)  # all zero if no cap counts it
     credit: int | None = None  # micro-dollars; None = unknown
+    too_dear_at: datetime | None = None  # when an instance was last given up for the budget, within the hour
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now
 
 

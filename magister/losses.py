@@ -50,17 +50,48 @@ def is_loss(action: object) -> bool:
 
 
 def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet, now: datetime) -> Losses:
-    """Count the losses in the history of the window, and those that `moves` and listings foretell."""
+    """Count the losses in the history of the window, and those that `moves` and listings foretell.
+
+    Foretold ones that happened together are so however long ago: without credit Vast stops all boxes at once,
+    and they are given up only after the payment.
+    """
     window = now - fleet.caution.loss_window
     verified = [row for row in held if row.state is State.VERIFIED]
     foretold = {move.row.id: _lost_at(move, fleet, view) for move in moves}
     foretold |= {row.id: row.absent_since or now for row in verified if row.absences >= 2}
+    together = min(window, max(foretold.values(), default=now) - fleet.caution.loss_window)
     return Losses(
         behind=tuple(moment for moment in view.lost if moment > window),
-        ahead=tuple(moment for moment in foretold.values() if moment > window),
+        ahead=tuple(moment for moment in foretold.values() if moment > together),
         verified=len(verified),
         believed_until=max(window, view.canary_at or window, view.trusted_at or window),
     )
+
+
+def unheard(
+    moves: Iterable[Move], held: tuple[Held, ...], view: View, fleet: Fleet, now: datetime
+) -> list[Move]:
+    """Return the moves for silence that wait, since no box at all is heard.
+
+    Then it is rather the way to Magister that is cut than every worker dead. One instance is replaced to
+    see, and the rest follow once a box rented since has been heard, or when the operator says so.
+    """
+    silent = [move for move in moves if move.reason is Reason.SILENT]
+    since = min((move.row.beaten_at or now for move in silent), default=now)
+    wanted = [row for row in held if row.wanted]
+    if view.trusted_at is not None and view.trusted_at > since:
+        return []
+    if any(_heard(row, since, fleet, now) for row in wanted):
+        return []
+    untried = len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted)
+    return silent[1:] if untried else silent
+
+
+def _heard(row: Held, since: datetime, fleet: Fleet, now: datetime) -> bool:
+    """Say whether a box is heard now, or its worker called after `since`."""
+    beats = row.beaten_at is not None and now < row.beaten_at + fleet.beat_timeout
+    called = row.state is State.VERIFIED and row.reason in {Reason.CALLED, Reason.BEAT}
+    return beats or (called and row.verified_at is not None and row.verified_at > since)
 
 
 def _lost_at(move: Move, fleet: Fleet, view: View) -> datetime:

@@ -22,6 +22,11 @@ class Budget:
     runway: timedelta | None = None
 
     @property
+    def any(self) -> bool:
+        """Say whether there is any cap."""
+        return self.per_hour is not None or self.counts
+
+    @property
     def counts(self) -> bool:
         """Say whether it matters what was spent."""
         return any(cap is not None for cap in (self.per_day, self.per_month, self.total))

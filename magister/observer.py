@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from magister import bans, bills, rows
 from magister.autopsy import in_a_line, legible
+from magister.budget import WORTH
 from magister.decision import Decision
 from magister.facts import Fleet, Trial, View
 from magister.judgement import suspicious
@@ -17,6 +18,7 @@ from magister.quarantine import quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
 from magister.spending import outlay
+from magister.states import Reason
 from magister.suspicion import without
 
 
@@ -38,6 +40,8 @@ def observe(
         outlook = rows.outlook(session, now, since=view.trusted_at)
         lost = rows.lost(session, now, fleet.caution.loss_window)
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
+    if fleet.budget.any:
+        view = replace(view, too_dear_at=rows.given_up(session, now, WORTH, Reason.BUDGET))
     if not short:
         return Decision(fleet, held, view, now)
     tried = rows.trials(session, now, fleet.caution.quarantine_cap)

@@ -11,7 +11,7 @@ from magister.budget import over_budget
 from magister.facts import Fleet, Held, View
 from magister.judgement import deadlines, judged
 from magister.listings import listing_due, sighted_by
-from magister.losses import Losses, is_loss, losses
+from magister.losses import Losses, is_loss, losses, unheard
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage
 from magister.states import DUDS, LOSSES, Reason, State
@@ -29,7 +29,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         actions += forgotten(fleet, held, _untouched(held, actions), view)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
-    actions, held_back = _hold_back(actions, moves, held, found, fleet, now)
+    actions, held_back = _hold_back(actions, moves, held, found, view, fleet, now)
     if sighted:
         adopted = tuple(adoptions(view.strangers, fleet, now))
         actions += adopted
@@ -53,6 +53,7 @@ def _hold_back(
     moves: list[Move],
     held: tuple[Held, ...],
     found: Losses,
+    view: View,
     fleet: Fleet,
     now: datetime,
 ) -> tuple[list[Action], list[Move]]:
@@ -64,10 +65,15 @@ def _hold_back(
         excused = {move: replace(move, excuses_since=now - fleet.caution.loss_window) for move in moves}
         moves = list(excused.values())
         actions = [excused.get(action, action) if isinstance(action, Move) else action for action in actions]
+    deaf = unheard(moves, held, view, fleet, now)
     if not moves or not found.tripped(fleet):
-        return actions, []
+        return [action for action in actions if action not in deaf], deaf
     waiting = shortage(fleet, held) > 0 or any(_awaits_canary(row) for row in held)
-    canary = moves[:1] if now >= found.canary_from(fleet) and not waiting else []
+    canary = (
+        [move for move in moves if move not in deaf][:1]
+        if now >= found.canary_from(fleet) and not waiting
+        else []
+    )
     kept_back = [move for move in moves if move not in canary]
     return [action for action in actions if action not in kept_back], kept_back
 

@@ -233,6 +233,14 @@ def last_words(session: Session, template: str, kind: Failure) -> str:
     return "" if found is None else found.autopsy or found.status_msg or ""
 
 
+def given_up(session: Session, now: datetime, within: timedelta, reason: Reason) -> datetime | None:
+    """Return when an instance was last given up for `reason`; None = not lately."""
+    query = select(func.max(Transition.at)).where(
+        Transition.at > now - within, Transition.at <= now, Transition.reason == reason
+    )
+    return session.scalar(query)
+
+
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
     """Return when verified instances were given up lately although nobody had asked for it."""
     query = select(Transition.at).where(

@@ -152,4 +152,6 @@ def test_a_template_that_ever_worked_is_not_blamed_and_the_machines_are(pool: Co
     with pool.sessions.read() as session:
         tried = rows.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
         assert rows.blamed(session, tried) == {}
+        failures = [one for one in tried if one.failure is not None]
+        assert rows.blamed(session, failures) == {}, "also when the success was too long ago to be among them"
         assert quarantines(tried, pool.fleet.caution, pool.clock.now).machines

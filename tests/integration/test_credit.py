@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from magister import pool as pool_row
 from magister.database import Sessions
+from magister.errors import NoCredit
 from magister.models import Instance
 from magister.states import State
 from tests.builders import a_fleet, an_offer
@@ -24,6 +25,7 @@ def pool(sessions: Sessions) -> Controller:
 def spend_all(pool: Controller) -> None:
     """Let Vast stop every box, as it does at zero."""
     pool.vast.credit = 0
+    pool.vast.before("create", *[NoCredit() for _ in range(100)])
     for contract in pool.vast.boxes:
         pool.vast.change(contract, actual_status="exited", intended_status="stopped", cur_state="stopped")
 
@@ -61,6 +63,7 @@ def test_after_a_payment_the_stopped_boxes_are_replaced_and_nothing_is_blamed(po
     spend_all(pool)
     pool.run(900, every=10)
     pool.vast.credit = 50_000_000
+    pool.vast.before_nothing()
     for _ in range(150):
         pool.step(10)
         pool.verify_all()

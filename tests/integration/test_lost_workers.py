@@ -126,6 +126,15 @@ def test_a_coordinator_restart_that_ends_all_workers_is_met_by_canaries(sqlite_s
     assert len(beating.pool.rows(State.VERIFIED)) == TARGET - 1
 
 
+def test_a_cut_on_the_way_to_magister_costs_one_canary_and_not_the_pool(sqlite_sessions: Sessions) -> None:
+    beating = Beating(sqlite_sessions)
+    beating.alive.clear()
+    beating.run(40 * 60)
+    silent = [number for number, reason in beating.given_up().items() if reason is Reason.SILENT]
+    assert len(silent) == 1
+    assert len(beating.pool.rows(State.VERIFIED)) == TARGET - 1
+
+
 def test_once_the_canary_verifies_the_rest_are_replaced(sqlite_sessions: Sessions) -> None:
     beating = Beating(sqlite_sessions)
     beating.alive.clear()
