@@ -23,10 +23,12 @@ AVAILABLE = 0.99
 USELESS = 0.05
 SAVED = 0.15
 
-MEMORY: tuple[dict[str, str], dict[str, int]] = ({"rank": "expected_cost"}, {})
+Choices = tuple[dict[str, object], dict[str, object]]
+
+MEMORY: Choices = ({"rank": "expected_cost"}, {})
 """Settings of placement and caution by which what is remembered counts: those that hold by default."""
 
-NO_MEMORY: tuple[dict[str, str], dict[str, int]] = ({"rank": "score"}, {"quarantine_secs": 0})
+NO_MEMORY: Choices = ({"rank": "score"}, {"quarantine_secs": 0})
 """Those by which an offer is chosen by Vast's score alone, whatever its machine did before."""
 
 

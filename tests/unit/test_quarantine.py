@@ -1,5 +1,6 @@
 """Which machines and hosts are tried last, and for how long."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -97,3 +98,9 @@ def test_machines_whose_host_is_not_known_blame_none() -> None:
 )
 def test_a_move_tells_in_which_way_a_box_failed(old: State, reason: Reason, kind: Failure | None) -> None:
     assert failure(old, reason) is kind
+
+
+@pytest.mark.parametrize(("worked", "held"), [(0.0, True), (3599.0, True), (3600.0, False)])
+def test_a_box_that_worked_for_an_hour_before_it_died_holds_nobody(worked: float, held: bool) -> None:
+    died = replace(tried(Failure.DIED, minutes=5), worked=worked)
+    assert (of_one(died) is not None) is held
