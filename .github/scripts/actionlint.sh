@@ -6,12 +6,15 @@ set -euo pipefail
 programs=$(realpath "${1:-.venv/bin}")
 version=v1.7.12
 
+unchecked() {
+    echo "NOT CHECKED: $1" >&2
+    [[ -z ${CI:-} ]] || exit 1
+    exit 0
+}
+
 if [[ ! -x $programs/actionlint ]]; then
-    if ! command -v go >/dev/null; then
-        echo "NOT CHECKED: actionlint needs Go to be built, and there is none here" >&2
-        [[ -z ${CI:-} ]] || exit 1
-        exit 0
-    fi
-    GOBIN=$programs go install "github.com/rhysd/actionlint/cmd/actionlint@$version"
+    command -v go >/dev/null || unchecked "actionlint needs Go to be built, and there is none here"
+    GOBIN=$programs go install "github.com/rhysd/actionlint/cmd/actionlint@$version" \
+        || unchecked "actionlint could not be built, see above"
 fi
 PATH=$programs:$PATH actionlint -color=false

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -113,7 +114,11 @@ def hold_page(pool: Hosts, when: str, page: int) -> None:
         passed = pool.held()
         pool.hold("list", when)
         pool.let_go()
-        pool.until(lambda passed=passed: pool.held() not in ([], passed), "the next page")  # type: ignore[misc]
+        pool.until(partial(_another_is_held, pool, passed), "the next page")
+
+
+def _another_is_held(pool: Hosts, passed: list[dict[str, object]]) -> bool:
+    return pool.held() not in ([], passed)
 
 
 def die_at(boundary: Boundary, pool: Hosts, loop: Host) -> None:
