@@ -221,6 +221,15 @@ def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held
     return claimed
 
 
+def withdraw_claim(session: Session, row: Held, *, at: datetime) -> None:
+    """Take back the claim of a send that was never made, unless `row` has ended meanwhile."""
+    withdrawn = update(Instance).where(
+        Instance.id == row.id, Instance.sends == row.sends, Instance.state != State.DESTROYED
+    )
+    values: dict[str, object] = {"sends": row.sends - 1, "unanswered": 0, "doubted_at": None, "due_at": at}
+    session.scalar(_stated(withdrawn, values))
+
+
 def doubt(session: Session, row: Held, *, at: datetime, fleet: Fleet, trouble: str) -> None:
     """Leave the send of `row` to the listings: those begun after the grace, counted from `at`, decide."""
     judge_from = at + fleet.create_grace

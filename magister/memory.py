@@ -22,7 +22,7 @@ from magister.budget import objection
 from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
-from magister.facts import Fleet, Held, Offer, Route, Stranger, View
+from magister.facts import Fleet, Held, Offer, Route, Stranger, Trial, View
 from magister.listings import listing_retry
 from magister.pool import PoolState, hearing_since
 from magister.reputation import Reputation
@@ -48,6 +48,8 @@ class Memory:
     roster_came: bool = False  # one that came before the start tells of another time
     reputation: Reputation = field(default_factory=Reputation)
     judged_at: datetime | None = None  # when the reputation was read
+    tried: tuple[Trial, ...] = ()
+    tried_until: int | None = None  # the newest move when the trials were read
     renting: Failing | None = None
     failing: dict[Route, Failing] = field(default_factory=dict)
 

@@ -44,7 +44,9 @@ def observe(
         view = replace(view, too_dear_at=rows.given_up(session, now, WORTH, Reason.BUDGET))
     if not short:
         return Decision(fleet, held, view, now)
-    tried = rows.trials(session, now, fleet.caution.quarantine_cap)
+    if memory.tried_until != (latest := rows.last_move(session)):
+        memory.tried, memory.tried_until = rows.trials(session, now, fleet.caution.quarantine_cap), latest
+    tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
         past = rows.rentals(session, now)
         spoken = without(past, rows.blamed(session, past))

@@ -126,9 +126,13 @@ class Renter:
             return ledger.claim_send(session, row, fence=fence, at=now)
 
     def _require_prompt(self, row: Held) -> None:
-        """Raise NotSent if this process was frozen since the claim: its slot may have been given away."""
-        if row.sent_at is not None and self._clock() - row.sent_at > self._lease.margin:
-            raise NotSent("this process stood still between the claim and the send")
+        """Raise Stale if this process was frozen since the claim: its slot may have been given away."""
+        now = self._clock()
+        if row.sent_at is None or now - row.sent_at <= self._lease.margin:
+            return
+        with self._sessions.write() as session:
+            ledger.withdraw_claim(session, row, at=now)
+        raise Stale("this process stood still between the claim and the send, so nothing was sent")
 
     def _write_rented(self, row: Held, contract: int) -> None:
         """Take Vast's answer into the row, whatever has become of the row meanwhile."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from magister.facts import Held, Trial
 from magister.models import Instance, Pool, Transition
@@ -178,6 +178,7 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
         )
         .order_by(Instance.id.desc())
         .limit(newest)
+        .options(defer(Instance.offer), defer(Instance.autopsy))  # most of a row, and nothing of it is asked
     )
     return tuple(_rental(row, now) for row in session.scalars(query))
 
@@ -239,6 +240,11 @@ def given_up(session: Session, now: datetime, within: timedelta, reason: Reason)
         Transition.at > now - within, Transition.at <= now, Transition.reason == reason
     )
     return session.scalar(query)
+
+
+def last_move(session: Session) -> int:
+    """Return the number of the newest move of all; 0 = there was none yet."""
+    return session.scalar(select(func.max(Transition.id))) or 0
 
 
 def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:

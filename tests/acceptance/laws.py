@@ -20,15 +20,12 @@ def tallied(boundary: str, fault: str, engine: str) -> Iterator[None]:
     tally(boundary, fault, engine)
 
 
-def assert_nothing_is_lost(pool: Pool, *, most: int | None = None) -> None:
-    """Compare all that the market ever made with all that the rows say of it.
-
-    `most` is how many boxes of ours may have existed at a time; None = the target.
-    """
+def assert_nothing_is_lost(pool: Pool) -> None:
+    """Compare all that the market ever made with all that the rows say of it."""
     ours, stories = pool.ours(), pool.stories()
     assert len([box for box in ours if box.live]) == pool.target
     assert len(pool.live()) == pool.target + pool.strangers
-    assert pool.most_live() <= (pool.target if most is None else most) + pool.strangers
+    assert pool.most_live() <= pool.target + pool.strangers
     assert pool.doubled_labels() == []
     fates = {
         (story.row.contract_id, f"magister:{story.row.key}"): story.row.state

@@ -17,6 +17,7 @@ COMMITS = (
     "Executor._destroy",
     "Executor._list",
     "Executor._look",
+    "Executor._read_bill",
     "Executor.settle",
     "LeaseHolder._renewed",
     "LeaseHolder._taken",
@@ -27,7 +28,7 @@ COMMITS = (
     "Worker._excuse",
     "Worker._turn_back",
 )
-REQUESTS = ("account", "create", "destroy", "list", "search", "show")
+REQUESTS = ("account", "charges", "create", "destroy", "list", "search", "show")
 BOUNDARIES = [
     *(f"{when} the commit of {who}" for who in COMMITS for when in ("before", "after")),
     *(f"{when} the {route}" for route in REQUESTS for when in ("before", "during", "after")),
