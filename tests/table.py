@@ -55,8 +55,8 @@ def proof(lines: Iterable[str], at: datetime) -> str:
     runs = sum(cell.runs for row in cells.values() for cell in row.values())
     broken = sum(cell.violations for row in cells.values() for cell in row.values()) + seeds.violations
     head = (
-        f"On {at.day} {at:%B %Y}: {seeds.runs:,} seeds of the simulation, {runs:,} times that something"
-        f" went wrong and the process died or did not, and **{broken:,} violations**.\n\n"
+        f"On {at.day} {at:%B %Y}: {seeds.runs:,} seeds of the simulation, {runs:,} trials of a death or a"
+        f" fault, and **{broken:,} violations**.\n\n"
         "<details><summary>how often each was tried</summary>\n\n"
         "| the process dies | meanwhile | SQLite | PostgreSQL |\n|---|---|---:|---:|\n"
     )
