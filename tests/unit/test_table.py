@@ -30,7 +30,7 @@ def test_runs_are_added_up_by_boundary_fault_and_engine() -> None:
         ],
         AT,
     )
-    assert told.startswith("On 24 November 2026: 7 seeds of the simulation, 1,205 times")
+    assert told.startswith("On 24 November 2026: 7 seeds of the simulation, 1,205 trials")
     assert "**0 violations**" in told
     rows = [row for row in told.splitlines() if row.startswith("| ")]
     assert rows[1:] == ["| after a commit | an outage | 1 |  |", "| before a commit | nothing | 1,201 | 3 |"]
