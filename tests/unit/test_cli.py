@@ -1,16 +1,13 @@
 """The words of the command line, its exit codes, and how little it loads."""
 
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from magister import __version__, pool, status
@@ -57,17 +54,6 @@ number_instances = 0
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def quiet_again() -> Iterator[None]:
-    """Take back what a command does to the log of its process."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def run(*arguments: str) -> Result:

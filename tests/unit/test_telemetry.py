@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -14,20 +13,6 @@ from magister import telemetry
 from magister.errors import BadSettings
 
 SECRET = SecretStr("s3cr3t/of the+pool")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Leave logging as it was found."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in telemetry.NOISY:
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def a_log(level: str = "info", *, terminal: bool = False, no_color: str = "") -> io.StringIO:
