@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from magister.facts import Adoptable, Held, Offer
+from magister.facts import Adoptable, Offer
+from magister.held import Held
 from magister.states import Reason, State
 
 

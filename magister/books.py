@@ -10,7 +10,8 @@ from sqlalchemy import UpdateBase, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from magister import rates, rows
-from magister.facts import Held, Sighting
+from magister.facts import Sighting
+from magister.held import Held
 from magister.models import Instance
 from magister.models_money import DayCost, Rate
 from magister.rates import Changes, Interval

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from magister import bans, decision, pool, reports, rows
 from magister.budget import caps
 from magister.decision import Candidate
-from magister.facts import Fleet, Trial
+from magister.fleet import Fleet
 from magister.models import Instance, Transition
 from magister.models_money import Choice
-from magister.quarantine import quarantines
+from magister.quarantine import Trial, quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay
 from magister.standing import Banned, Leaving, Standing

@@ -23,7 +23,9 @@ from magister.actions import (
 )
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
-from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
+from magister.facts import Account, Listing, Offer, Stranger
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.hierophant.protocol import Hierophant
 from magister.lease import LeaseHolder
 from magister.offers import unfit

@@ -15,7 +15,9 @@ from magister.adoption import key_in, recognised
 from magister.autopsy import refined
 from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
-from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
+from magister.facts import Listing, Offer, Roster, Sighting, Stranger
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.models import Instance, Transition
 from magister.models_money import Choice
 from magister.states import LOOP, LOSSES, Reason, State, failure, legal

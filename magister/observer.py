@@ -9,12 +9,12 @@ from magister import bans, bills, rows
 from magister.autopsy import in_a_line, legible
 from magister.budget import WORTH
 from magister.decision import Decision
-from magister.facts import Fleet, Trial, View
+from magister.fleet import Fleet, View
 from magister.judgement import suspicious
 from magister.memory import Memory
 from magister.outlook import Blame
 from magister.pool import PoolState
-from magister.quarantine import quarantines
+from magister.quarantine import Trial, quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
 from magister.spending import outlay

@@ -23,7 +23,9 @@ from magister.errors import (
     Stopping,
     VastError,
 )
-from magister.facts import Fleet, Held, Learned, Order
+from magister.facts import Order
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.lease import LeaseHolder
 from magister.spending import outlay
 from magister.states import LOOP, Reason, State

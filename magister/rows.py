@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session, defer
 
-from magister.facts import Held, Trial
+from magister.held import Held
 from magister.models import Instance, Pool, Transition
 from magister.models_money import Rate
 from magister.outlook import Outlook, Verdict
+from magister.quarantine import Trial
 from magister.rates import Interval, Line
 from magister.reputation import Rental
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure

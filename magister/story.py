@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from magister.decision import SHOWN, Candidate
-from magister.facts import MICROS_PER_USD
-from magister.money import usd
+from magister.money import MICROS_PER_USD, usd
 from magister.states import WANTED, Reason, State
 
 NAMED = 5

@@ -25,13 +25,15 @@ from magister.actions import (
     Search,
     Send,
 )
-from magister.conditions import conditions
+from magister.conditions import Condition, conditions
 from magister.database import Sessions
 from magister.decision import Decision
 from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.evidence import KNOWN
 from magister.executor import Executor, Outcome
-from magister.facts import Condition, Fleet, Held, Listing, Route
+from magister.facts import Listing, Route
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.lanes import Lanes
 from magister.lease import LeaseHolder
 from magister.memory import Memory, fields_of, route_of

@@ -7,7 +7,9 @@ from itertools import count
 from sqlalchemy.orm import Session
 
 from magister import ledger, rows
-from magister.facts import Fleet, Held, Learned, Offer, Sighting, View
+from magister.facts import Offer, Sighting
+from magister.fleet import Fleet, View
+from magister.held import Held, Learned
 from magister.models_money import Rate
 from magister.states import Reason, State
 

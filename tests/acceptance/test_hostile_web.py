@@ -17,7 +17,7 @@ import pytest
 
 from magister import pool
 from magister.database import open_database
-from magister.facts import Held
+from magister.held import Held
 from magister.simulator.plan import MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from magister.states import State

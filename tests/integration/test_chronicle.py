@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from magister import bans, chronicle, ledger
 from magister.cli import main
 from magister.database import Sessions
-from magister.facts import Learned
+from magister.held import Learned
 from magister.settings import Settings
 from magister.states import Reason, State
 from magister.story import About, told

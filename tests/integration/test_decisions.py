@@ -10,9 +10,9 @@ from magister import bans, decision
 from magister.actions import Rent
 from magister.database import Sessions
 from magister.decision import Decision
-from magister.facts import Quarantine, Quarantines
 from magister.models_money import Choice
 from magister.planner import plan
+from magister.quarantine import Quarantine, Quarantines
 from magister.reputation import Reputation, Tally
 from magister.states import State
 from tests.builders import NOW, a_fleet, a_view, an_offer

@@ -17,7 +17,8 @@ from magister import pool as pool_row
 from magister.actions import Adopt, List, Move, Send
 from magister.database import Sessions
 from magister.errors import Ambiguous, LeaseLost, NotSent, RateLimited, StartedStopped, Transient
-from magister.facts import Held, Listing, Offer, Route, Sighting
+from magister.facts import Listing, Offer, Route, Sighting
+from magister.held import Held
 from magister.lanes import ThreadLanes
 from magister.lease import LeaseHolder, NoLock, kernel_lock
 from magister.models import Lease

@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from magister import ledger, rows
 from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
-from magister.facts import Held, Learned, Listing
+from magister.facts import Listing
+from magister.held import Held, Learned
 from magister.models import Transition
 from magister.states import Failure, Reason, State
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer

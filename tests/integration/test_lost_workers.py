@@ -8,8 +8,8 @@ import pytest
 from magister import ledger, operations, pool, rows
 from magister.database import Sessions
 from magister.errors import InstanceEnded, Transient, Unreachable
-from magister.facts import Held, Quarantines
-from magister.quarantine import quarantines
+from magister.held import Held
+from magister.quarantine import Quarantines, quarantines
 from magister.states import Reason, State
 from tests.builders import ADDRESS, a_fleet, an_offer
 from tests.controller import Controller

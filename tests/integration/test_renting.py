@@ -18,7 +18,7 @@ from magister.errors import (
     StartedStopped,
     VastError,
 )
-from magister.facts import Held
+from magister.held import Held
 from magister.states import Reason, State
 from magister.vast.market import CAP
 from tests.builders import a_fleet, a_sighting, an_offer

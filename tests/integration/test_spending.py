@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from magister import ledger, rows, spending
 from magister.actions import Adopt
 from magister.database import Sessions
-from magister.facts import Adoptable, Held, Learned, Listing, Sighting
+from magister.facts import Adoptable, Listing, Sighting
+from magister.held import Held, Learned
 from magister.models_money import DayCost
 from magister.spending import By, Spent
 from magister.states import Reason, State

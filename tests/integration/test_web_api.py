@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from magister import onstart, pool, rows
+from magister.conditions import Condition
 from magister.database import Sessions, open_database
-from magister.facts import Condition, Held, Learned
+from magister.held import Held, Learned
 from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
 from magister.settings import Settings

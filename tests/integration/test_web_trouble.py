@@ -20,7 +20,7 @@ from magister import ledger, pool, reports, rows
 from magister.arrival import BODY_LIMIT
 from magister.database import Sessions, open_database
 from magister.errors import Stale
-from magister.facts import Held
+from magister.held import Held
 from magister.models import Transition
 from magister.settings import Settings
 from magister.settings_groups import Web

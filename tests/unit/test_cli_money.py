@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from magister import assembly, bills, ledger, pool, rows
 from magister.cli import main
 from magister.database import Sessions, open_database
-from magister.facts import Charge, Learned
+from magister.facts import Charge
+from magister.held import Learned
 from magister.schema import migrate
 from magister.states import Reason, State
 from tests.builders import a_row, an_offer

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from magister.budget import Cap
+from magister.conditions import Condition
 from magister.decision import Candidate
-from magister.facts import Condition, Quarantine, Quarantines
+from magister.quarantine import Quarantine, Quarantines
 from magister.standing import Banned, Leaving, Standing, explained
 from magister.states import Reason, State
 from magister.story import About, Life, Moved, jsonable, lasting, told
