@@ -3,10 +3,10 @@
 The ledger is the only one to write here, in the transaction of what it notes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import UpdateBase, delete, insert, select, update
+from sqlalchemy import Select, UpdateBase, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from magister import rates, rows
@@ -14,20 +14,43 @@ from magister.facts import Sighting
 from magister.held import Held
 from magister.models import Instance
 from magister.models_money import DayCost, Rate
-from magister.rates import Changes, Interval
+from magister.rates import Changes, Interval, Line
 from magister.states import Reason, State
+
+
+def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:
+    """Return what instances cost, oldest first on each line; one that never cost anything is left out."""
+    query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)
+    found: dict[int, list[Interval]] = {}
+    for rate in session.scalars(query, execution_options=rows.FRESH):
+        found.setdefault(rate.instance_id, []).append(_interval(rate))
+    return found
+
+
+def last_intervals(session: Session, ids: Collection[int]) -> dict[int, dict[Line, Interval]]:
+    """Return the last interval of each line of instances; one that never cost anything is left out."""
+    last = select(func.max(Rate.id)).where(Rate.instance_id.in_(ids)).group_by(Rate.instance_id, Rate.line)
+    found: dict[int, dict[Line, Interval]] = {}
+    for rate in session.scalars(select(Rate).where(Rate.id.in_(last)), execution_options=rows.FRESH):
+        interval = _interval(rate)
+        found.setdefault(rate.instance_id, {})[interval.line] = interval
+    return found
+
+
+def _interval(rate: Rate) -> Interval:
+    return Interval(Line(rate.line), rate.micros, rate.begins_at, rate.ends_at)
 
 
 def open_account(session: Session, instance_id: int, disk_price: int | None, at: datetime) -> None:
     """Let an instance cost its disk from its creation on, unless a listing has seen to it meanwhile."""
-    if instance_id not in rows.last_intervals(session, [instance_id]):
+    if instance_id not in last_intervals(session, [instance_id]):
         _write(session, instance_id, rates.born(disk_price, at))
 
 
 def note(session: Session, seen: Iterable[tuple[Held, Sighting]], at: datetime) -> None:
     """Write what sightings at `at` change, each beside its row as it was before."""
     pairs = tuple(seen)
-    last = rows.last_intervals(session, [row.id for row, _ in pairs])
+    last = last_intervals(session, [row.id for row, _ in pairs])
     for row, box in pairs:
         _write(session, row.id, rates.noticed(row, box, at, last.get(row.id, {})))
 
@@ -37,9 +60,9 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
 
     `reason` is that of its end; the days bear the one for which it left the pool.
     """
-    last = rows.last_intervals(session, [row.id]).get(row.id, {})
+    last = last_intervals(session, [row.id]).get(row.id, {})
     _write(session, row.id, rates.gone(row, at, last))
-    days = rates.by_day(rows.intervals(session, [row.id]).get(row.id, ()), at)
+    days = rates.by_day(intervals(session, [row.id]).get(row.id, ()), at)
     known = session.execute(
         select(Instance.machine_id, Instance.host_id, Instance.gpu_name).where(Instance.id == row.id)
     ).one()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, decision, pool, reports, rows
+from magister import bans, decision, experience, pool, reports, rows
 from magister.budget import caps
 from magister.decision import Candidate
 from magister.fleet import Fleet
@@ -87,7 +87,7 @@ def _template_blamed(session: Session, row: Instance) -> bool:
         Trial(at=at, machine_id=machine or 0, host_id=host, failure=kind, template_hash=row.template_hash)
         for at, machine, host in session.execute(query)
     ]
-    return bool(rows.blamed(session, alike))
+    return bool(experience.blamed(session, alike))
 
 
 def _moved(move: Transition) -> Moved:
@@ -116,11 +116,11 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
     """Return the pool at `now`, as `fleet` wants it."""
     state = pool.read(session)
     seen = reports.overview(session, now, last=0)
-    outlook = rows.outlook(session, now, since=state.trusted_at)
+    outlook = experience.outlook(session, now, since=state.trusted_at)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]
-    tried = rows.trials(session, now, fleet.caution.quarantine_cap)
+    tried = experience.trials(session, now, fleet.caution.quarantine_cap)
     return Standing(
         now=now,
         target=fleet.target,
@@ -133,7 +133,7 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         hourly=fleet.budget.per_hour,
         caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
         credit=state.credit,
-        quarantines=quarantines(without(tried, rows.blamed(session, tried)), fleet.caution, now),
+        quarantines=quarantines(without(tried, experience.blamed(session, tried)), fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 

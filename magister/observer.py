@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from magister import bans, bills, rows
+from magister import bans, bills, experience, rows
 from magister.autopsy import in_a_line, legible
 from magister.budget import WORTH
 from magister.decision import Decision
@@ -37,21 +37,22 @@ def observe(
         view = replace(view, spent=outlay(session, now))
     short = shortage(fleet, held) > 0
     if short or any(suspicious(row, fleet, view, now) for row in held):
-        outlook = rows.outlook(session, now, since=view.trusted_at)
-        lost = rows.lost(session, now, fleet.caution.loss_window)
+        outlook = experience.outlook(session, now, since=view.trusted_at)
+        lost = experience.lost(session, now, fleet.caution.loss_window)
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
     if fleet.budget.any:
-        view = replace(view, too_dear_at=rows.given_up(session, now, WORTH, Reason.BUDGET))
+        view = replace(view, too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET))
     if not short:
         return Decision(fleet, held, view, now)
-    if memory.tried_until != (latest := rows.last_move(session)):
-        memory.tried, memory.tried_until = rows.trials(session, now, fleet.caution.quarantine_cap), latest
+    if memory.tried_until != (latest := experience.last_move(session)):
+        memory.tried = experience.trials(session, now, fleet.caution.quarantine_cap)
+        memory.tried_until = latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        past = rows.rentals(session, now)
-        spoken = without(past, rows.blamed(session, past))
+        past = experience.rentals(session, now)
+        spoken = without(past, experience.blamed(session, past))
         memory.reputation, memory.judged_at = reputation(spoken, now), now
-    blamed = rows.blamed(session, tried)
+    blamed = experience.blamed(session, tried)
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
@@ -65,8 +66,8 @@ def observe(
 def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:
     """Say how the template in force fails, if it is to blame by what came after the operator's last word."""
     late = [one for one in tried if view.trusted_at is None or one.at > view.trusted_at]
-    found = rows.blamed(session, (one for one in late if one.template_hash == fleet.template_hash))
+    found = experience.blamed(session, (one for one in late if one.template_hash == fleet.template_hash))
     if not found:
         return None
     (template, kind), hosts = max(found.items(), key=lambda one: (one[1], one[0][1]))
-    return Blame(kind, hosts, in_a_line(legible(rows.last_words(session, template, kind), str)))
+    return Blame(kind, hosts, in_a_line(legible(experience.last_words(session, template, kind), str)))

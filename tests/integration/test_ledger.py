@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from magister import ledger, rows
+from magister import experience, ledger, rows
 from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
 from magister.facts import Listing
@@ -212,13 +212,13 @@ def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions:
                 at=ago(minutes=minutes - 5),
             )
         a_row(session, state=State.VERIFIED, offer=offer, at=ago(minutes=30))
-        trials = rows.trials(session, NOW, timedelta(days=1))
+        trials = experience.trials(session, NOW, timedelta(days=1))
         assert [(trial.machine_id, trial.failure) for trial in trials] == [
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, None),
         ]
-        assert rows.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
+        assert experience.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
 
 
 def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions: Sessions) -> None:
@@ -226,5 +226,5 @@ def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions:
     with sessions.write() as session:
         row = a_row(session, state=State.CREATED, at=later)
         ledger.move(session, row, State.DROPPING, Reason.UNVERIFIED, actor="test", why="a test", at=later)
-        (trial,) = rows.trials(session, NOW, timedelta(days=7))
+        (trial,) = experience.trials(session, NOW, timedelta(days=7))
         assert trial.at < NOW

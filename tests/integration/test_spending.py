@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import ledger, rows, spending
+from magister import books, ledger, rows, spending
 from magister.actions import Adopt
 from magister.database import Sessions
 from magister.facts import Adoptable, Listing, Sighting
@@ -158,7 +158,7 @@ def test_a_contract_named_while_a_listing_found_it_opens_its_account_once(sessio
         box = a_sighting(77, label=f"magister:{row.key}", price=500_000, disk_price=DISK)
         ledger.note_listing(session, Listing(after(seconds=1), (box,)), fleet=FLEET)
         ledger.learn(session, row, **Learned(contract_id=77, created_at=after(seconds=2)))
-        assert len(rows.intervals(session, [row.id])[row.id]) == 2
+        assert len(books.intervals(session, [row.id])[row.id]) == 2
 
 
 def test_an_adopted_box_costs_from_the_day_it_was_made(sessions: Sessions) -> None:
