@@ -1,6 +1,6 @@
 """Keep the books of instances: the intervals of their rates, and their days once they are gone.
 
-The ledger is the only one to write here, in the transaction of what it notes.
+Only the ledger and the findings write here, each in the transaction of what it notes.
 """
 
 from collections.abc import Collection, Iterable, Mapping

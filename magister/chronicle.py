@@ -7,12 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, decision, experience, pool, reports, rows
+from magister import bans, choices, experience, pool, reports, rows
 from magister.budget import caps
-from magister.decision import Candidate
 from magister.fleet import Fleet
 from magister.models import Instance, Transition
-from magister.models_money import Choice
 from magister.quarantine import Trial, quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay
@@ -68,7 +66,7 @@ def life(session: Session, instance_id: int, now: datetime) -> Life | None:
         excused=row.excused or _template_blamed(session, row),
         cost=costs_of(session, (row.id,), now)[row.id],
         moves=tuple(_moved(move) for move in session.scalars(query)),
-        candidates=_candidates(session, row.id),
+        candidates=choices.candidates(session, row.id),
         **{name: getattr(row, name) for name in _SAME},
     )
 
@@ -99,17 +97,6 @@ def _moved(move: Transition) -> Moved:
         actor=move.actor,
         why=unsigned(move.detail) or "",
     )
-
-
-def _candidates(session: Session, instance_id: int) -> tuple[Candidate, ...]:
-    """Return the candidates of a choice; what another version wrote and this cannot read counts as none."""
-    kept = session.get(Choice, instance_id)
-    if kept is None:
-        return ()
-    try:
-        return decision.read_candidates(kept.candidates)
-    except ValueError:
-        return ()
 
 
 def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedelta) -> Standing:

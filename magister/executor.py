@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import autopsy, bans, bills, ledger, pool, rows
+from magister import autopsy, bans, bills, findings, ledger, pool, rows
 from magister.actions import (
     Adopt,
     Autopsy,
@@ -226,7 +226,7 @@ class Executor:
         with self._sessions.write() as session:
             fresh = rows.one(session, action.row.id)
             if fresh is not None:
-                ledger.note_look(session, fresh, sighting, begun_at, fleet=self._fleet)
+                findings.note_look(session, fresh, sighting, begun_at, fleet=self._fleet)
         return Outcome(action=action, at=self._clock())
 
     def _list(self, action: List) -> Outcome:
@@ -235,7 +235,7 @@ class Executor:
         with self._market_still:
             listing = self._vast.listing(self._clock())
         with self._sessions.write() as session:
-            strangers = ledger.note_listing(session, listing, fleet=self._fleet)
+            strangers = findings.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
 
@@ -252,7 +252,7 @@ class Executor:
     def _call_roll(self, action: CallRoll) -> Outcome:
         called = self._hierophant.roster()
         with self._sessions.write() as session:
-            ledger.note_roster(session, called)
+            findings.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from magister import experience, ledger, rows
+from magister import experience, findings, ledger, rows
 from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
 from magister.facts import Listing
@@ -120,7 +120,7 @@ def test_a_listing_is_written_into_the_rows_it_shows_and_lacks(sessions: Session
     seen, absent = made(sessions), made(sessions)
     listing = Listing(NOW, (a_sighting(seen.contract_id or 0, actual_status="loading", price=7),))
     with sessions.write() as session:
-        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+        assert findings.note_listing(session, listing, fleet=FLEET) == ()
     assert (now(sessions, seen).actual_status, now(sessions, seen).price) == ("loading", 7)
     assert (now(sessions, absent).absences, now(sessions, absent).absent_since) == (1, NOW)
 
@@ -129,7 +129,7 @@ def test_a_box_under_a_known_key_names_the_contract_of_its_row(sessions: Session
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
         listing = Listing(NOW, (a_sighting(444, label=f"magister:{row.key}"),))
-        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+        assert findings.note_listing(session, listing, fleet=FLEET) == ()
     assert now(sessions, row).contract_id == 444
 
 
@@ -137,14 +137,14 @@ def test_a_second_box_under_one_key_is_a_stranger_and_a_twin(sessions: Sessions)
     row = made(sessions)
     boxes = (a_sighting(row.contract_id or 0), a_sighting(444, label=f"magister:{row.key}"))
     with sessions.write() as session:
-        (stranger,) = ledger.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
+        (stranger,) = findings.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
     assert (stranger.sighting.contract_id, stranger.twin) == (444, True)
 
 
 def test_a_destroyed_box_that_is_listed_again_asks_for_the_loop(sessions: Sessions) -> None:
     row = made(sessions, State.DESTROYED)
     with sessions.write() as session:
-        ledger.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+        findings.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
     with sessions.read() as session:
         assert [held.id for held in rows.held(session)] == [row.id]
         assert rows.anything_due(session, ago(seconds=1), NOW)
@@ -154,7 +154,7 @@ def test_texts_from_outside_are_kept_short_and_without_nul(sessions: Sessions) -
     row = made(sessions)
     box = a_sighting(row.contract_id or 0, status_msg="a\x00b" * 9000)
     with sessions.write() as session:
-        ledger.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
+        findings.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
     said = now(sessions, row).status_msg or ""
     assert len(said) == ledger.TEXT_LIMIT
     assert "\x00" not in said

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from magister import ledger
+from magister import findings, ledger
 from magister.database import Sessions
 from magister.errors import (
     Ambiguous,
@@ -156,7 +156,7 @@ def test_a_listing_that_names_the_box_first_is_confirmed_by_the_answer(pool: Con
 
 def found_by_a_listing(pool: Controller) -> None:
     with pool.sessions.write() as session:
-        ledger.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
+        findings.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
 
 
 def test_a_second_box_under_one_key_is_destroyed_and_the_first_kept(pool: Controller) -> None:
