@@ -14,9 +14,10 @@ from magister import bans, chronicle, ledger
 from magister.cli import main
 from magister.database import Sessions
 from magister.held import Learned
+from magister.sentences import About
 from magister.settings import Settings
 from magister.states import Reason, State
-from magister.story import About, told
+from magister.story import told
 from magister.web import create_app
 from tests.builders import NOW, a_fleet, a_row, an_offer
 from tests.controller import Controller

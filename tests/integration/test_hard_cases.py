@@ -270,7 +270,7 @@ def test_an_error_amid_trouble_with_the_database_does_not_close_a_lane_for_good(
         ledger.learn(session, row, trouble="a long write of somebody's")
         return ValueError("an answer nobody thought of")
 
-    pool.worker._lanes = ThreadLanes(done=gone.set)
+    pool.worker._dispatcher._lanes = ThreadLanes(done=gone.set)
     pool.vast.before("destroy", seize)
     pool.drop(row)
     pool.step(1)
