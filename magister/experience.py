@@ -102,6 +102,7 @@ def _rental(row: Instance, now: datetime) -> Rental:
         machine_id=row.machine_id or 0,
         host_id=row.host_id,
         gpu_name=row.gpu_name,
+        price=row.price,
         boot=boot,
         worked=worked,
         failure=None if row.excused or row.failure is None else Failure(row.failure),
