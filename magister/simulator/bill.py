@@ -130,7 +130,7 @@ def _kinds(filters: object) -> list[object]:
 
 
 def _lines(contract: Contract, since: float, until: float) -> list[Line]:
-    """Give the lines of a contract's bill for some days, empty if it cost nothing; traffic only if there is any."""
+    """Give the lines of a contract's bill for some days; none if it cost nothing, no traffic if none was."""
     days = [day for day in contract.bill if since // DAY <= int(day) <= until // DAY]
     if not days:
         return []
