@@ -35,6 +35,12 @@ def test_null_and_a_count_that_fell_lose_nothing_and_add_nothing(down: int | Non
     assert grown(held(), counting(down, down), NOW, Traffic(6 * GB, 6 * GB, 1)) is None
 
 
+def test_a_way_that_fell_takes_nothing_from_the_other() -> None:
+    noted = Traffic(6 * GB, 2 * GB, 18_000 * GB)
+    assert grown(held(), counting(GB, 3 * GB), NOW, noted) == Traffic(0, GB, 3_000 * GB)
+    assert grown(held(), counting(7 * GB, 0), NOW, noted) == Traffic(GB, 0, 2_000 * GB)
+
+
 def test_a_running_box_is_noted_in_steps_and_any_other_to_the_last_kilobyte() -> None:
     noted = Traffic(GB, 0, 2_000 * GB)
     little = counting(GB + STEP - 1, 0)
