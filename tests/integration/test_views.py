@@ -237,7 +237,7 @@ def test_an_hour_of_the_pool_counts_the_paid_and_those_at_work(sessions: Session
 
 
 def test_there_are_queries_to_learn_from() -> None:
-    assert len(QUERIES) == 5
+    assert len(QUERIES) == 6
 
 
 @pytest.mark.parametrize("query", QUERIES)
