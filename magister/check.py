@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, onstart, rows, schema, startup
+from magister import assembly, onstart, rows, schema, startup, wanted
 from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import MICROS_PER_USD, Fleet, Offer
@@ -194,7 +194,7 @@ def _template(settings: Settings, vast: Vast) -> Finding:
 
 def _offers(settings: Settings, vast: Vast, kept: int, found: list[Offer]) -> Finding:
     """Search as the loop would for an empty pool, and put what may be rented into `found`."""
-    fleet = assembly.fleet(settings)
+    fleet = wanted.fleet(settings)
     answered = vast.search(max(fleet.target, 1), lambda offer: unfit(offer, fleet) is None)
     found += (offer for offer in answered if unfit(offer, fleet) is None)
     machines = len({offer.machine_id for offer in found})

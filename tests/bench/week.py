@@ -18,6 +18,7 @@ from magister.simulator import bill
 from magister.simulator.contracts import Contract, Worker
 from magister.simulator.market import Market
 from magister.simulator.plan import MarketPlan
+from magister.wanted import fleet
 from magister.worker import Clock, Report
 from magister.worker import Worker as LoopWorker
 from tests.bench.virtual_vast import VirtualVast, moment
@@ -224,7 +225,7 @@ class Week:
         lease = LeaseHolder(
             self._sessions, FreeLock(), holder="week", lasts=timedelta(days=2), renew=timedelta(hours=12)
         )
-        wanted, known = assembly.fleet(self._settings), self._settings
+        wanted, known = fleet(self._settings), self._settings
         renter = Renter(
             sessions=self._sessions,
             vast=self._vast,
