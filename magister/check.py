@@ -16,7 +16,7 @@ from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import MICROS_PER_USD, Fleet, Offer
 from magister.offers import unfit
-from magister.provenance import Shown
+from magister.provenance import DEFAULT, Shown
 from magister.settings import Loaded, Settings, effective
 from magister.sqlite import sqlite_file
 from magister.vast import Vast
@@ -44,11 +44,20 @@ class Finding:
     cure: str = ""
 
 
-def run(config: Path | None) -> int:
-    """Show the settings and the findings as they come, and return the exit code. Raises BadSettings."""
+def run(config: Path | None, *, everything: bool = False) -> int:
+    """Show the settings that are set, or with `everything` all, and the findings as they come.
+
+    Return the exit code. Raises BadSettings.
+    """
     loaded = startup.read(config)
-    for line in described(effective(loaded)):
+    settings = effective(loaded)
+    shown = settings if everything else tuple(one for one in settings if one.origin != DEFAULT)
+    for line in described(shown):
         click.echo(line)
+    if len(shown) < len(settings):
+        click.echo(
+            f"{len(settings) - len(shown)} more are at their defaults: `magister check --all` shows them"
+        )
     click.echo()
     failed = False
     for finding in findings(loaded, assembly.vast(loaded.settings, nap=time.sleep)):

@@ -12,7 +12,8 @@ from flask import Response, render_template, request
 from magister import reports
 from magister.budget import Cap
 from magister.dashboard import LATELY, Dashboard, dashboard
-from magister.facts import MICROS_PER_USD, Fleet
+from magister.facts import Fleet
+from magister.money import price, total
 from magister.reports import Event, InstanceView
 from magister.standing import explained
 from magister.states import LOOP, State
@@ -93,7 +94,7 @@ class Pages:
         ready = seen.readiness
         if reports.late(ready, self.stale_after):
             ready = reports.obstructed(ready, self.store.obstacle())
-        wrong = tuple(_wrong(seen, ready.why))
+        wrong, boxes = tuple(_wrong(seen, ready.why)), _boxes(seen)
         page = render_template(
             "pool.html",
             css=self.css,
@@ -106,7 +107,8 @@ class Pages:
             wrong=wrong,
             tiles=tuple(_tiles(seen)),
             why=tuple(_why(seen)),
-            boxes=_boxes(seen),
+            boxes=boxes,
+            doubtful=sum(bool(box.doubts) for box in boxes),
             lost=[_gone(event) for event in seen.lost],
         )
         return self._page(page)
@@ -172,7 +174,7 @@ def _tone(seen: Dashboard, wrong: tuple[Wrong, ...]) -> str:
 
 def _verdict(seen: Dashboard, wrong: tuple[Wrong, ...]) -> str:
     verified, target = seen.overview.states[State.VERIFIED], seen.overview.target
-    said = f"{verified} of {target} verified, {_exact(seen.overview.cost)} USD per hour"
+    said = f"{verified} of {target} verified, {price(seen.overview.cost)} USD per hour"
     return f"{said}: the pool is not being kept" if any(one.grave for one in wrong) else said
 
 
@@ -188,24 +190,24 @@ def _tiles(seen: Dashboard) -> Iterator[Tile]:
         share=min(verified / target, 1) if target else None,
         notes=tuple(others),
     )
-    rate = _exact(overview.cost)
+    rate = price(overview.cost)
     yield _capped("Now", rate, caps.get("per_hour"), unit="USD/h")
-    yield _capped("Today", _dollars(spent.day), caps.get("per_day"))
-    ever = f"{_dollars(spent.total)} in all"
-    yield _capped("This month", _dollars(spent.month), caps.get("per_month"), notes=(ever,))
+    yield _capped("Today", total(spent.day), caps.get("per_day"))
+    ever = f"{total(spent.total)} in all"
+    yield _capped("This month", total(spent.month), caps.get("per_month"), notes=(ever,))
     if "total" in caps:
-        yield _capped("In all", _dollars(spent.total), caps["total"])
+        yield _capped("In all", total(spent.total), caps["total"])
     hourly = seen.work.hourly
     yield Tile(
         name="Verified hour",
-        figure="none yet" if hourly is None else _exact(hourly),
+        figure="none yet" if hourly is None else price(hourly),
         unit="" if hourly is None else "USD",
         notes=(f"all that boxes of the last {LATELY.days} days cost, by their verified hours",),
     )
     credit, runway = seen.standing.credit, seen.runway
     yield Tile(
         name="Credit at Vast",
-        figure="not known" if credit is None else _dollars(credit),
+        figure="not known" if credit is None else total(credit),
         unit="" if credit is None else "USD",
         notes=() if runway is None else (f"enough for {runway:.1f} h",),
     )
@@ -217,9 +219,9 @@ def _capped(
     """Return the tile of a sum, with the room that its cap leaves; None = it has none."""
     if cap is None:
         return Tile(name=name, figure=figure, unit=unit, notes=notes)
-    left = _dollars(max(cap.limit - cap.spent, 0))
+    left = total(max(cap.limit - cap.spent, 0))
     share = min(cap.spent / cap.limit, 1) if cap.limit else 1
-    room = f"of {_dollars(cap.limit)} allowed, {left} left"
+    room = f"of {total(cap.limit)} allowed, {left} left"
     return Tile(name=name, figure=figure, unit=unit, share=share, notes=(room, *notes))
 
 
@@ -250,7 +252,7 @@ def _box(view: InstanceView, seen: Dashboard) -> Box:
         gpu=several + (view.gpu or "-"),
         location=(view.location or "").strip(" ,") or "-",
         machine="-" if view.machine_id is None else str(view.machine_id),
-        price="-" if view.price is None else _exact(view.price),
+        price="-" if view.price is None else price(view.price),
         span=lasting(max((seen.overview.at - view.moved_at).total_seconds(), 0)),
         why=view.why or spaced(view.reason),
         doubts=_doubts(seen, view),
@@ -277,14 +279,3 @@ def _names(life: Life) -> str:
     }
     named = ", ".join(f"{name} {number}" for name, number in known.items() if number is not None)
     return f"{life.gpu}, {named}" if life.gpu else named
-
-
-def _exact(micros: int) -> str:
-    """Write a price, to the hundredth of a cent."""
-    return f"{micros / MICROS_PER_USD:.4f}"
-
-
-def _dollars(micros: int) -> str:
-    """Write a sum: to the cent, or more exactly where cents would say too little."""
-    cents = not micros or abs(micros) >= MICROS_PER_USD
-    return f"{micros / MICROS_PER_USD:,.2f}" if cents else _exact(micros)
