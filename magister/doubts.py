@@ -43,7 +43,7 @@ def _ill(row: Held, fleet: Fleet, now: datetime) -> Iterator[str]:
         yield "Hierophant declared its worker dead"
     if row.absences:
         yield "the last listing lacks it"
-    if row.sick_since is not None:
+    if row.sick_since is not None and _seen_since_verified(row):
         said = row.actual_status or "nothing"
         yield f"Vast has called it {said} and not running for {_since(row.sick_since, now)}"
     if row.beaten_at is not None and now - row.beaten_at > fleet.beat_timeout / 2:
@@ -62,6 +62,13 @@ def _held_against(row: Held, quarantines: Quarantines) -> Iterator[str]:
     found = quarantines.of(row.machine_id, row.host_id)
     if found is not None:
         yield f"its machine or host is in quarantine: {found.why}"
+
+
+def _seen_since_verified(row: Held) -> bool:
+    """Say whether a listing showed it since: what one said of a box that booted speaks against nobody."""
+    if row.last_seen_at is None or row.verified_at is None:
+        return False
+    return row.last_seen_at > row.verified_at
 
 
 def _since(moment: datetime, now: datetime) -> str:

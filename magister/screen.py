@@ -129,9 +129,9 @@ def spendings(seen: Dashboard) -> str:
     sums = (
         f"spent {total(spent.day)}{caps.get('day', '')} USD today",
         f"{total(spent.month)}{caps.get('month', '')} this month",
-        f"{total(spent.total)}{caps.get('total', '')} in all (UTC, without traffic)",
+        f"{total(spent.total)}{caps.get('total', '')} in all (UTC)",
     )
-    worked = "" if hourly is None else f"; a verified hour costs {price(hourly)} USD"
+    worked = "" if hourly is None else f"; {price(hourly)} USD a verified hour"
     most = f"; at most{caps['hour'].removeprefix(' of')} USD/h allowed" if "hour" in caps else ""
     return ", ".join(sums) + worked + most
 

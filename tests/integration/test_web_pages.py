@@ -124,7 +124,12 @@ def test_doubtful_boxes_come_first_with_what_is_doubtful(sqlite_sessions: Sessio
         a_row(
             session,
             at=ago(hours=1),
-            learned=Learned(sick_since=ago(minutes=4), actual_status="offline", trouble=HOSTILE),
+            learned=Learned(
+                sick_since=ago(minutes=4),
+                actual_status="offline",
+                last_seen_at=ago(seconds=9),
+                trouble=HOSTILE,
+            ),
         )
     answer = a_client(sqlite_sessions).get("/", headers=BROWSER).text
     assert answer.index('id="box-2"') < answer.index('id="box-1"')

@@ -1,5 +1,6 @@
 """What makes an instance suspicious, and what does not."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -61,6 +62,17 @@ def test_a_machine_in_quarantine_makes_its_instance_doubtful() -> None:
     kept = Quarantines(machines={7: Quarantine(NOW + timedelta(hours=1), "died twice")})
     assert doubted(held(machine_id=7), kept) == ("its machine or host is in quarantine: died twice",)
     assert doubted(held(machine_id=8), kept) == ()
+
+
+def test_what_a_listing_said_before_its_worker_called_speaks_against_nobody() -> None:
+    before = held(
+        sick_since=ago(minutes=1),
+        actual_status="loading",
+        verified_at=ago(seconds=9),
+        last_seen_at=ago(seconds=10),
+    )
+    assert doubted(before) == ()
+    assert doubted(replace(before, last_seen_at=ago(seconds=8))) != ()
 
 
 def test_a_box_that_only_just_goes_is_not_doubtful() -> None:

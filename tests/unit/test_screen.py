@@ -76,9 +76,7 @@ def test_it_is_said_which_loop_acts_and_that_this_machine_stands_by() -> None:
 
 
 def test_what_was_spent_is_told_with_what_is_allowed_and_what_it_brought() -> None:
-    assert screen.spendings(SEEN) == (
-        "spent 0.5000 USD today, 12.34 this month, 1,234,567.00 in all (UTC, without traffic)"
-    )
+    assert screen.spendings(SEEN) == ("spent 0.5000 USD today, 12.34 this month, 1,234,567.00 in all (UTC)")
     standing = replace(
         SEEN.standing,
         hourly=4_000_000,
@@ -89,7 +87,7 @@ def test_what_was_spent_is_told_with_what_is_allowed_and_what_it_brought() -> No
     )
     assert screen.spendings(replace(SEEN, standing=standing, work=Work(600_000, 7200))) == (
         "spent 0.5000 of 5.00 USD today, 12.34 this month, 1,234,567.00 of 2,000,000.00 in all "
-        "(UTC, without traffic); a verified hour costs 0.3000 USD; at most 4.00 USD/h allowed"
+        "(UTC); 0.3000 USD a verified hour; at most 4.00 USD/h allowed"
     )
 
 
