@@ -4,21 +4,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from magister import chronicle, reports, rows, spending
 from magister.budget import Cap
 from magister.doubts import doubts
 from magister.facts import Fleet
-from magister.models import Utc
+from magister.models import Instance
 from magister.money import Outlay
+from magister.rates import Interval, Line, whole
 from magister.reports import Event, Overview, Readiness
 from magister.standing import Standing
 from magister.states import WANTED, State
 
-LATELY = timedelta(days=30)
-"""How far back the price of an hour of work is told."""
+LATELY = 500
+"""The last boxes by which the price of an hour of work is told."""
 
 MOVES = 200
 """Last moves in which what was lost is looked for."""
@@ -26,7 +27,7 @@ MOVES = 200
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Hold what the boxes rented LATELY cost, in micro-dollars, and the seconds for which they worked."""
+    """Hold what the LATELY last boxes cost, in micro-dollars, and the seconds for which they worked."""
 
     micros: int
     seconds: int
@@ -87,12 +88,23 @@ def _lost(moves: tuple[Event, ...]) -> Iterator[Event]:
             yield move
 
 
-_WORK = text(
-    "SELECT COALESCE(SUM(micros), 0), COALESCE(SUM(worked_seconds), 0) FROM instance_cost "
-    "WHERE requested_at >= :since"
-).bindparams(bindparam("since", type_=Utc()))
-
-
 def _work(session: Session, now: datetime) -> Work:
-    micros, seconds = session.execute(_WORK, {"since": now - LATELY}).one()
-    return Work(int(micros), int(seconds))
+    newest = session.scalar(select(func.max(Instance.id))) or 0
+    lately = Instance.id > newest - LATELY
+    query = select(Instance.id, Instance.verified_at, Instance.dropped_at, Instance.destroyed_at)
+    paid = rows.intervals(session, select(Instance.id).where(lately))
+    micros = seconds = 0
+    for instance, verified, dropped, destroyed in session.execute(query.where(lately)):
+        kept = paid.get(instance, ())
+        micros += sum(one.micros * _overlap(one, None, now) for one in kept) // 3600
+        if verified is not None:
+            gpus = (one for one in kept if one.line is Line.GPU)
+            seconds += sum(_overlap(one, verified, dropped or destroyed or now) for one in gpus)
+    return Work(micros, seconds)
+
+
+def _overlap(paid: Interval, begin: datetime | None, end: datetime) -> int:
+    """Return for how many whole seconds between two moments a rate was paid; None = from its beginning."""
+    first = paid.begins_at if begin is None else max(paid.begins_at, whole(begin))
+    last = whole(end) if paid.ends_at is None else min(paid.ends_at, whole(end))
+    return max(int((last - first).total_seconds()), 0)

@@ -202,7 +202,7 @@ def _tiles(seen: Dashboard) -> Iterator[Tile]:
         name="Verified hour",
         figure="none yet" if hourly is None else price(hourly),
         unit="" if hourly is None else "USD",
-        notes=(f"all that boxes of the last {LATELY.days} days cost, by their verified hours",),
+        notes=(f"all that the last {LATELY} boxes cost, by their verified hours",),
     )
     credit, runway = seen.standing.credit, seen.runway
     yield Tile(
