@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from magister import chronicle, reports, rows, spending
+from magister import chronicle, pool, reports, rows, spending
 from magister.budget import Cap
 from magister.doubts import doubts
 from magister.facts import Fleet
@@ -69,16 +69,24 @@ def dashboard(
 ) -> Dashboard:
     """Return the pool at `now`, with its `last` moves and the last `lost` boxes."""
     standing = chronicle.standing(session, fleet, now, stale_after)
-    held = {row.id: doubts(row, fleet, standing.quarantines, now) for row in rows.held(session)}
+    heard_from, held = _heard_from(session, now), rows.held(session)
+    doubtful = {row.id: doubts(row, fleet, standing.quarantines, now, heard_from=heard_from) for row in held}
     return Dashboard(
         overview=reports.overview(session, now, last=last),
         readiness=reports.readiness(session, now, stale_after),
         standing=standing,
         spent=spending.outlay(session, now),
         work=_work(session, now),
-        doubts={row: said for row, said in held.items() if said},
+        doubts={row: said for row, said in doubtful.items() if said},
         lost=tuple(_lost(reports.history(session, MOVES)))[:lost],
     )
+
+
+def _heard_from(session: Session, now: datetime) -> datetime | None:
+    """Return since when the web side hears workers without a gap; None = it does not hear them now."""
+    state = pool.read(session)
+    deaf = state.heard_at is None or now - state.heard_at > pool.DEAF_AFTER
+    return None if deaf else state.hearing_since
 
 
 def _lost(moves: tuple[Event, ...]) -> Iterator[Event]:

@@ -11,15 +11,20 @@ SLOW_EXIT = timedelta(minutes=5)
 """A box that is still there so long after it was to go is worth a look."""
 
 
-def doubts(row: Held, fleet: Fleet, quarantines: Quarantines, now: datetime) -> tuple[str, ...]:
-    """Say what speaks against one instance, the gravest first; empty = nothing does."""
+def doubts(
+    row: Held, fleet: Fleet, quarantines: Quarantines, now: datetime, *, heard_from: datetime | None
+) -> tuple[str, ...]:
+    """Say what speaks against one instance, the gravest first; empty = nothing does.
+
+    `heard_from` is since when workers could be heard without a gap; None = they cannot be heard now.
+    """
     match row.state:
         case State.REQUESTED:
             return tuple(_asked(row))
         case State.CREATED:
             return (*_late(row, now), *_held_against(row, quarantines))
         case State.VERIFIED:
-            return (*_ill(row, fleet, now), *_held_against(row, quarantines))
+            return (*_ill(row, now), *_silent(row, fleet, now, heard_from), *_held_against(row, quarantines))
         case State.DROPPING:
             return tuple(_slow(row, now))
         case State.DESTROYED:
@@ -38,7 +43,7 @@ def _late(row: Held, now: datetime) -> Iterator[str]:
         yield f"its worker has been overdue for {_since(row.verify_by, now)}"
 
 
-def _ill(row: Held, fleet: Fleet, now: datetime) -> Iterator[str]:
+def _ill(row: Held, now: datetime) -> Iterator[str]:
     if row.declared_dead_at is not None:
         yield "Hierophant declared its worker dead"
     if row.absences:
@@ -46,10 +51,15 @@ def _ill(row: Held, fleet: Fleet, now: datetime) -> Iterator[str]:
     if row.sick_since is not None and _seen_since_verified(row):
         said = row.actual_status or "nothing"
         yield f"Vast has called it {said} and not running for {_since(row.sick_since, now)}"
-    if row.beaten_at is not None and now - row.beaten_at > fleet.beat_timeout / 2:
-        yield f"its worker has not been heard for {_since(row.beaten_at, now)}"
     if row.off_roster_since is not None:
         yield f"Hierophant has not listed its worker for {_since(row.off_roster_since, now)}"
+
+
+def _silent(row: Held, fleet: Fleet, now: datetime, heard_from: datetime | None) -> Iterator[str]:
+    if row.beaten_at is None or heard_from is None:
+        return
+    if now - max(row.beaten_at, heard_from) > fleet.beat_timeout / 2:
+        yield f"its worker has not been heard for {_since(row.beaten_at, now)}"
 
 
 def _slow(row: Held, now: datetime) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What makes an instance suspicious, and what does not."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,7 +14,7 @@ FLEET = a_fleet(beat_timeout=timedelta(seconds=300))
 
 
 def doubted(row: Held, quarantines: Quarantines | None = None) -> tuple[str, ...]:
-    return doubts(row, FLEET, quarantines or Quarantines(), NOW)
+    return doubts(row, FLEET, quarantines or Quarantines(), NOW, heard_from=ago(hours=1))
 
 
 @pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED, State.VERIFIED])
@@ -73,6 +73,13 @@ def test_what_a_listing_said_before_its_worker_called_speaks_against_nobody() ->
     )
     assert doubted(before) == ()
     assert doubted(replace(before, last_seen_at=ago(seconds=8))) != ()
+
+
+@pytest.mark.parametrize("heard_from", [None, ago(minutes=2)])
+def test_silence_that_nobody_could_hear_speaks_against_nobody(heard_from: datetime | None) -> None:
+    silent = held(beaten_at=ago(minutes=4))
+    assert doubts(silent, FLEET, Quarantines(), NOW, heard_from=heard_from) == ()
+    assert doubted(silent) != ()
 
 
 def test_a_box_that_only_just_goes_is_not_doubtful() -> None:
