@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from magister import adoption, assembly, rows, schema
+from magister import adoption, assembly, rows, schema, wanted
 from magister.actions import Adopt
 from magister.database import Sessions, open_database, plain_words
 from magister.errors import Unusable
@@ -66,7 +66,7 @@ def run(config: Path | None, *, dry_run: bool, as_json: bool) -> int:
 def preview(settings: Settings, vast: Vast, now: datetime) -> Preview:
     """Compare a complete listing with the rows, as the loop does. Raises VastError, DatabaseUnusable."""
     shown, names = _names(settings)
-    return previewed(vast.listing(now), names, assembly.fleet(settings), now, database=shown)
+    return previewed(vast.listing(now), names, wanted.fleet(settings), now, database=shown)
 
 
 def previewed(

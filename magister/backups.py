@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from magister import assembly, copies, hindsight, pool, reports, schema
+from magister import assembly, copies, hindsight, pool, reports, schema, wanted
 from magister.database import RESCUE, Sessions, open_database, plain_words
 from magister.errors import DatabaseUnusable, Unusable
 from magister.hindsight import Doubted
@@ -83,7 +83,7 @@ def _prepared(copy: Path, file: Path, settings: Settings, now: datetime) -> tupl
         what = _described(sessions)
         schema.migrate(sessions)
         with plain_words(sessions), sessions.write() as session:
-            doubted = hindsight.doubt(session, fleet=assembly.fleet(settings), at=now)
+            doubted = hindsight.doubt(session, fleet=wanted.fleet(settings), at=now)
     except DatabaseUnusable as error:
         raise Unusable(f"{str(error).removesuffix(f': {RESCUE}')}; nothing has been changed") from error
     finally:

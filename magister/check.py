@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, onstart, rows, schema, startup
+from magister import assembly, onstart, rows, schema, startup, wanted
 from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
 from magister.facts import Offer
 from magister.fleet import Fleet
 from magister.money import MICROS_PER_USD
 from magister.offers import unfit
-from magister.provenance import Shown
+from magister.provenance import DEFAULT, Shown
 from magister.settings import Loaded, Settings, effective
 from magister.sqlite import sqlite_file
 from magister.vast import Vast
@@ -46,11 +46,20 @@ class Finding:
     cure: str = ""
 
 
-def run(config: Path | None) -> int:
-    """Show the settings and the findings as they come, and return the exit code. Raises BadSettings."""
+def run(config: Path | None, *, everything: bool = False) -> int:
+    """Show the settings that are set, or with `everything` all, and the findings as they come.
+
+    Return the exit code. Raises BadSettings.
+    """
     loaded = startup.read(config)
-    for line in described(effective(loaded)):
+    settings = effective(loaded)
+    shown = settings if everything else tuple(one for one in settings if one.origin != DEFAULT)
+    for line in described(shown):
         click.echo(line)
+    if len(shown) < len(settings):
+        click.echo(
+            f"{len(settings) - len(shown)} more are at their defaults: `magister check --all` shows them"
+        )
     click.echo()
     failed = False
     for finding in findings(loaded, assembly.vast(loaded.settings, nap=time.sleep)):
@@ -196,7 +205,7 @@ def _template(settings: Settings, vast: Vast) -> Finding:
 
 def _offers(settings: Settings, vast: Vast, kept: int, found: list[Offer]) -> Finding:
     """Search as the loop would for an empty pool, and put what may be rented into `found`."""
-    fleet = assembly.fleet(settings)
+    fleet = wanted.fleet(settings)
     answered = vast.search(max(fleet.target, 1), lambda offer: unfit(offer, fleet) is None)
     found += (offer for offer in answered if unfit(offer, fleet) is None)
     machines = len({offer.machine_id for offer in found})

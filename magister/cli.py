@@ -132,14 +132,15 @@ def migrate(config: Path | None, quiet: bool, parent: int | None) -> None:
 
 @main.command(short_help="Show the settings and test them.")
 @configured
-def check(config: Path | None) -> int:
-    """Show the settings in force and test them, without renting anything.
+@click.option("--all", "everything", is_flag=True, help="Show the settings at their defaults as well.")
+def check(config: Path | None, everything: bool) -> int:
+    """Show the settings that are set and test them all, without renting anything.
 
     Exit code 0: the pool can run; 1: something would keep it from running; 2: the settings cannot be used.
     """
     from magister import check as checking
 
-    return checking.run(config)
+    return checking.run(config, everything=everything)
 
 
 @main.command(short_help="Show the pool on one screen.")

@@ -57,3 +57,13 @@ def traffic(gb: float, price: int | None) -> int:
 def usd(micros: int) -> str:
     """Return micro-dollars as dollars, for a sentence."""
     return f"{micros / 1e6:.2f}"
+
+
+def price(micros: int) -> str:
+    """Return micro-dollars as dollars to the hundredth of a cent, as prices per hour are told."""
+    return f"{micros / 1e6:.4f}"
+
+
+def total(micros: int) -> str:
+    """Return micro-dollars as dollars: to the cent, or as a price where cents would say too little."""
+    return price(micros) if 0 < abs(micros) < 1_000_000 else f"{micros / 1e6:,.2f}"

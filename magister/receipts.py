@@ -10,17 +10,22 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy.orm import Session
 
 from magister import assembly, bills, jsonable, records, reports, screen, statements
+from magister.errors import BadUsage
 from magister.records import MachineRecord
 from magister.reports import usd
 from magister.schema import existing
+from magister.sentences import clock
 from magister.settings import load
 from magister.statements import Wish
 
 HOUR = 3600.0
 STILL = "still in the pool"
+SPARE = ("host", "to verify", "idle", "rentals")
+"""Columns of machines that a narrow terminal goes without, the first one first."""
 
 
 def cost(config: Path | None, *, first: str | None, last: str | None, by: str | None, as_json: bool) -> None:
@@ -46,7 +51,8 @@ def cost(config: Path | None, *, first: str | None, last: str | None, by: str | 
         f"{asked.first} to {asked.last} (UTC): {usd(told.micros):.4f} USD, and for traffic "
         f"{usd(told.traffic):.4f} USD, estimated"
     )
-    _table((name, "USD", "traffic"), lines, numbers={1, 2})
+    if lines:
+        _table((name, "USD", "traffic"), lines, numbers={1, 2})
 
 
 def bill(config: Path | None, *, first: str | None, last: str | None, as_json: bool) -> None:
@@ -93,9 +99,15 @@ def history(
     moment = None if since is None else _moment(since)
     with _reading(config) as session:
         events = reports.history(session, limit, moment, instance)
+        if instance is not None and not (events or reports.history(session, 1, None, instance)):
+            raise BadUsage(f"there is no instance #{instance}: `magister history` and `status` name them")
     if as_json:
         _write([jsonable.event(event) for event in events])
         return
+    if not events:
+        click.echo(
+            "nothing has happened" if moment is None else f"nothing has happened since {clock(moment)}"
+        )
     console = Console() if screen.terminal() else None
     day = None
     for event in events:
@@ -115,6 +127,9 @@ def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
     if as_json:
         _write([_record(machine) for machine in found])
         return
+    if not found:
+        click.echo("no machine was rented yet")
+        return
     names = (
         "machine",
         "host",
@@ -127,7 +142,7 @@ def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
         "idle",
         "USD",
     )
-    _table(names, [_cells(machine) for machine in found], numbers={3, 4, 5, 7, 8, 9})
+    _table(names, [_cells(machine) for machine in found], numbers={3, 4, 5, 7, 8, 9}, spare=SPARE)
 
 
 def _wish(now: datetime, *, first: str | None, last: str | None, by: str | None) -> Wish:
@@ -180,15 +195,20 @@ def _cells(machine: MachineRecord) -> tuple[str, ...]:
     )
 
 
-def _table(names: Sequence[str], lines: Sequence[Sequence[str]], *, numbers: set[int]) -> None:
-    """Draw a table on a terminal, and write plain columns into a pipe."""
+def _table(
+    names: Sequence[str], lines: Sequence[Sequence[str]], *, numbers: set[int], spare: Sequence[str] = ()
+) -> None:
+    """Draw a table on a terminal, without what is `spare` if that is narrow; write all of it into a pipe."""
     if screen.terminal():
         drawing = Table(box=None, pad_edge=False, header_style="dim")
-        for index, name in enumerate(names):
-            drawing.add_column(name, justify="right" if index in numbers else "left", no_wrap=True)
+        console = Console()
+        kept = screen.fitting(names, lines, width=console.width, spare=spare)
+        for index in kept:
+            number = index in numbers
+            drawing.add_column(names[index], justify="right" if number else "left", no_wrap=number)
         for line in lines:
-            drawing.add_row(*line)
-        Console().print(drawing, markup=False)
+            drawing.add_row(*(Text(line[index]) for index in kept))
+        console.print(drawing)
         return
     rows = [tuple(names), *(tuple(line) for line in lines)]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from magister import pool
+from magister import pool, rows
 from magister.conditions import Condition
 from magister.lease import Acting, acting
 from magister.models import Instance, Transition
@@ -154,7 +154,7 @@ def instances(session: Session) -> tuple[InstanceView, ...]:
     query = (
         select(Instance, Transition.detail)
         .outerjoin(Transition, Transition.id == last)
-        .where(Instance.state != State.DESTROYED)
+        .where(Instance.id.in_(rows.live_ids()))
         .order_by(Instance.id)
     )
     return tuple(_view(row, why) for row, why in session.execute(query))

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from magister import assembly, jsonable, reports, screen
+from magister import assembly, jsonable, reports, screen, wanted
+from magister.dashboard import Dashboard, dashboard
 from magister.database import obstacle
 from magister.reports import InstanceView, Overview, usd
 from magister.schema import existing
@@ -24,7 +25,7 @@ EVENTS = 12
 class Status:
     """Hold what is shown, and what keeps the pool from being well; empty = it is."""
 
-    overview: Overview
+    dashboard: Dashboard
     troubles: tuple[str, ...]
 
 
@@ -41,9 +42,10 @@ def run(config: Path | None, *, as_json: bool) -> int:
 
 def _show(found: Status) -> None:
     if screen.terminal():
-        Console().print(screen.drawn(found.overview, found.troubles))
+        console = Console()
+        console.print(screen.drawn(found.dashboard, found.troubles, console.width))
         return
-    for line in screen.lines(found.overview, found.troubles):
+    for line in screen.lines(found.dashboard, found.troubles):
         click.echo(line)
 
 
@@ -53,11 +55,11 @@ def read(settings: Settings, now: datetime) -> Status:
     stale = timedelta(seconds=settings.web.heartbeat_stale_secs)
     with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions:
         with sessions.read() as session:
-            overview = reports.overview(session, now, last=EVENTS)
-            readiness = reports.readiness(session, now, stale)
+            seen = dashboard(session, wanted.fleet(settings), now, stale, last=EVENTS, lost=0)
+        readiness = seen.readiness
         found = obstacle(sessions) if reports.late(readiness, stale) else None
     readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
-    return Status(overview, (*readiness.why, *_short(overview)))
+    return Status(seen, (*readiness.why, *_short(seen.overview)))
 
 
 def _short(overview: Overview) -> Iterator[str]:
@@ -70,7 +72,8 @@ def _short(overview: Overview) -> Iterator[str]:
 
 def _whole(found: Status) -> dict[str, object]:
     """Return the pool as JSON values: dollars, seconds, ISO 8601 in UTC."""
-    overview = found.overview
+    seen, overview = found.dashboard, found.dashboard.overview
+    hourly = seen.work.hourly
     return {
         "at": jsonable.moment(overview.at),
         "well": not found.troubles,
@@ -78,12 +81,17 @@ def _whole(found: Status) -> dict[str, object]:
         "target": overview.target,
         "states": {str(state): count for state, count in overview.states.items()},
         "cost_per_hour": usd(overview.cost),
+        "spent": {name: usd(micros) for name, micros in asdict(seen.spent).items()},
+        "caps": {cap.name: usd(cap.limit) for cap in seen.caps},
+        "cost_per_verified_hour": None if hourly is None else usd(hourly),
         "credit": None if overview.credit is None else usd(overview.credit),
         "heartbeat_age_secs": overview.heartbeat_age_secs,
         "listing_age_secs": overview.listing_age_secs,
         "acting": None if overview.acting is None else asdict(overview.acting),
         "conditions": [asdict(condition) for condition in overview.conditions],
-        "instances": [_instance(view) for view in overview.instances],
+        "instances": [
+            {**_instance(view), "doubts": list(seen.doubts.get(view.id, ()))} for view in overview.instances
+        ],
         "events": [jsonable.event(event) for event in overview.events],
     }
 

@@ -108,7 +108,7 @@ class LiveView:
             chapters.append(_line(f"{mark}{chapter.title}", style))
         self._picture = (
             Text(screen.headline(overview), style="bold"),
-            screen.table(overview),
+            screen.table(overview, self._live.console.width),
             Text(),
             *chapters,
             Text(),

@@ -9,8 +9,10 @@ from flask import Flask, Response
 from magister.arrival import BODY_LIMIT
 from magister.database import Sessions
 from magister.settings import Settings
+from magister.wanted import fleet
 from magister.web import costs, problems, stories
 from magister.web.api import Api, blueprint
+from magister.web.pages import pages
 from magister.web.store import Store
 
 
@@ -36,13 +38,11 @@ def create_app(
         monotonic=monotonic,
         patience=settings.web.busy_timeout_secs,
     )
-    api = Api(
-        store=store,
-        token=settings.api_token,
-        stale_after=timedelta(seconds=settings.web.heartbeat_stale_secs),
-    )
+    stale_after = timedelta(seconds=settings.web.heartbeat_stale_secs)
+    for_people = pages(store, fleet(settings), stale_after)
+    api = Api(store=store, token=settings.api_token, stale_after=stale_after, pages=for_people)
     app.register_blueprint(blueprint(api))
-    app.register_blueprint(stories.blueprint(stories.Stories(store)))
+    app.register_blueprint(stories.blueprint(stories.Stories(store, for_people)))
     app.register_blueprint(costs.blueprint(costs.Costs(store)))
     problems.install(app)
     app.after_request(_guarded)

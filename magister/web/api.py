@@ -16,7 +16,8 @@ from magister import __version__, operations, reports
 from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
-from magister.web import openapi, shapes
+from magister.web import openapi, pages, shapes
+from magister.web.pages import Pages
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
@@ -42,10 +43,13 @@ class Api:
     store: Store
     token: SecretStr | None
     stale_after: timedelta
+    pages: Pages
 
     def index(self) -> Response:
-        """Name the endpoints."""
-        return shown(shapes.index(ENDPOINTS, __version__))
+        """Show the pool to a browser, and name the endpoints to everybody else."""
+        answer = self.pages.pool() if pages.wanted() else shown(shapes.index(ENDPOINTS, __version__))
+        answer.vary.add("Accept")
+        return answer
 
     def summary(self) -> Response:
         """Show what is kept and what it costs."""

@@ -76,7 +76,7 @@ def document(version: str) -> Json:
         "servers": [{"url": "/"}],
         "security": [],
         "paths": {
-            "/": {"get": _shown("index", "Name the endpoints.", "Index", ())},
+            "/": {"get": _index()},
             "/summary": {"get": _shown("summary", "Show what is kept and what it costs.", "Summary", (503,))},
             "/instances": {
                 "get": _shown(
@@ -99,8 +99,12 @@ def document(version: str) -> Json:
     }
 
 
+def _index() -> Json:
+    return _paged(_shown("index", "Name the endpoints, or show the pool as a page.", "Index", (503,)))
+
+
 def _story() -> Json:
-    return _shown("story", "Tell one instance's life in sentences.", "Story", (400, 404, 503))
+    return _paged(_shown("story", "Tell one instance's life in sentences.", "Story", (400, 404, 503)))
 
 
 def _verify() -> Json:
@@ -165,6 +169,13 @@ def _shown(name: str, summary: str, schema: str, problems: Iterable[int], *, csv
     answers: Json = {"200": {"description": "As asked.", "content": content}}
     refused: Json = {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in problems}
     return {"operationId": name, "summary": summary, "responses": answers | refused}
+
+
+def _paged(operation: Json) -> Json:
+    """Describe that an operation answers with a page as well, to whoever prefers HTML by Accept."""
+    as_asked = operation["responses"]["200"]  # type: ignore[index] # it is JSON
+    as_asked["content"]["text/html"] = {"schema": TEXT}
+    return operation
 
 
 def _refused(status: int) -> Json:

@@ -7,7 +7,9 @@ from flask import Blueprint, Response
 from magister import chronicle
 from magister.errors import UnknownInstance
 from magister.story import jsonable
+from magister.web import pages
 from magister.web.api import id_in, shown
+from magister.web.pages import Pages
 from magister.web.store import Store
 
 
@@ -16,6 +18,7 @@ class Stories:
     """Hold what the view needs."""
 
     store: Store
+    pages: Pages
 
     def story(self, which: str) -> Response:
         """Tell why an instance was chosen, what it did, what it cost, why it went and what its logs said."""
@@ -23,7 +26,9 @@ class Stories:
         life = self.store.read(lambda session: chronicle.life(session, number, now))
         if life is None:
             raise UnknownInstance(f"there is no instance {number} here")
-        return shown(jsonable(life))
+        answer = self.pages.story(life) if pages.wanted() else shown(jsonable(life))
+        answer.vary.add("Accept")
+        return answer
 
 
 def blueprint(stories: Stories) -> Blueprint:

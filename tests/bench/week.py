@@ -18,6 +18,7 @@ from magister.simulator import bill
 from magister.simulator.contracts import Contract, Worker
 from magister.simulator.market import Market
 from magister.simulator.plan import MarketPlan
+from magister.wanted import fleet
 from magister.worker import Clock, Report
 from magister.worker import Worker as LoopWorker
 from tests.bench.virtual_vast import VirtualVast, moment
@@ -237,7 +238,7 @@ class Week:
             self._sessions, FreeLock(), holder="week", lasts=timedelta(days=2), renew=timedelta(hours=12)
         )
         known = self._settings
-        wanted = replace(assembly.fleet(known), listing_every=timedelta(days=1))  # this class polls for it
+        wanted = replace(fleet(known), listing_every=timedelta(days=1))  # this class polls for it
         renter = Renter(
             sessions=self._sessions,
             vast=self._vast,

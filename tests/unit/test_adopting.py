@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import adopting, assembly, rows, schema
+from magister import adopting, assembly, rows, schema, wanted
 from magister.adopting import Preview, preview
 from magister.cli import main
 from magister.database import Sessions, open_database
@@ -160,7 +160,7 @@ def test_a_box_under_the_key_of_a_row_with_another_contract_is_a_twin(
     names = (rows.Name(row.id, row.key, row.contract_id, row.state),)
     twin = ours(2, label=f"magister:{row.key}")
     listing = FakeVast(boxes={1: ours(1, label=f"magister:{row.key}"), 2: twin}).listing(NOW)
-    fleet: Fleet = assembly.fleet(load(None).settings)
+    fleet: Fleet = wanted.fleet(load(None).settings)
     found = adopting.previewed(listing, names, fleet, NOW, database="")
     assert [(a.box.sighting.contract_id, a.reason) for a in found.adopt] == [(2, Reason.TWIN)]
 

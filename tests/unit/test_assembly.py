@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from magister import assembly, onstart, startup
+from magister import assembly, onstart, startup, wanted
 from magister.errors import Stopping
 from magister.facts import Route
 from magister.settings import Settings
@@ -28,7 +28,7 @@ def settings(**given: object) -> Settings:
 
 
 def test_the_fleet_is_counted_in_micro_dollars_megabytes_and_spans_of_time() -> None:
-    fleet = assembly.fleet(
+    fleet = wanted.fleet(
         settings(
             vast_query={
                 "cost_per_hour": 0.6,
@@ -54,20 +54,20 @@ def test_the_fleet_is_counted_in_micro_dollars_megabytes_and_spans_of_time() -> 
 
 
 def test_what_is_not_set_is_no_floor_but_the_disk_that_is_rented() -> None:
-    fleet = assembly.fleet(settings())
+    fleet = wanted.fleet(settings())
     assert (fleet.max_price, fleet.min_gpu_ram, fleet.min_reliability) == (None, None, None)
     assert fleet.min_disk_space == 16
 
 
 def test_a_box_may_always_leave_out_a_beat_or_two() -> None:
-    assert assembly.fleet(settings()).beat_timeout == timedelta(seconds=300)
+    assert wanted.fleet(settings()).beat_timeout == timedelta(seconds=300)
     slow = settings(contemplant={"beat_secs": 600})
-    assert assembly.fleet(slow).beat_timeout == timedelta(seconds=1800)
+    assert wanted.fleet(slow).beat_timeout == timedelta(seconds=1800)
 
 
 def test_hierophant_is_asked_only_if_that_is_set() -> None:
-    assert assembly.fleet(settings()).roster_every is None
-    assert assembly.fleet(settings(hierophant={"poll_secs": 60})).roster_every == timedelta(seconds=60)
+    assert wanted.fleet(settings()).roster_every is None
+    assert wanted.fleet(settings(hierophant={"poll_secs": 60})).roster_every == timedelta(seconds=60)
 
 
 def test_an_order_bears_the_key_of_its_row() -> None:

@@ -1,5 +1,6 @@
 """What `magister check` finds, and what it says would cure it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,25 +167,35 @@ def test_what_is_doubtful_in_the_settings_is_repeated(vast: FakeVast) -> None:
     assert about("cost_per_hour is not set", vast, VAST_QUERY_COST_PER_HOUR="").grade is Grade.WARN
 
 
-def _command(vast: FakeVast, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+def _command(vast: FakeVast, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, str]:
     def client(settings: object, *, nap: Callable[[float], None]) -> Vast:
         return vast
 
     monkeypatch.setattr(assembly, "vast", client)
-    result = CliRunner().invoke(main, ["check"], prog_name="magister", env=SETTINGS)
+    result = CliRunner().invoke(main, ["check", *options], prog_name="magister", env=SETTINGS)
     return result.exit_code, result.stdout
 
 
 def test_the_command_shows_where_each_setting_comes_from(
     vast: FakeVast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = _command(vast, monkeypatch)
+    code, said = _command(vast, monkeypatch, "--all")
     assert code == 0
     lines = {line.split()[0]: line.split() for line in said.splitlines() if line}
     assert lines["number_instances"][1:] == ["2", "environment", "NUMBER_INSTANCES"]
     assert lines["vast_api_key"][1:] == ["***", "environment", "VAST_API_KEY"]
     assert lines["http_port"][1:] == ["8555", "default"]
     assert "key-of-the-account" not in said
+
+
+def test_the_command_shows_what_is_set_and_counts_the_rest(
+    vast: FakeVast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, said = _command(vast, monkeypatch)
+    shown = said.partition("\n\n")[0].splitlines()
+    assert "http_port" not in {line.split()[0] for line in shown}
+    assert re.fullmatch(r"\d+ more are at their defaults: `magister check --all` shows them", shown[-1])
+    assert not any(line.endswith("default") for line in shown)
 
 
 def test_the_command_fails_when_the_pool_could_not_run(

@@ -17,7 +17,7 @@ from magister.models_money import DayTraffic
 from magister.schema import migrate
 from magister.states import Reason, State
 from magister.traffic import KB_PER_GB
-from tests.builders import a_row, an_offer
+from tests.builders import a_row, an_offer, forget_instances
 from tests.unit.test_cli import SETTINGS
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -165,3 +165,36 @@ def test_an_unused_pool_has_nothing_to_tell(past: Sessions, tmp_path: Path) -> N
     result = run("cost")
     assert result.exit_code == 2
     assert "there is no database" in result.stderr
+
+
+def test_no_spending_is_told_without_an_empty_table() -> None:
+    assert run("cost", "--to", "2030-01-01").stdout.splitlines() == [
+        "2030-01-01 to 2030-01-01 (UTC): 0.0000 USD, estimated, without traffic"
+    ]
+
+
+def test_the_history_of_no_instance_is_refused_with_where_they_are_named() -> None:
+    result = run("history", "--instance", "99")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no instance #99: `magister history` and `status` name them" in result.stderr
+
+
+def test_a_time_in_which_nothing_happened_is_told() -> None:
+    said = "nothing has happened since 2030-01-01 00:00:00 UTC\n"
+    assert run("history", "--since", "2030-01-01").stdout == said
+    assert run("history", "--since", "2030-01-01", "--instance", "1").stdout == said
+    assert run("history", "--since", "2030-01-01", "--json").stdout == "[]\n"
+
+
+def test_a_pool_that_rented_nothing_yet_says_so(past: Sessions) -> None:
+    with past.write() as session:
+        forget_instances(session)
+    assert run("machines").stdout == "no machine was rented yet\n"
+    assert run("machines", "--json").stdout == "[]\n"
+
+
+def test_status_tells_what_the_command_cost_tells() -> None:
+    told = json.loads(run("status", "--json").stdout)
+    assert told["spent"] == {"day": 1.36, "month": 1.36, "total": 1.36}
+    assert json.loads(run("cost", "--json").stdout)["usd"] == told["spent"]["month"]
+    assert "spent 1.36 USD today, 1.36 this month, 1.36 in all (UTC)" in run("status").stdout

@@ -2,12 +2,21 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from io import StringIO
 
-from magister import screen
+import pytest
+from rich.console import Console
+
+from magister import reports, screen
+from magister.budget import Cap
+from magister.dashboard import Dashboard, Work
+from magister.database import Sessions
 from magister.lease import Acting
-from magister.reports import Event, Overview
+from magister.money import Outlay
+from magister.reports import Event, Overview, Readiness
+from magister.standing import Standing
 from magister.states import Reason, State
-from tests.builders import NOW, ago
+from tests.builders import NOW, a_row, ago, an_offer
 
 EVENT = Event(
     at=ago(minutes=1),
@@ -36,9 +45,19 @@ OVERVIEW = Overview(
     instances=(),
 )
 
+SEEN = Dashboard(
+    overview=OVERVIEW,
+    readiness=Readiness(ready=True, why=()),
+    standing=Standing(now=NOW, target=1, states={}),
+    spent=Outlay(day=500_000, month=12_340_000, total=1_234_567_000_000),
+    work=Work(0, 0),
+    doubts={},
+    lost=(),
+)
+
 
 def test_a_move_bears_its_date_unless_it_is_of_today() -> None:
-    today, yesterday = list(screen.lines(OVERVIEW, ()))[-2:]
+    today, yesterday = list(screen.lines(SEEN, ()))[-2:]
     assert today.startswith("11:59:00  #1   new -> requested")
     assert yesterday.startswith("2026-11-23 12:00:00  #1   new -> requested")
     assert screen.painted(OVERVIEW.events[1], NOW).plain.startswith("2026-11-23 12:00:00")
@@ -49,8 +68,69 @@ def test_a_move_that_is_told_as_it_happens_bears_no_date() -> None:
 
 
 def test_it_is_said_which_loop_acts_and_that_this_machine_stands_by() -> None:
-    assert screen.acts(OVERVIEW) == "no loop acts"
+    assert screen.acts(OVERVIEW) == "no loop acts: `magister serve` starts one"
     here = replace(OVERVIEW, acting=Acting("alpha", 7, here=True))
     assert screen.acts(here) == "the loop that acts is process 7 on this machine"
     there = replace(OVERVIEW, acting=Acting("alpha", 7, here=False))
     assert screen.acts(there) == "the loop that acts is process 7 on alpha, and this machine stands by"
+
+
+def test_what_was_spent_is_told_with_what_is_allowed_and_what_it_brought() -> None:
+    assert screen.spendings(SEEN) == ("spent 0.5000 USD today, 12.34 this month, 1,234,567.00 in all (UTC)")
+    standing = replace(
+        SEEN.standing,
+        hourly=4_000_000,
+        caps=(
+            Cap("budget.usd_per_day", 5_000_000, 500_000),
+            Cap("budget.usd_total", 2_000_000_000_000, SEEN.spent.total),
+        ),
+    )
+    assert screen.spendings(replace(SEEN, standing=standing, work=Work(600_000, 7200))) == (
+        "spent 0.5000 of 5.00 USD today, 12.34 this month, 1,234,567.00 of 2,000,000.00 in all "
+        "(UTC); 0.3000 USD a verified hour; at most 4.00 USD/h allowed"
+    )
+
+
+def test_the_credit_is_told_with_how_long_it_lasts() -> None:
+    seen = replace(
+        SEEN,
+        overview=replace(OVERVIEW, credit=3_000_000),
+        standing=replace(SEEN.standing, credit=3_000_000, rate=2_000_000),
+    )
+    assert screen.signs(seen).startswith("credit 3.00 USD, enough for 1.5 h; the loop's last sign of life")
+
+
+def test_what_is_doubtful_is_told_below() -> None:
+    seen = replace(SEEN, doubts={7: ("it is late", "it is pale")})
+    assert list(screen.doubtful(seen)) == ["doubtful:", "  #7: it is late; it is pale"]
+    assert "  #7: it is late; it is pale" in list(screen.lines(seen, ()))
+
+
+@pytest.fixture
+def crowd(sqlite_sessions: Sessions) -> Overview:
+    """Return a pool with long names."""
+    with sqlite_sessions.write() as session:
+        for _ in range(3):
+            a_row(session, offer=an_offer(gpu_name="RTX PRO 6000 Blackwell", geolocation=", US"))
+        return reports.overview(session, NOW)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_a_table_fits_into_the_terminal_and_cuts_no_number(crowd: Overview, width: int) -> None:
+    console = Console(width=width, file=StringIO(), color_system=None)
+    console.print(screen.table(crowd, width))
+    assert isinstance(console.file, StringIO)
+    shown = console.file.getvalue().splitlines()
+    assert len(shown) == 1 + len(crowd.instances)
+    for view, line in zip(crowd.instances, shown[1:], strict=True):
+        assert len(line.rstrip()) <= width
+        assert line.startswith(f"#{view.id}  ")
+        assert {"verified", "0.5000"} <= set(line.split())
+
+
+def test_a_wide_terminal_shows_every_column(crowd: Overview) -> None:
+    assert [column.header for column in screen.table(crowd, 160).columns] == list(screen.COLUMNS)
+
+
+def test_a_place_without_a_town_is_its_country(crowd: Overview) -> None:
+    assert screen.cells(crowd.instances[0], crowd)[screen.COLUMNS.index("location")] == "US"
