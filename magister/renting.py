@@ -25,6 +25,7 @@ from magister.errors import (
 )
 from magister.facts import Fleet, Held, Learned, Order
 from magister.lease import LeaseHolder
+from magister.money import traffic
 from magister.spending import outlay
 from magister.states import LOOP, Reason, State
 from magister.vast.protocol import Vast
@@ -73,6 +74,7 @@ class Renter:
                 why=action.why,
                 at=now,
                 template_hash=known.fleet.template_hash,
+                traffic_reserve=traffic(known.fleet.budget.traffic_gb, action.offer.inet_down_cost),
             )
             ledger.note_choice(session, row, known)
         return Send(row, action.why)
@@ -84,9 +86,9 @@ class Renter:
         """
         fleet, now = known.fleet, known.now
         view = replace(known.view, spent=outlay(session, now)) if fleet.budget.counts else known.view
-        why = objection(fleet, rows.held(session), view, (action.offer,), now)
-        if why is not None:
-            raise Stale(why)
+        found = objection(fleet, rows.held(session), view, (action.offer,), now)
+        if found is not None:
+            raise Stale(found.why)
 
     def abandoned(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Return the rows that wait for an answer nobody here is waiting for any more."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from magister import rates, rows
@@ -62,30 +62,45 @@ class Living:
         return sum(self.days.values())
 
 
-def spent(session: Session, begin: datetime | None, now: datetime) -> int:
-    """Return what all instances cost from `begin` until `now`, in micro-dollars; None = ever.
-
-    The whole UTC day of `begin` counts, since what is gone is kept by the day: for a moment within a day it
-    is an overestimate, and at a midnight it is exact. Boxes that no sighting and no answer of Vast has shown
-    yet cost nothing here.
-    """
-    first = date.min if begin is None else rates.day_of(begin)
-    # the living first: one that is settled between the two readings counts twice rather than never
-    unsettled = sum(
-        micros for one in living(session, now) for day, micros in one.days.items() if day >= first
-    )
-    stored = select(func.coalesce(func.sum(DayCost.micros), 0)).where(DayCost.day >= first)
-    return unsettled + int(session.execute(stored).scalar_one())
-
-
 def outlay(session: Session, now: datetime) -> Outlay:
-    """Return what all instances cost since the UTC day and the month began, and ever."""
-    today = datetime.combine(rates.day_of(now), time(), UTC)
+    """Return what all instances cost since the UTC day and the month began, and ever.
+
+    What a box may have cost that no sighting has shown yet counts as well, and so does what is set aside for
+    the traffic of every box that was there at any time of a period.
+    """
+    today = rates.day_of(now)
+    month = today.replace(day=1)
+    # the living first: one that is settled between the two readings counts twice rather than never
+    days: Counter[date] = Counter()
+    for costs in _at_worst(session, now):
+        days.update(costs)
+    for day, micros in session.execute(select(DayCost.day, func.sum(DayCost.micros)).group_by(DayCost.day)):
+        days[day] += int(micros)
+    traffic = _traffic(session, since=(today, month, date.min))
     return Outlay(
-        day=spent(session, today, now),
-        month=spent(session, today.replace(day=1), now),
-        total=spent(session, None, now),
+        day=days[today] + traffic[0],
+        month=sum(micros for day, micros in days.items() if day >= month) + traffic[1],
+        total=days.total() + traffic[2],
     )
+
+
+def _at_worst(session: Session, now: datetime) -> Iterator[Mapping[date, int]]:
+    """Yield what each instance that is not proved gone may have cost until `now`, by the day."""
+    found = [row for row in rows.held(session) if row.live]
+    known = rows.intervals(session, [row.id for row in found])
+    for row in found:
+        costs = known.get(row.id, [])
+        unseen = rates.unseen(row, {interval.line for interval in costs if interval.ends_at is None})
+        yield rates.by_day(costs if unseen is None else [*costs, unseen], now)
+
+
+def _traffic(session: Session, *, since: tuple[date, ...]) -> tuple[int, ...]:
+    """Return what is set aside for the traffic of the boxes that were there since each of some days."""
+    begins = [datetime.combine(day, time(), UTC) for day in since]
+    there = [or_(Instance.destroyed_at.is_(None), Instance.destroyed_at >= begin) for begin in begins]
+    sums = [func.coalesce(func.sum(case((one, Instance.traffic_reserve), else_=0)), 0) for one in there]
+    found = session.execute(select(*sums).where(text("traffic_reserve > 0"))).one()  # as its index says it
+    return tuple(int(micros) for micros in found)
 
 
 def living(session: Session, now: datetime) -> tuple[Living, ...]:

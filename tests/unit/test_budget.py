@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magister.actions import Move, Rent
-from magister.budget import EXIT, objection, over_budget
+from magister.budget import EXIT, Objection, objection, over_budget
 from magister.facts import Fleet, Held
 from magister.money import Budget, Outlay, cost
 from magister.planner import plan
@@ -58,10 +58,11 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
     room = a_view(spent=Outlay(day=10 * USD - worst))
     assert objection(fleet, (), room, (an_offer(price=USD),), NOW) is None
     tight = a_view(spent=Outlay(day=10 * USD - worst + 1))
-    why = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
-    assert (
-        why
-        == "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.00"
+    found = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
+    assert found == Objection(
+        "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.01",
+        "set budget.usd_per_day to 10.01 or more and restart; it ends by itself at 2026-11-25 00:00:00 UTC, "
+        "with the day",
     )
 
 
