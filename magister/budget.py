@@ -118,8 +118,8 @@ def _too_short_a_runway(fleet: Fleet, credit: int | None, rate: int) -> Objectio
         f"the credit of {usd(credit)} USD would last {hours:.1f} h, less than "
         f"budget.min_runway_hours = {runway / timedelta(hours=1):g}",
         f"add {at_least(cost(rate, runway) - credit)} USD or more at console.vast.ai, which is noticed "
-        f"within {fleet.account_every.total_seconds():g} s; or set budget.min_runway_hours to {hours:.1f} or less "
-        "and restart",
+        f"within {fleet.account_every.total_seconds():g} s; or set budget.min_runway_hours to {hours:.1f} or "
+        "less and restart",
     )
 
 

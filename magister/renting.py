@@ -82,8 +82,10 @@ class Renter:
     def _require_afforded(self, session: Session, action: Rent, known: Decision) -> None:
         """Reserve what the new box may cost, within the transaction of its intent; raises Stale if it cannot.
 
-        The plan was made from what stood in the rows before; only what stands there now is sure.
+        The plan was made from what stood in the rows before; only what stands there now is sure, and nobody
+        else reserves beside it, whatever became of the lease.
         """
+        pool.alone(session)
         fleet, now = known.fleet, known.now
         view = replace(known.view, spent=outlay(session, now)) if fleet.budget.counts else known.view
         found = objection(fleet, rows.held(session), view, (action.offer,), now)

@@ -150,8 +150,8 @@ def poor(seed: int, ends: float | None) -> Script:
     usd, begins = rng.uniform(0.4, 0.8), 0.0 if ends is None else ends - rng.choice((300.0, 900.0))
     caps = {None: Caps(total=usd), MIDNIGHT: Caps(per_day=usd), MONTH_END: Caps(per_month=usd)}[ends]
     happenings = tuple(
-        replace(_happening(rng, what, PAUSES), pause=rng.choice((60.0, 240.0, 600.0)), freeze=_freeze(rng))
-        for what in rng.choices(list(NEED), list(NEED.values()), k=12)
+        replace(_happening(rng, what, PAUSES), pause=rng.choice((60.0, 240.0, 500.0)), freeze=_freeze(rng))
+        for what in rng.choices(list(NEED), list(NEED.values()), k=9)
     )
     return Script(
         seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
@@ -219,7 +219,7 @@ def _with_two_loops(script: Script, rng: random.Random) -> Script:
 
 def _freeze(rng: random.Random) -> Freeze:
     return Freeze(
-        at=rng.choice((*BOUNDARIES_OF_A_CREATE, rng.randrange(FURTHEST))),
+        at=rng.choice((rng.choice(BOUNDARIES_OF_A_CREATE), rng.randrange(FURTHEST))),
         secs=rng.choice(FROZEN),
         ends=rng.choice(("stays", "stays", "killed", "stopped")),
         deaths=rng.choice(((), (), (rng.randrange(FURTHEST),))),
