@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 
-from sqlalchemy import Select, case, func, or_, select, text
+from sqlalchemy import ScalarSelect, Select, func, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from magister import rates, rows
@@ -69,19 +69,28 @@ def outlay(session: Session, now: datetime) -> Outlay:
     the traffic of every box that was there at any time of a period.
     """
     today = rates.day_of(now)
-    month = today.replace(day=1)
+    since = (today, today.replace(day=1), date.min)
     # the living first: one that is settled between the two readings counts twice rather than never
     days: Counter[date] = Counter()
     for costs in _at_worst(session, now):
         days.update(costs)
-    for day, micros in session.execute(select(DayCost.day, func.sum(DayCost.micros)).group_by(DayCost.day)):
-        days[day] += int(micros)
-    traffic = _traffic(session, since=(today, month, date.min))
-    return Outlay(
-        day=days[today] + traffic[0],
-        month=sum(micros for day, micros in days.items() if day >= month) + traffic[1],
-        total=days.total() + traffic[2],
-    )
+    stored = session.execute(select(*map(_settled, since), *map(_traffic, since))).one()
+    living = [sum(micros for day, micros in days.items() if day >= first) for first in since]
+    return Outlay(*(int(stored[n]) + int(stored[n + 3]) + living[n] for n in range(3)))
+
+
+def _settled(since: date) -> ScalarSelect[int]:
+    """Ask what boxes that are gone cost since a day."""
+    return select(func.coalesce(func.sum(DayCost.micros), 0)).where(DayCost.day >= since).scalar_subquery()
+
+
+def _traffic(since: date) -> ScalarSelect[int]:
+    """Ask what is set aside for the traffic of the boxes that were there at any time since a day."""
+    begin = datetime.combine(since, time(), UTC)
+    there = or_(Instance.destroyed_at.is_(None), Instance.destroyed_at >= begin)
+    kept = text("traffic_reserve > 0")  # as its index says it
+    total = func.coalesce(func.sum(Instance.traffic_reserve), 0)
+    return select(total).where(kept, there).scalar_subquery()
 
 
 def _at_worst(session: Session, now: datetime) -> Iterator[Mapping[date, int]]:
@@ -92,15 +101,6 @@ def _at_worst(session: Session, now: datetime) -> Iterator[Mapping[date, int]]:
         costs = known.get(row.id, [])
         unseen = rates.unseen(row, {interval.line for interval in costs if interval.ends_at is None})
         yield rates.by_day(costs if unseen is None else [*costs, unseen], now)
-
-
-def _traffic(session: Session, *, since: tuple[date, ...]) -> tuple[int, ...]:
-    """Return what is set aside for the traffic of the boxes that were there since each of some days."""
-    begins = [datetime.combine(day, time(), UTC) for day in since]
-    there = [or_(Instance.destroyed_at.is_(None), Instance.destroyed_at >= begin) for begin in begins]
-    sums = [func.coalesce(func.sum(case((one, Instance.traffic_reserve), else_=0)), 0) for one in there]
-    found = session.execute(select(*sums).where(text("traffic_reserve > 0"))).one()  # as its index says it
-    return tuple(int(micros) for micros in found)
 
 
 def living(session: Session, now: datetime) -> tuple[Living, ...]:

@@ -147,12 +147,14 @@ NEED = {
 def poor(seed: int, ends: float | None) -> Script:
     """Draw a script of two loops that come to their cap: of the time that `ends`, None = of all time."""
     rng = random.Random(f"poor {seed}")
-    usd, begins = rng.uniform(0.4, 0.8), 0.0 if ends is None else ends - rng.choice((300.0, 900.0))
+    usd, begins = rng.uniform(0.6, 0.7), 0.0 if ends is None else ends - rng.choice((100.0, 300.0))
     caps = {None: Caps(total=usd), MIDNIGHT: Caps(per_day=usd), MONTH_END: Caps(per_month=usd)}[ends]
-    happenings = tuple(
-        replace(_happening(rng, what, PAUSES), pause=rng.choice((60.0, 240.0, 500.0)), freeze=_freeze(rng))
-        for what in rng.choices(list(NEED), list(NEED.values()), k=9)
-    )
+    dearer = [replace(_happening(rng, "host_raises_price", PAUSES), which=n, share=0.75) for n in (0, 1)]
+    others = [
+        replace(_happening(rng, what, PAUSES), pause=rng.choice((240.0, 500.0, 800.0)))
+        for what in rng.choices(list(NEED), list(NEED.values()), k=6)
+    ]
+    happenings = tuple(replace(it, freeze=_freeze(rng)) for it in (*dearer, *others))
     return Script(
         seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
         happenings=happenings,
