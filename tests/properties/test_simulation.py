@@ -39,9 +39,7 @@ def test_no_law_is_broken_under_seed(seed: int) -> None:
     assert result.checks > 100
 
 
-@pytest.mark.parametrize(
-    ("seed", "ends"), [(4, None), (2, MIDNIGHT), (2, MONTH_END)], ids=["in all", "in a day", "in a month"]
-)
+@pytest.mark.parametrize(("seed", "ends"), [(0, None), (5, MONTH_END)], ids=["in all", "in a month"])
 def test_two_loops_on_one_database_pass_no_cap(seed: int, ends: float | None) -> None:
     result = run(poor(seed, ends))
     tally(SEEDS, "", "sqlite", violations=bool(result.broken))
