@@ -15,6 +15,7 @@ from magister import assembly, evidence, ledger, planner
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Fleet, Held, Learned, Order, Sighting, Stranger, View
+from magister.money import Outlay
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.states import Reason, State
@@ -47,6 +48,15 @@ def test_two_loops_on_one_database_pass_no_cap(seed: int, ends: float | None) ->
     assert any("reason=budget" in line for line in result.lines), "it came to the cap"
     assert result.freezes > 1
     assert result.deaths > 0
+
+
+def test_the_law_finds_two_loops_that_do_not_know_what_was_spent() -> None:
+    law = "what Vast bills passes no cap"
+    with (
+        patch("magister.observer.outlay", lambda session, now: Outlay()),
+        patch("magister.renting.outlay", lambda session, now: Outlay()),
+    ):
+        assert run(poor(5, MONTH_END), sworn=frozenset({law})).broken.startswith(law)
 
 
 def test_a_seed_is_the_same_run_byte_for_byte() -> None:
