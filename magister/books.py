@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 
-from sqlalchemy import Date, Select, UpdateBase, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Date, Select, UpdateBase, bindparam, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from magister import rates, rows, traffic
@@ -126,6 +126,16 @@ def _note_traffic(session: Session, seen: Collection[tuple[Held, Sighting]], at:
         more = traffic.grown(row, box, at, traffic.total(noted.get(row.id, {}).values()))
         if more is not None:
             session.execute(_MORE, {"instance_id": row.id, "day": rates.day_of(at), **asdict(more)})
+            _use_reserve(session, row.id, more.micros)
+
+
+def _use_reserve(session: Session, instance_id: int, micros: int) -> None:
+    """Take what has come to be known of a box's traffic from what is set aside for it."""
+    kept = Instance.traffic_reserve
+    left = case((kept > micros, kept - micros), else_=0)
+    _execute(
+        session, update(Instance).where(Instance.id == instance_id, kept > 0).values(traffic_reserve=left)
+    )
 
 
 def _execute(session: Session, statement: UpdateBase) -> None:

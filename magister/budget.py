@@ -1,5 +1,6 @@
 """Pure: whether the budget has room for one more instance, and which ones go before a cap is passed."""
 
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,8 @@ from magister.actions import Move
 from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.money import Outlay, cost, traffic, usd
+from magister.moments import next_day, next_month, said
+from magister.money import Outlay, at_least, cost, traffic, usd
 from magister.states import Reason, State
 
 EXIT = timedelta(minutes=15)
@@ -17,47 +19,128 @@ EXIT = timedelta(minutes=15)
 WORTH = timedelta(hours=1)
 """How long the whole pool has to fit under a cap after a rental: less is not worth the start."""
 
+BEYOND = 10**9
+"""No box costs so much, in micro-dollars per hour."""
+
 STUCK = timedelta(minutes=1)
 """How long an instance is thought to last that should have been gone by now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """Hold one cap over a time and what was spent of it, in micro-dollars."""
+    """Hold one cap over a time with what was spent of it and what is reserved beside, in micro-dollars.
+
+    Reserved is what the boxes there are cost until they are surely gone. `ends` is when another day or month
+    begins with nothing spent; None = never.
+    """
 
     name: str
     limit: int
     spent: int
+    reserved: int
+    ends: datetime | None = None
+
+    @property
+    def room(self) -> int:
+        """Return what is left of it; 0 = nothing, or less."""
+        return max(self.limit - self.spent - self.reserved, 0)
+
+    @property
+    def period(self) -> str:
+        """Name the time it is over."""
+        return self.name.rpartition("_")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Say why nothing may be rented as far as money goes, and what would help."""
+
+    why: str
+    cure: str
 
 
 def objection(
     fleet: Fleet, held: Iterable[Held], view: View, offers: Sequence[Offer], now: datetime
-) -> str | None:
+) -> Objection | None:
     """Say why `offers` may not be rented, all of them, as far as money goes; None = they may.
 
     Under each cap there has to be room for what was spent, what the pool costs for WORTH and until it is
     gone, and the worst that the new boxes can cost: that they never verify, with a reserve for traffic.
     """
-    if view.too_dear_at is not None and now < view.too_dear_at + WORTH:
-        return (
-            f"an instance was given up for the budget at {view.too_dear_at:%H:%M} UTC, less than an hour ago"
-        )
+    reserve = sum(traffic(fleet.budget.traffic_gb, offer.inet_down_cost) for offer in offers)
+    price = sum(offer.price for offer in offers)
+    return _objection(fleet, held, view, price=price, reserve=reserve, now=now)
+
+
+def unaffordable(
+    fleet: Fleet, held: Iterable[Held], view: View, row: Held, now: datetime
+) -> Objection | None:
+    """Say why the intent of `row` may not be sent any more: caps may be lower than when it was written.
+
+    Its traffic is set aside already.
+    """
+    others = [other for other in held if other.id != row.id]
+    return _objection(fleet, others, view, price=row.price or 0, reserve=0, now=now)
+
+
+def _objection(
+    fleet: Fleet, held: Iterable[Held], view: View, *, price: int, reserve: int, now: datetime
+) -> Objection | None:
+    if view.too_dear_at is not None and now < (until := view.too_dear_at + WORTH):
+        given_up = f"an instance was given up for the budget at {said(view.too_dear_at, now)}"
+        return Objection(f"{given_up}, less than an hour ago", f"it ends by itself at {said(until, now)}")
     rows = [row for row in held if row.live]
-    new = sum(offer.price for offer in offers)
-    rate, budget = _rate(rows) + new, fleet.budget
-    if budget.per_hour is not None and rate > budget.per_hour:
-        return f"{usd(rate)} USD per hour would be more than budget.usd_per_hour = {usd(budget.per_hour)}"
-    if budget.runway is not None and view.credit is not None and view.credit < cost(rate, budget.runway):
-        lasts = f"the credit of {usd(view.credit)} USD would last {view.credit / max(rate, 1):.1f} h"
-        return f"{lasts}, less than budget.min_runway_hours"
-    worst = cost(new, fleet.verify_within + fleet.provisioning_grace + EXIT)
-    worst += sum(traffic(budget.traffic_gb, offer.inet_down_cost) for offer in offers)
-    needed = _until_gone(rows, now) + cost(rate, WORTH) + worst
-    for cap in caps(fleet, view.spent):
-        if cap.spent + needed > cap.limit:
-            left = f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
-            return f"{left}, and with one box more it might come to {usd(cap.spent + needed)}"
-    return None
+    rate = _rate(rows) + price
+    worst = cost(price, fleet.verify_within + fleet.provisioning_grace + EXIT) + reserve
+    needed = cost(rate, WORTH) + worst
+    return (
+        _too_dear_an_hour(fleet, rate)
+        or _too_short_a_runway(fleet, view.credit, rate)
+        or next(_no_room(caps(fleet, view.spent, reserved(rows, now), now), needed, now), None)
+    )
+
+
+def _too_dear_an_hour(fleet: Fleet, rate: int) -> Objection | None:
+    most = fleet.budget.per_hour
+    if most is None or rate <= most:
+        return None
+    return Objection(
+        f"{at_least(rate)} USD per hour would be more than budget.usd_per_hour = {usd(most)}",
+        f"set budget.usd_per_hour to {at_least(rate)} or more and restart; a cheaper offer, or a box that "
+        "goes, ends it as well",
+    )
+
+
+def _too_short_a_runway(fleet: Fleet, credit: int | None, rate: int) -> Objection | None:
+    runway = fleet.budget.runway
+    if runway is None or credit is None or credit >= cost(rate, runway):
+        return None
+    hours = max(credit, 0) * 10 // max(rate, 1) / 10
+    return Objection(
+        f"the credit of {usd(credit)} USD would last {hours:.1f} h, less than "
+        f"budget.min_runway_hours = {runway / timedelta(hours=1):g}",
+        f"add {at_least(cost(rate, runway) - credit)} USD or more at console.vast.ai, which is noticed "
+        f"within {fleet.account_every.total_seconds():g} s; or set budget.min_runway_hours to {hours:.1f} or "
+        "less and restart",
+    )
+
+
+def _no_room(caps: Iterable[Cap], needed: int, now: datetime) -> Iterator[Objection]:
+    """Say under which caps there is no room for what is `needed` beside what is spent and reserved."""
+    for cap in caps:
+        fresh = needed + cap.reserved
+        whole = cap.spent + fresh
+        if whole <= cap.limit:
+            continue
+        spent = f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
+        cure = f"set {cap.name} to {at_least(whole)} or more and restart"
+        if cap.ends is None:
+            cure += "; it does not end by itself"
+        elif fresh > cap.limit:
+            cure += f", or lower vast_query.cost_per_hour: not even a new {cap.period} has room for it"
+        else:
+            cure += f"; it ends by itself at {said(cap.ends, now)}, with the {cap.period}"
+        yield Objection(f"{spent}, and with one box more it might come to {at_least(whole)}", cure)
 
 
 def over_budget(
@@ -69,46 +152,71 @@ def over_budget(
     themselves cost for as long as that takes. So a pool shrinks step by step as a cap comes near. `free`
     are the rows of `held` that nothing else is done about.
     """
-    leaving = _until_gone((row for row in held if row.live), now)
+    limits = caps(fleet, view.spent, reserved(held, now), now)
     wanted = sorted((row for row in free if row.wanted), key=_keeps_longest)
     staying = _rate(wanted)
     for row in wanted:
-        why = _excess(fleet, view.spent, leaving=leaving, staying=staying)
+        why = _excess(fleet, limits, staying=staying) or _not_to_be_sent(fleet, held, view, row, now)
         if why is None:
-            return
+            continue
         staying -= row.price or 0
         unsent = row.state is State.REQUESTED and row.sends == 0
         yield Move(row, State.DESTROYED if unsent else State.DROPPING, Reason.BUDGET, why)
 
 
-def _excess(fleet: Fleet, spent: Outlay, *, leaving: int, staying: int) -> str | None:
+def _excess(fleet: Fleet, limits: Iterable[Cap], *, staying: int) -> str | None:
     """Say which cap instances that cost `staying` an hour would pass; None = none."""
     hourly = fleet.budget.per_hour
     if hourly is not None and staying > hourly:
         return f"{usd(staying)} USD per hour are more than budget.usd_per_hour = {usd(hourly)}"
-    for cap in caps(fleet, spent):
-        if cap.spent + leaving + cost(staying, EXIT) > cap.limit:
+    for cap in limits:
+        if cap.spent + cap.reserved + cost(staying, EXIT) > cap.limit:
             return f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
     return None
 
 
-def caps(fleet: Fleet, spent: Outlay) -> tuple[Cap, ...]:
-    """Return the caps over a time that are set."""
+def _not_to_be_sent(fleet: Fleet, held: tuple[Held, ...], view: View, row: Held, now: datetime) -> str | None:
+    """Say why an intent that stands unsent is not to be sent; None = it is, or it was."""
+    found = unaffordable(fleet, held, view, row, now) if row.unsent and fleet.budget.any else None
+    return None if found is None else found.why
+
+
+def caps(fleet: Fleet, spent: Outlay, reserved: int, now: datetime) -> tuple[Cap, ...]:
+    """Return the caps over a time that are set; of each, `reserved` micro-dollars are spoken for."""
     budget = fleet.budget
     known = (
-        ("budget.usd_per_day", budget.per_day, spent.day),
-        ("budget.usd_per_month", budget.per_month, spent.month),
-        ("budget.usd_total", budget.total, spent.total),
+        ("budget.usd_per_day", budget.per_day, spent.day, next_day(now)),
+        ("budget.usd_per_month", budget.per_month, spent.month, next_month(now)),
+        ("budget.usd_total", budget.total, spent.total, None),
     )
-    return tuple(Cap(name, limit, used) for name, limit, used in known if limit is not None)
+    return tuple(
+        Cap(name, limit, used, reserved, ends) for name, limit, used, ends in known if limit is not None
+    )
 
 
-def _until_gone(rows: Iterable[Held], now: datetime) -> int:
-    """Return what rows cost until they are gone: EXIT from now, or from when they were told to go."""
-    return sum(cost(row.price or 0, _left(row, now)) for row in rows)
+def dearest(fleet: Fleet, held: Iterable[Held], view: View, now: datetime) -> int | Objection | None:
+    """Return the highest price at which one box more has room, in micro-dollars per hour; None = any.
+
+    An Objection says why not even the cheapest has. Traffic is left out, for it depends on the offer.
+    """
+    rows = tuple(held)
+
+    def objected(price: int) -> Objection | None:
+        return _objection(fleet, rows, view, price=price, reserve=0, now=now)
+
+    if (found := objected(1)) is not None:
+        return found
+    too_dear = bisect(range(BEYOND), 0, key=lambda price: objected(price) is not None)
+    return None if too_dear == BEYOND else too_dear - 1
+
+
+def reserved(held: Iterable[Held], now: datetime) -> int:
+    """Return what the boxes there are cost until they are surely gone, in micro-dollars."""
+    return sum(cost(row.price or 0, _left(row, now)) for row in held if row.live)
 
 
 def _left(row: Held, now: datetime) -> timedelta:
+    """Return how long it may take until a row is gone: EXIT from now, or from when it was told to go."""
     if row.wanted:
         return EXIT
     return min(max(EXIT - (now - row.moved_at), STUCK), EXIT)

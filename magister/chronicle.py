@@ -8,14 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magister import bans, choices, experience, pool, reports, rows
-from magister.budget import caps
-from magister.fleet import Fleet
+from magister.budget import WORTH, caps, dearest, reserved
+from magister.fleet import Fleet, View
 from magister.models import Instance, Transition
+from magister.money import Outlay
 from magister.quarantine import Trial, quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay, traffic_of
 from magister.standing import Banned, Leaving, Standing
-from magister.states import Failure, State
+from magister.states import Failure, Reason, State
 from magister.story import Life, Moved
 from magister.suspicion import without
 
@@ -119,6 +120,12 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]
+    held = rows.held(session)
+    view = View(
+        spent=outlay(session, now) if fleet.budget.counts else Outlay(),
+        credit=state.credit,
+        too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET),
+    )
     tried = experience.trials(session, now, fleet.caution.quarantine_cap)
     return Standing(
         now=now,
@@ -130,7 +137,8 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         next_try=max(tries, default=None),
         rate=seen.cost,
         hourly=fleet.budget.per_hour,
-        caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
+        caps=caps(fleet, view.spent, reserved(held, now), now),
+        dearest=dearest(fleet, held, view, now) if fleet.budget.any else None,
         credit=state.credit,
         quarantines=quarantines(without(tried, experience.blamed(session, tried)), fleet.caution, now),
         bans=tuple(_banned(session, fleet)),

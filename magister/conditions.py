@@ -4,15 +4,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.errors import BadKey, NoCredit, Unreachable, VastError
+from magister.budget import Objection
+from magister.errors import BadKey, NoCredit, Refused, Unreachable, VastError
 from magister.facts import Route
 from magister.fleet import Fleet
 from magister.held import Held
+from magister.moments import said
 from magister.outlook import Blame, Outlook
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
 """A box that is not proved gone after so long needs a person's look."""
+
+
+BILL_ALARM = timedelta(hours=3)
+"""So long the charges may fail to be read before that is told of: they are of yesterday and before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Symptoms:
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
     quarantined: int = 0  # of these, the ones on machines in quarantine
-    dear: str | None = None  # why none of these can be afforded
+    dear: Objection | None = None  # why none of these can be afforded
+    bill: Failing | None = None  # how Vast's charges cannot be read
     outlook: Outlook = field(default_factory=Outlook)
     unknown: UnknownCharges = field(default_factory=UnknownCharges)
     held_back: int = 0  # verified instances that look lost and are not given up yet
@@ -62,7 +69,7 @@ def conditions(
     """Return what is wrong, the gravest first; empty = all is well."""
     return (
         *_key(symptoms),
-        *_reach(symptoms),
+        *_reach(symptoms, now),
         *_credit(symptoms),
         *_refusals(symptoms, now),
         *_losses(fleet, symptoms),
@@ -73,6 +80,7 @@ def conditions(
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
         *_unknown(fleet, symptoms),
+        *_bill(symptoms, now),
     )
 
 
@@ -93,11 +101,11 @@ def _key(symptoms: Symptoms) -> Iterator[Condition]:
         )
 
 
-def _reach(symptoms: Symptoms) -> Iterator[Condition]:
+def _reach(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     failing = symptoms.failing.get(Route.LIST)
     if failing is not None and not isinstance(failing.error, BadKey):
         yield Condition(
-            f"listings from Vast fail since {failing.since:%H:%M:%S} UTC: {failing.error}",
+            f"listings from Vast fail since {said(failing.since, now)}: {failing.error}",
             "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",
             "listings_fail",
         )
@@ -121,7 +129,7 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     if until is not None and now < until:
         yield Condition(
             f"Vast refuses to rent: {renting.error}",
-            f"check template_hash and [vast_query] with `magister check`; next try at {until:%H:%M:%S} UTC, "
+            f"check template_hash and [vast_query] with `magister check`; next try at {said(until, now)}, "
             f"or {RESUME}",
             "rentals_refused",
         )
@@ -133,7 +141,7 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
     if until is None or not (tripped or now < until):
         return
     bound = "one box at a time is tried" if tripped else "fewer boxes are tried at a time"
-    next_try = f", the next not before {until:%H:%M:%S} UTC" if now < until else ""
+    next_try = f", the next not before {said(until, now)}" if now < until else ""
     if outlook.blame is not None and tripped:
         yield _template(outlook.blame, f"{bound}{next_try}")
         return
@@ -184,11 +192,7 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
 
 def _budget(symptoms: Symptoms) -> Iterator[Condition]:
     if symptoms.dear is not None:
-        yield Condition(
-            f"nothing more is rented: {symptoms.dear}",
-            "raise the cap in [budget] and reload, add credit, or wait for the next UTC day or month",
-            "budget",
-        )
+        yield Condition(f"nothing more is rented: {symptoms.dear.why}", symptoms.dear.cure, "budget")
 
 
 def _quarantine(symptoms: Symptoms) -> Iterator[Condition]:
@@ -205,7 +209,7 @@ def _roster(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms, now: datet
     failing = symptoms.failing.get(Route.ROSTER)
     if failing is not None:
         yield Condition(
-            f"Hierophant gives no list of workers since {failing.since:%H:%M:%S} UTC: {failing.error}",
+            f"Hierophant gives no list of workers since {said(failing.since, now)}: {failing.error}",
             "nothing is concluded from that; check hierophant.url if workers reach it all the same",
             "no_roster",
         )
@@ -229,7 +233,7 @@ def _stuck(held: tuple[Held, ...], now: datetime) -> Iterator[Condition]:
         if row.state is State.DROPPING and now - row.moved_at > DESTROY_ALARM:
             yield Condition(
                 f"instance {row.id} (contract {row.contract_id or 'unknown'}) has been on its way out since "
-                f"{row.moved_at:%H:%M} UTC and may still cost money",
+                f"{said(row.moved_at, now)} and may still cost money",
                 "it is tried for ever; look at it in the console of Vast",
                 "destroy_stuck",
             )
@@ -244,4 +248,21 @@ def _unknown(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:
             "see `magister cost --bill`; a lost database or another Magister with the same instance_label "
             "explains them, else look for them in the console of Vast",
             "unknown_charges",
+        )
+
+
+def _bill(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+    """Tell that the charges cannot be read: a refusal at once, a failure once it was not the only one."""
+    bill = symptoms.bill
+    if bill is None or isinstance(bill.error, BadKey):
+        return
+    refused = isinstance(bill.error, Refused)
+    if refused or now - bill.since >= BILL_ALARM:
+        yield Condition(
+            f"the charges of Vast cannot be read since {said(bill.since, now)}: {bill.error}",
+            "the budget and `magister cost` do without, but nobody holds them against the bill: let the key "
+            "read billing (billing_read), or set billing.poll_secs = 0 if this account has no charges"
+            if refused
+            else "the budget and `magister cost` do without; it is tried again every hour",
+            "no_bill",
         )

@@ -54,7 +54,7 @@ class Dashboard:
     def caps(self) -> tuple[Cap, ...]:
         """Return the caps that are set, that by the hour first; its `spent` is what the pool costs now."""
         hourly = self.standing.hourly
-        first = () if hourly is None else (Cap("budget.usd_per_hour", hourly, self.standing.rate),)
+        first = () if hourly is None else (Cap("budget.usd_per_hour", hourly, self.standing.rate, 0),)
         return (*first, *self.standing.caps)
 
     @property
@@ -75,7 +75,7 @@ def dashboard(
         overview=reports.overview(session, now, last=last),
         readiness=reports.readiness(session, now, stale_after),
         standing=standing,
-        spent=spending.outlay(session, now),
+        spent=spending.spent(session, now),
         work=_work(session, now),
         doubts={row: said for row, said in doubtful.items() if said},
         lost=tuple(_lost(reports.history(session, MOVES)))[:lost],

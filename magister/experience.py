@@ -144,9 +144,12 @@ def last_words(session: Session, template: str, kind: Failure) -> str:
 
 
 def given_up(session: Session, now: datetime, within: timedelta, reason: Reason) -> datetime | None:
-    """Return when an instance was last given up for `reason`; None = not lately."""
+    """Return when an instance was last given up for `reason`, sent intents at least; None = not lately."""
     query = select(func.max(Transition.at)).where(
-        Transition.at > now - within, Transition.at <= now, Transition.reason == reason
+        Transition.at > now - within,
+        Transition.at <= now,
+        Transition.reason == reason,
+        Transition.to_state == State.DROPPING,
     )
     return session.scalar(query)
 

@@ -32,8 +32,12 @@ def open_row(
     why: str,
     at: datetime,
     template_hash: str | None = None,
+    traffic_reserve: int = 0,
 ) -> Held:
-    """Write the intent to rent `offer` under a fresh random key; `template_hash` None = not known."""
+    """Write the intent to rent `offer` under a fresh random key; `template_hash` None = not known.
+
+    `traffic_reserve` is what is set aside for its traffic, in micro-dollars.
+    """
     row = Instance(
         key=secrets.token_hex(16),
         state=State.REQUESTED,
@@ -52,6 +56,7 @@ def open_row(
         disk_price=offer.disk_price,
         offer=offer.details,
         template_hash=template_hash,
+        traffic_reserve=traffic_reserve,
     )
     return _born(session, row, actor=actor, why=why)
 
@@ -164,7 +169,8 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
             back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
             return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
         case State.DESTROYED:
-            return {"destroyed_at": at, "due_at": None}
+            never = {"traffic_reserve": 0} if row.state is State.REQUESTED else {}
+            return {"destroyed_at": at, "due_at": None, **never}
         case State.REQUESTED:
             return {}
 

@@ -46,6 +46,7 @@ class Memory:
     searched_at: datetime | None = None
     account_at: datetime | None = None
     bills_tried_at: datetime | None = None
+    bill: Failing | None = None  # since when the charges could not be read; None = they could
     unknown: UnknownCharges | None = None  # None = not read since the last bill
     roster_tried_at: datetime | None = None
     roster_came: bool = False  # one that came before the start tells of another time
@@ -117,7 +118,7 @@ class Memory:
             found = offered(fleet, held, view)
             matching = len(found)
             objections = [objection(fleet, held, view, (offer,), now) for offer in found]
-            dear = objections[0] if objections and all(objections) else None
+            dear = objections[0] if all(objections) and objections else None
             quarantined = sum(view.quarantines.of(o.machine_id, o.host_id) is not None for o in found)
         return Symptoms(
             failing=dict(self.failing),
@@ -128,12 +129,16 @@ class Memory:
             matching=matching,
             quarantined=quarantined,
             dear=dear,
+            bill=self.bill,
             outlook=view.outlook,
         )
 
     def _take_health(self, outcome: Outcome) -> None:
         """Keep since when a route has been failing, and the refusal that the next offer would meet too."""
         route, error = route_of(outcome.action), outcome.error
+        if route is Route.CHARGES:  # a refusal counts here: it would be the same tomorrow
+            since = outcome.at if self.bill is None else self.bill.since
+            self.bill = None if error is None else Failing(since, error)
         if isinstance(outcome.action, Send) and not isinstance(error, OfferGone):
             self.renting = None if error is None else Failing(outcome.at, error)
         if error is None or (isinstance(error, Refused) and route is not Route.LIST):

@@ -93,6 +93,8 @@ class Instance(Table):
         Index("ix_instances_moved_at", "moved_at"),
         Index("ix_instances_template_hash", "template_hash", sqlite_where=text("verified_at IS NOT NULL"),
               postgresql_where=text("verified_at IS NOT NULL")),
+        Index("ix_instances_traffic", "destroyed_at", "traffic_reserve",
+              sqlite_where=text("traffic_reserve > 0"), postgresql_where=text("traffic_reserve > 0")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -113,6 +115,7 @@ class Instance(Table):
     geolocation: Mapped[str | None] = mapped_column(Text)
     price: Mapped[int | None] = mapped_column(BigInteger)
     disk_price: Mapped[int | None] = mapped_column(BigInteger)
+    traffic_reserve: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # micro-dollars
     offer: Mapped[str] = mapped_column(Text, server_default="{}")
     template_hash: Mapped[str | None] = mapped_column(Text)
 

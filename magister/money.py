@@ -37,7 +37,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Outlay:
-    """Hold what all instances cost since the UTC day and month began, and ever, in micro-dollars."""
+    """Hold what all instances cost since the UTC day and month began, and ever, in micro-dollars.
+
+    With it goes what they may have cost that no sighting has shown yet, and what is set aside for traffic.
+    """
 
     day: int = 0
     month: int = 0
@@ -67,3 +70,8 @@ def price(micros: int) -> str:
 def total(micros: int) -> str:
     """Return micro-dollars as dollars: to the cent, or as a price where cents would say too little."""
     return price(micros) if 0 < abs(micros) < 1_000_000 else f"{micros / 1e6:,.2f}"
+
+
+def at_least(micros: int) -> str:
+    """Return micro-dollars as dollars, rounded up to a cent: so much is enough."""
+    return f"{-(-micros // 10_000) / 100:.2f}"

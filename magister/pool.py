@@ -53,6 +53,11 @@ def read(session: Session) -> PoolState:
     )
 
 
+def alone(session: Session) -> None:
+    """Let nobody else reserve money until the transaction ends (PostgreSQL; SQLite has one writer)."""
+    session.execute(select(Pool.id).where(Pool.id == 1).with_for_update())
+
+
 def beat(session: Session, now: datetime, *, target: int, conditions: tuple[Condition, ...]) -> None:
     """Write that the loop is alive, what it aims at and what stands in its way."""
     shown = json.dumps([asdict(condition) for condition in conditions], ensure_ascii=False)

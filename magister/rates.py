@@ -16,7 +16,7 @@ between two sightings is not seen. Traffic has no rate: see `traffic`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -120,6 +120,20 @@ def priced(row: Held, box: Sighting) -> dict[Line, int]:
     price = row.price if box.price is None else box.price
     disk = row.disk_price if box.disk_price is None else box.disk_price
     return {Line.GPU: max((price or 0) - (disk or 0), 0), Line.DISK: disk or 0}
+
+
+def unseen(row: Held, open_lines: Collection[Line]) -> Interval | None:
+    """Return what a row may cost beside its open lines that no sighting has shown yet; None = nothing.
+
+    Budgets reckon with it: since it was last seen, made or asked for, a box may have begun to run.
+    """
+    since = row.last_seen_at or row.created_at or row.sent_at
+    if not row.live or since is None or Line.GPU in open_lines:
+        return None
+    price = row.price or 0
+    if Line.DISK in open_lines:
+        price = max(price - (row.disk_price or 0), 0)
+    return Interval(Line.GPU, price, whole(since))
 
 
 def by_day(intervals: Iterable[Interval], now: datetime) -> dict[date, int]:

@@ -27,6 +27,7 @@ from magister.facts import Order
 from magister.fleet import Fleet
 from magister.held import Held, Learned
 from magister.lease import LeaseHolder
+from magister.money import traffic
 from magister.spending import outlay
 from magister.states import LOOP, Reason, State
 from magister.vast.protocol import Vast
@@ -75,6 +76,7 @@ class Renter:
                 why=action.why,
                 at=now,
                 template_hash=known.fleet.template_hash,
+                traffic_reserve=traffic(known.fleet.budget.traffic_gb, action.offer.inet_down_cost),
             )
             choices.note(session, row, known)
         return Send(row, action.why)
@@ -82,13 +84,15 @@ class Renter:
     def _require_afforded(self, session: Session, action: Rent, known: Decision) -> None:
         """Reserve what the new box may cost, within the transaction of its intent; raises Stale if it cannot.
 
-        The plan was made from what stood in the rows before; only what stands there now is sure.
+        The plan was made from what stood in the rows before; only what stands there now is sure, and nobody
+        else reserves beside it, whatever became of the lease.
         """
+        pool.alone(session)
         fleet, now = known.fleet, known.now
         view = replace(known.view, spent=outlay(session, now)) if fleet.budget.counts else known.view
-        why = objection(fleet, rows.held(session), view, (action.offer,), now)
-        if why is not None:
-            raise Stale(why)
+        found = objection(fleet, rows.held(session), view, (action.offer,), now)
+        if found is not None:
+            raise Stale(found.why)
 
     def abandoned(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Return the rows that wait for an answer nobody here is waiting for any more."""

@@ -5,12 +5,12 @@ that were gone before their rates were kept count nothing.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ScalarSelect, Select, func, or_, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from magister import books, rates, rows, traffic
@@ -69,31 +69,69 @@ class Living:
                 yield day, self.days.get(day, 0), self.traffic.get(day, 0)
 
 
-def spent(session: Session, begin: datetime | None, now: datetime) -> int:
-    """Return what all instances cost from `begin` until `now`, with traffic, in micro-dollars; None = ever.
-
-    The whole UTC day of `begin` counts, since what is gone is kept by the day: for a moment within a day it
-    is an overestimate, and at a midnight it is exact. Boxes that no sighting and no answer of Vast has shown
-    yet cost nothing here.
-    """
-    first = date.min if begin is None else rates.day_of(begin)
-    # the living first: one that is settled between the two readings counts twice rather than never
-    unsettled = sum(
-        micros + more for one in living(session, now) for _, micros, more in one.within(first, date.max)
-    )
-    both = func.sum(DayCost.micros + DayCost.traffic_micros)
-    stored = select(func.coalesce(both, 0)).where(DayCost.day >= first)
-    return unsettled + int(session.execute(stored).scalar_one())
-
-
 def outlay(session: Session, now: datetime) -> Outlay:
-    """Return what all instances cost since the UTC day and the month began, and ever."""
-    today = datetime.combine(rates.day_of(now), time(), UTC)
+    """Return what all instances cost since the UTC day and the month began, and ever.
+
+    What a box may have cost that no sighting has shown yet counts as well, and so does what is still set
+    aside for the traffic of every box that was there at any time of a period.
+    """
+    return _added_up(session, now, _at_worst(session, now), _settled, _set_aside)
+
+
+def spent(session: Session, now: datetime) -> Outlay:
+    """Return what all instances are known to have cost, with traffic, as `report` tells of the same days."""
+    known = (costs for one in living(session, now) for costs in (one.days, one.traffic))
+    return _added_up(session, now, known, _settled)
+
+
+def _added_up(
+    session: Session,
+    now: datetime,
+    living: Iterable[Mapping[date, int]],
+    *stored: Callable[[date], ScalarSelect[int]],
+) -> Outlay:
+    """Add what is stored to what the living cost, since the UTC day and the month began, and ever."""
+    today = rates.day_of(now)
+    since = (today, today.replace(day=1), date.min)
+    # the living first: one that is settled between the two readings counts twice rather than never
+    days: Counter[date] = Counter()
+    for costs in living:
+        days.update(costs)
+    found = session.execute(select(*(asked(first) for asked in stored for first in since))).one()
     return Outlay(
-        day=spent(session, today, now),
-        month=spent(session, today.replace(day=1), now),
-        total=spent(session, None, now),
+        *(
+            sum(int(micros) for micros in found[n :: len(since)])
+            + sum(micros for day, micros in days.items() if day >= first)
+            for n, first in enumerate(since)
+        )
     )
+
+
+def _settled(since: date) -> ScalarSelect[int]:
+    """Ask what boxes that are gone cost since a day."""
+    both = func.sum(DayCost.micros + DayCost.traffic_micros)
+    return select(func.coalesce(both, 0)).where(DayCost.day >= since).scalar_subquery()
+
+
+def _set_aside(since: date) -> ScalarSelect[int]:
+    """Ask what is set aside for the traffic of the boxes that were there at any time since a day."""
+    begin = datetime.combine(since, time(), UTC)
+    there = or_(Instance.destroyed_at.is_(None), Instance.destroyed_at >= begin)
+    kept = text("traffic_reserve > 0")  # as its index says it
+    total = func.coalesce(func.sum(Instance.traffic_reserve), 0)
+    return select(total).where(kept, there).scalar_subquery()
+
+
+def _at_worst(session: Session, now: datetime) -> Iterator[Mapping[date, int]]:
+    """Yield what each instance not proved gone may have cost until `now` by the day, then its traffic."""
+    found = [row for row in rows.held(session) if row.live]
+    ids = [row.id for row in found]
+    known, moved = books.intervals(session, ids), books.moved(session, ids)
+    for row in found:
+        costs = known.get(row.id, [])
+        unseen = rates.unseen(row, {interval.line for interval in costs if interval.ends_at is None})
+        yield rates.by_day(costs if unseen is None else [*costs, unseen], now)
+        yield traffic.by_day(moved.get(row.id, {}))
 
 
 def living(session: Session, now: datetime) -> tuple[Living, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from magister.budget import Cap
+from magister.budget import Cap, Objection
 from magister.conditions import Condition
 from magister.money import usd
 from magister.quarantine import Quarantines
@@ -46,6 +46,9 @@ class Standing:
     rate: int = 0  # per hour, of all that is billed
     hourly: int | None = None  # the cap on that
     caps: tuple[Cap, ...] = ()
+    dearest: int | Objection | None = (
+        None  # what one box more may cost per hour, or why it may not; None = any
+    )
     credit: int | None = None
     quarantines: Quarantines = field(default_factory=Quarantines)
     bans: tuple[Banned, ...] = ()
@@ -108,9 +111,20 @@ def _money(pool: Standing) -> Iterator[Sentence]:
     cap = "" if pool.hourly is None else f", of budget.usd_per_hour = {usd(pool.hourly)}"
     yield Sentence(About.MONEY, f"The pool costs {usd(pool.rate)} USD per hour{cap}.")
     for one in pool.caps:
-        left = max(one.limit - one.spent, 0)
-        said = f"{usd(one.spent)} USD of {one.name} = {usd(one.limit)} are spent: {usd(left)} USD are left."
-        yield Sentence(About.MONEY, said)
+        until = "" if one.ends is None else f"; it begins anew at {clock(one.ends)}"
+        reserved = (
+            f", and {usd(one.reserved)} reserved until all that runs is surely gone" if one.reserved else ""
+        )
+        spent = f"{usd(one.spent)} USD of {one.name} = {usd(one.limit)} are spent{reserved}"
+        yield Sentence(About.MONEY, f"{spent}: {usd(one.room)} USD are left{until}.")
+    match pool.dearest:
+        case Objection(why, cure):
+            yield Sentence(About.MONEY, f"No box more has room in the budget: {why}. What helps: {cure}.")
+        case int(price):
+            yield Sentence(
+                About.MONEY,
+                f"One box more has room in the budget if it costs {usd(price)} USD per hour or less.",
+            )
     if pool.credit is not None:
         lasts = f", enough for {pool.credit / pool.rate:.1f} h" if pool.rate and pool.credit > 0 else ""
         yield Sentence(About.MONEY, f"The credit at Vast is {usd(pool.credit)} USD{lasts}.")

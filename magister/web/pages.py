@@ -220,9 +220,8 @@ def _capped(
     """Return the tile of a sum, with the room that its cap leaves; None = it has none."""
     if cap is None:
         return Tile(name=name, figure=figure, unit=unit, notes=notes)
-    left = total(max(cap.limit - cap.spent, 0))
     share = min(cap.spent / cap.limit, 1) if cap.limit else 1
-    room = f"of {total(cap.limit)} allowed, {left} left"
+    room = f"of {total(cap.limit)} allowed, {total(cap.room)} left for new boxes"
     return Tile(name=name, figure=figure, unit=unit, share=share, notes=(room, *notes))
 
 

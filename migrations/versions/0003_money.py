@@ -46,6 +46,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_choices")),
     )
     op.add_column("instances", sa.Column("disk_price", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "instances", sa.Column("traffic_reserve", sa.BigInteger(), server_default="0", nullable=False)
+    )
+    op.create_index(
+        "ix_instances_traffic",
+        "instances",
+        ["destroyed_at", "traffic_reserve"],
+        sqlite_where=sa.text("traffic_reserve > 0"),
+        postgresql_where=sa.text("traffic_reserve > 0"),
+    )
     op.add_column("instances", sa.Column("failure", sa.String(length=32), nullable=True))
     op.add_column("instances", sa.Column("autopsy", sa.Text(), nullable=True))
     op.add_column("instances", sa.Column("autopsy_at", MOMENT, nullable=True))
@@ -133,6 +143,7 @@ def downgrade() -> None:
     with op.batch_alter_table("pool") as pool:
         pool.drop_column("bills_read_at")
     op.drop_index("ix_instances_template_hash", table_name="instances")
+    op.drop_index("ix_instances_traffic", table_name="instances")
     with op.batch_alter_table("instances", table_kwargs={"sqlite_autoincrement": True}) as instances:
-        for name in ("disk_price", "failure", "autopsy", "autopsy_at", "template_hash"):
+        for name in ("disk_price", "failure", "autopsy", "autopsy_at", "template_hash", "traffic_reserve"):
             instances.drop_column(name)

@@ -52,7 +52,7 @@ def _slowest(sessions: Sessions, by: By | None) -> float:
         begun = time.perf_counter()
         with sessions.read() as session:
             if by is None:
-                spending.spent(session, None, END)
+                spending.outlay(session, END)
             else:
                 spending.report(session, by, END.date() - timedelta(days=DAYS), END.date(), END)
         took.append(1000 * (time.perf_counter() - begun))

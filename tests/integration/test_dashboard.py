@@ -80,7 +80,7 @@ def test_the_caps_are_told_with_what_is_spent_of_them_the_hourly_one_first(
     seen = glance(sqlite_sessions, fleet)
     assert [(cap.name, cap.limit, cap.spent) for cap in seen.caps] == [
         ("budget.usd_per_hour", 2_000_000, 500_000),
-        ("budget.usd_per_day", 3_000_000, seen.spent.day),
+        ("budget.usd_per_day", 3_000_000, 500_000),  # it may have run for all we know
     ]
     assert seen.spent.day == 60_000
     assert glance(sqlite_sessions).caps == ()

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import books, findings, ledger, rows, spending
+from magister import books, findings, ledger, rates, rows, spending
 from magister.actions import Adopt
 from magister.database import Sessions
 from magister.facts import Adoptable, Listing, Sighting
@@ -63,8 +63,10 @@ def cost(sessions: Sessions, row: Held, now: datetime) -> int:
 
 
 def spent(sessions: Sessions, begin: datetime | None, now: datetime) -> int:
+    first = date.min if begin is None else rates.day_of(begin)
     with sessions.read() as session:
-        return spending.spent(session, begin, now)
+        told = spending.report(session, By.DAY, first, date.max, now)
+    return sum(one.micros for one in told)
 
 
 def test_an_intent_costs_nothing(sessions: Sessions) -> None:

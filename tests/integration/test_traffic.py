@@ -1,14 +1,15 @@
 """Traffic as listings show it: kept by the day beside GPUs and disk, and told wherever money is told."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select, text, update
 
 from magister import bills, chronicle, findings, ledger, pool, rows, spending
 from magister.database import Sessions
 from magister.facts import Charge, Listing, Sighting
 from magister.held import Held
+from magister.models import Instance
 from magister.models_money import DayCost, DayTraffic
 from magister.sentences import About
 from magister.spending import By, Spent
@@ -56,9 +57,10 @@ def ended(sessions: Sessions, row: Held, at: datetime) -> None:
             ledger.move(session, known, to, reason, actor="test", why="a test", at=at)
 
 
-def spent(sessions: Sessions, begin: datetime | None = None) -> int:
+def spent(sessions: Sessions, since: date = date.min) -> int:
     with sessions.read() as session:
-        return spending.spent(session, begin, after(days=2))
+        told = spending.report(session, By.DAY, since, date.max, after(days=2))
+        return sum(one.micros + one.traffic for one in told)
 
 
 def over_midnight(sessions: Sessions) -> Held:
@@ -84,12 +86,24 @@ def test_it_is_kept_by_the_day_and_neither_null_nor_a_fall_loses_any(sessions: S
 
 def test_what_was_shown_counts_as_spent_before_and_after_the_box_is_gone(sessions: Sessions) -> None:
     row = over_midnight(sessions)
-    assert (spent(sessions), spent(sessions, datetime(2026, 11, 25, tzinfo=UTC))) == (20_000, 8_000)
+    assert (spent(sessions), spent(sessions, date(2026, 11, 25))) == (20_000, 8_000)
     with sessions.read() as session:
         outlay = spending.outlay(session, after(hours=13))
     assert (outlay.day, outlay.month, outlay.total) == (8_000, 20_000, 20_000)
     ended(sessions, row, after(hours=14))
-    assert (spent(sessions), spent(sessions, datetime(2026, 11, 25, tzinfo=UTC))) == (20_000, 8_000)
+    assert (spent(sessions), spent(sessions, date(2026, 11, 25))) == (20_000, 8_000)
+
+
+def test_what_is_known_of_traffic_is_no_longer_set_aside_for_it(sessions: Sessions) -> None:
+    row = a_box(sessions)
+    with sessions.write() as session:
+        session.execute(update(Instance).values(traffic_reserve=10_000))
+    totals = []
+    for minute, down in enumerate((None, 2, 4, 5, 7), start=1):
+        listed(sessions, after(minutes=minute), counting(row, down))
+        with sessions.read() as session:
+            totals.append(spending.outlay(session, after(minutes=minute)).total)
+    assert totals == [10_000, 10_000, 10_000, 10_000, 14_000]
 
 
 def test_a_box_that_reappears_goes_on_where_its_count_was(sessions: Sessions) -> None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -163,16 +163,20 @@ def _spread(interval: Interval, hours: defaultdict[str, int]) -> None:
         at = until
 
 
+def spent(session: Session, now: datetime) -> int:
+    return sum(one.micros for one in spending.report(session, By.DAY, date.min, date.max, now))
+
+
 def test_what_is_open_costs_until_the_query_in_python_and_sql(sessions: Sessions) -> None:
     open_one = Interval(Line.DISK, 36_000_000_000, LONG_AGO)  # ten dollars a second
     write(sessions, [Life(State.VERIFIED, (open_one,))])
     with sessions.read() as session:
-        before = spending.spent(session, None, datetime.now(UTC))
+        before = spent(session, datetime.now(UTC))
         views = [
             session.execute(text(f"SELECT SUM(micros) FROM {view}")).scalar_one()
             for view in ("daily_cost", "instance_cost", "pool_hourly", "machine_record")
         ]
-        after = spending.spent(session, None, datetime.now(UTC))
+        after = spent(session, datetime.now(UTC))
     assert all(before <= told <= after for told in views)
 
 

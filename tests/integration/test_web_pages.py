@@ -93,10 +93,13 @@ def test_the_page_tells_what_the_reports_tell(sessions: Sessions) -> None:
     client = a_client(sessions, usd_per_hour=2, usd_per_day=10, usd_per_month=100)
     said = seen(client)
     with sessions.read() as session:
-        spent = spending.outlay(session, NOW)
+        spent = spending.spent(session, NOW)
     assert "1 of 2 verified, 0.7000 USD per hour" in said
     assert "of 2.00 allowed, 1.30 left" in said
-    assert f"Today {spent.day / 1e6:.2f} USD of 10.00 allowed, {10 - spent.day / 1e6:.2f} left" in said
+    today = re.search(r"Today (\S+) USD of 10.00 allowed, (\S+) left for new boxes", said)
+    assert today is not None
+    assert today[1] == f"{spent.day / 1e6:.2f}"
+    assert 0 < float(today[2]) < 10 - spent.day / 1e6, "what the boxes may yet cost is not to be spent again"
     assert f"This month {spent.month / 1e6:.2f} USD of 100.00 allowed" in said
     costs = client.get("/cost").json
     assert costs is not None

@@ -17,12 +17,13 @@ from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Order, Sighting, Stranger
 from magister.fleet import Fleet, View
 from magister.held import Held, Learned
+from magister.money import Outlay
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.states import Reason, State
 from tests.simulation.purse import Caps
 from tests.simulation.run import Result, run, shrunk
-from tests.simulation.script import Happening, Script, drawn
+from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Happening, Script, drawn, poor
 from tests.table import SEEDS
 from tests.tally import tally
 
@@ -39,6 +40,25 @@ def test_no_law_is_broken_under_seed(seed: int) -> None:
     again = f".venv/bin/python -m tests.simulation --seed {seed}"
     assert not result.broken, "\n".join([*result.lines[-40:], f"to see all of it again: {again}"])
     assert result.checks > 100
+
+
+@pytest.mark.parametrize(("seed", "ends"), [(0, None), (5, MONTH_END)], ids=["in all", "in a month"])
+def test_two_loops_on_one_database_pass_no_cap(seed: int, ends: float | None) -> None:
+    result = run(poor(seed, ends))
+    tally(SEEDS, "", "sqlite", violations=bool(result.broken))
+    assert not result.broken, "\n".join(result.lines[-40:])
+    assert any("reason=budget" in line for line in result.lines), "it came to the cap"
+    assert result.freezes > 1
+    assert result.deaths > 0
+
+
+def test_the_law_finds_two_loops_that_do_not_know_what_was_spent() -> None:
+    law = "what Vast bills passes no cap"
+    with (
+        patch("magister.observer.outlay", lambda session, now: Outlay()),
+        patch("magister.renting.outlay", lambda session, now: Outlay()),
+    ):
+        assert run(poor(5, MONTH_END), sworn=frozenset({law})).broken.startswith(law)
 
 
 def test_a_seed_is_the_same_run_byte_for_byte() -> None:
@@ -58,9 +78,16 @@ def _elsewhere(seed: int) -> str:
     return done.stdout.splitlines()[-1].partition("trace ")[2].partition(",")[0]
 
 
-def happening(what: str, *, which: int = 0, secs: float = 1.0, pause: float = 60.0) -> Happening:
+def happening(
+    what: str,
+    *,
+    which: int = 0,
+    secs: float = 1.0,
+    pause: float = 60.0,
+    freeze: Freeze | None = None,
+) -> Happening:
     """Let one thing happen, and no death."""
-    return Happening(what, which=which, share=0.5, secs=secs, pause=pause)
+    return Happening(what, which=which, share=0.5, secs=secs, pause=pause, freeze=freeze)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +99,7 @@ class Mistake:
     circumstances: tuple[Happening, ...]
     plant: Callable[[ExitStack], None]
     caps: Caps = field(default_factory=Caps)
+    begins: float = 0.0
 
     @property
     def script(self) -> Script:
@@ -83,6 +111,7 @@ class Mistake:
             poll=10,
             deaths_of_boxes=0.0,
             caps=self.caps,
+            begins=self.begins,
             happenings=self.circumstances,
         )
 
@@ -285,16 +314,36 @@ MISTAKES = [
         ),
         Caps(per_hour=0.2),
     ),
+    *(
+        Mistake(
+            f"nothing goes before the cap on {what} is passed",
+            ("what Vast bills passes no cap",),
+            (happening("nothing", pause=900),),
+            _all(
+                _put("magister.shortage.objection", lambda *money: None),
+                _put("magister.renting.objection", lambda *money: None),
+                _put("magister.planner.over_budget", lambda *money: ()),
+            ),
+            caps,
+            begins,
+        )
+        for what, caps, begins in (
+            ("all time", Caps(total=0.05), 0.0),
+            ("a day", Caps(per_day=0.05), MIDNIGHT - 200),
+            ("a month", Caps(per_month=0.05), MONTH_END - 200),
+        )
+    ),
     Mistake(
-        "nothing goes before a cap is passed",
-        ("what Vast bills passes no cap",),
-        (happening("nothing", pause=900),),
-        _all(
-            _put("magister.shortage.objection", lambda *money: None),
-            _put("magister.renting.objection", lambda *money: None),
-            _put("magister.planner.over_budget", lambda *money: ()),
+        "a process that stood still sends what another took back",
+        ("each create has its row",),
+        (
+            happening(
+                "coordinator_drop",
+                pause=100,
+                freeze=Freeze("after the commit of Renter._claim", 400),
+            ),
         ),
-        Caps(total=0.05),
+        _put("magister.renting.Renter._require_prompt", lambda self, row: None),
     ),
     Mistake(
         "an error that nobody thought of",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 EPOCH = 1_795_521_600.0
-"""Unix seconds at which every run begins: noon UTC of a day in November 2026."""
+"""Unix seconds at which a run begins if nothing else is said: noon UTC of a day in November 2026."""
 
 SLICE = 5.0
 """Seconds after which the world is looked at again while somebody sleeps."""
@@ -19,9 +19,9 @@ class VirtualTime:
     Magister's host is ahead of it.
     """
 
-    def __init__(self, each: Callable[[], None]) -> None:
-        """Take what to do after each slice of time."""
-        self.now = EPOCH
+    def __init__(self, each: Callable[[], None], *, begins: float = 0.0) -> None:
+        """Take what to do after each slice of time; it `begins` so many seconds after EPOCH."""
+        self.now = EPOCH + begins
         self.skew = 0.0
         self.each = each
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []

@@ -1,6 +1,7 @@
 """Where a process may die: each commit, each request and each reply is a boundary with a name."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 NOWHERE = "nowhere"
@@ -23,12 +24,16 @@ class Death:
     """Count the boundaries that a process passes, and kill it at a chosen one.
 
     `after` = at the boundary that comes after so many; `named` = at the n-th with this name; None = never.
+    `freezes` = where it only stands still for a while, by a number or a name as well; `freeze` lets others
+    go on meanwhile. It never stands still within a transaction, for which they would have to wait.
     """
 
     after: int | None = None
     named: tuple[str, int] | None = None
     passed: Counter[str] = field(default_factory=Counter)
     last: str = ""
+    freezes: int | str | None = None
+    freeze: Callable[[str], None] = lambda name: None
 
     def __call__(self, name: str) -> None:
         """Pass a boundary, or die there."""
@@ -37,10 +42,13 @@ class Death:
             self.after = self.named = None
             self.last = name
             raise Killed(name)
+        if not name.startswith("before the commit") and self._stands_still(name):
+            self.freezes = None
+            self.freeze(name)
 
     def spare(self) -> None:
         """Let the process live from now on."""
-        self.after = self.named = None
+        self.after = self.named = self.freezes = None
 
     def _strikes(self, name: str) -> bool:
         if self.named is not None:
@@ -49,3 +57,9 @@ class Death:
             return False
         self.after -= 1
         return self.after < 0
+
+    def _stands_still(self, name: str) -> bool:
+        if isinstance(self.freezes, int):
+            self.freezes -= 1
+            return self.freezes < 0
+        return self.freezes == name

@@ -1,5 +1,7 @@
 """What each happening of a script does to a world."""
 
+from dataclasses import asdict
+
 from magister.simulator.contracts import Contract
 from magister.simulator.faults import LISTING
 from magister.simulator.incidents import befall
@@ -127,11 +129,8 @@ class Happenings:
     def caps_lowered(self, it: Happening) -> None:
         """Start the service anew with caps of which some are lower by up to a half."""
         caps, factor = self.world.laws.purse.caps, 1 - it.share / 2
-        self.world.afford(
-            Caps(
-                *(None if cap is None else cap * factor for cap in (caps.per_hour, caps.per_day, caps.total))
-            )
-        )
+        lowered = {name: cap and cap * factor for name, cap in asdict(caps).items()}
+        self.world.afford(Caps(**lowered))
 
     def no_credit(self, it: Happening) -> None:
         """Spend all the credit; more is paid in a while later."""

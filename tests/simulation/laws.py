@@ -179,7 +179,9 @@ class Laws:
         box = self.sim.market.contracts[contract_id]
         ours = self.drop_prefix in (box.onstart or "")
         self.hold("only our own are touched", ours, f"destroy of {contract_id}, {box.label}")
-        going = any(row.contract_id == contract_id and row.state is State.DROPPING for row in self._read())
+        rows = [row for row in self._read() if row.contract_id == contract_id]
+        # a process that stood still may ask for the end of what was proved gone meanwhile
+        going = any(row.state in {State.DROPPING, State.DESTROYED} for row in rows)
         self.hold("only what is to go is destroyed", going, str(contract_id))
 
     def _judge_history(self) -> None:

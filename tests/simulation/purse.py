@@ -1,7 +1,10 @@
 """What Vast really bills a pool, held against the caps of its budget."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
 
 from magister.budget import EXIT
 from magister.simulator.contracts import Contract
@@ -23,12 +26,22 @@ class Caps:
 
     per_hour: float | None = None
     per_day: float | None = None
+    per_month: float | None = None
     total: float | None = None
 
     def settings(self) -> dict[str, float]:
         """Return them as the settings of the budget."""
-        known = {"usd_per_hour": self.per_hour, "usd_per_day": self.per_day, "usd_total": self.total}
+        known = {
+            "usd_per_hour": self.per_hour,
+            "usd_per_day": self.per_day,
+            "usd_per_month": self.per_month,
+            "usd_total": self.total,
+        }
         return {name: usd for name, usd in known.items() if usd is not None}
+
+    def of(self, period: str) -> float | None:
+        """Return the cap on a period by its name; None = there is none."""
+        return {"day": self.per_day, "month": self.per_month}.get(period.partition(" ")[0], self.total)
 
 
 @dataclass(slots=True)
@@ -36,15 +49,18 @@ class Purse:
     """Follow the bill of a pool and judge it by `caps`.
 
     `excused` is what was billed outside the promise, in USD: by boxes that no row knew, by those that Vast
-    would not destroy for longer than PROMPT, and by all while no listing came. `lowered_at` is what was
-    billed, and was still to be until all is gone, when the caps were lowered. Nothing is judged once a clock
-    was wrong: by it the days and what was spent are wrong as well.
+    would not destroy for longer than PROMPT, and by all while no listing came. `most` is what may be billed
+    in each period, by its name: the cap in force, or what was billed when caps were lowered, and was still to
+    be until all is gone. Nothing is judged once a clock was wrong: by it the days and what was spent are
+    wrong as well.
     """
 
     time: VirtualTime
     caps: Caps = field(default_factory=Caps)
     excused: float = 0.0
-    lowered_at: Mapping[str, float] = field(default_factory=dict)
+    most: dict[str, float] = field(default_factory=dict)
+    leaving: float = 0.0
+    leaving_until: float = 0.0
     billed: dict[int, float] = field(default_factory=dict)
     dropping_since: dict[int, float] = field(default_factory=dict)
     listed: float = 0.0
@@ -53,9 +69,13 @@ class Purse:
 
     def set(self, caps: Caps, boxes: Collection[Contract]) -> None:
         """Hold the bill against other caps from now on: what is there may take its time to go."""
-        leaving = sum(map(rate, boxes)) * PROMPT / 3600
-        self.lowered_at = {name: spent + leaving for name, spent in self._spent(boxes).items()}
+        self.leaving = sum(map(rate, boxes)) * PROMPT / 3600
+        self.leaving_until = self.time.now + PROMPT
         self.caps, self.over_since = caps, None
+        spent = self._spent(boxes)
+        for period in self._now():
+            cap = caps.of(period)
+            self.most[period] = inf if cap is None else max(cap, spent[period] + self.leaving)
 
     def watch(self, boxes: Collection[Contract], going: Mapping[int, bool]) -> None:
         """Take in what was billed since the last time; `going` = whether a box that a row knows is to go."""
@@ -83,21 +103,28 @@ class Purse:
             return ""
         if self.over_since is not None and self.time.now - self.over_since > PROMPT:
             return f"more than {self.caps.per_hour} USD per hour since {self.over_since:.0f}"
-        limits = {"day": self.caps.per_day, "total": self.caps.total}
-        for name, spent in self._spent(boxes).items():
-            cap = limits[name]
-            most = None if cap is None else max(cap, self.lowered_at.get(name, 0.0))
-            if most is not None and spent > most + self.excused + ROUNDING:
-                return f"{spent:.4f} USD were billed in the {name}, {cap} are allowed"
+        for period in self._now():
+            cap = self.caps.of(period)
+            if period not in self.most:  # it has just begun
+                left = self.leaving if self.time.now < self.leaving_until else 0.0
+                self.most[period] = inf if cap is None else max(cap, left)
+        for period, spent in self._spent(boxes).items():
+            most = self.most.get(period, inf)
+            if spent > most + self.excused + ROUNDING:
+                return f"{spent:.4f} USD were billed in the {period}, {most:.4f} are allowed"
         return ""
 
+    def _now(self) -> tuple[str, ...]:
+        return (*_periods(int(self.time.now // 86_400)), "total")
+
     def _spent(self, boxes: Collection[Contract]) -> dict[str, float]:
-        today = str(int(self.time.now // 86_400))
-        days = [{day: entry[1] + entry[3] for day, entry in box.bill.items()} for box in boxes]
-        return {
-            "day": sum(day.get(today, 0.0) for day in days),
-            "total": sum(sum(day.values()) for day in days),
-        }
+        """Return what was billed in each period there was, in USD: that of those that are over must stand."""
+        sums: dict[str, float] = defaultdict(float, dict.fromkeys(self._now(), 0.0))
+        for box in boxes:
+            for day, entry in box.bill.items():
+                for period in (*_periods(int(day)), "total"):
+                    sums[period] += entry[1] + entry[3]
+        return sums
 
     def _outside(self, box: Contract, going: Mapping[int, bool]) -> bool:
         since = self.dropping_since.get(box.id, self.time.now)
@@ -106,6 +133,12 @@ class Purse:
     @property
     def _unseen(self) -> bool:
         return self.time.now - self.listed > UNSEEN
+
+
+def _periods(day: int) -> tuple[str, str]:
+    """Name the UTC day and month of a day since 1970."""
+    date = datetime.fromtimestamp(day * 86_400, UTC)
+    return f"day {date:%Y-%m-%d}", f"month {date:%Y-%m}"
 
 
 def rate(box: Contract) -> float:

@@ -24,6 +24,7 @@ class Result:
     digest: str
     checks: int
     deaths: int
+    freezes: int
     virtual_secs: float
     healed_after: float
     cells: frozenset[tuple[str, str]] = frozenset()
@@ -47,6 +48,7 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         plan=plan,
         beats=script.beats,
         roster=script.roster,
+        begins=script.begins,
     )
     world.laws.sworn = sworn
     broken, healed = "", 0.0
@@ -70,7 +72,8 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         digest=world.journal.digest,
         checks=sum(world.laws.checks.values()),
         deaths=world.died,
-        virtual_secs=world.time.monotonic(),
+        freezes=world.froze,
+        virtual_secs=world.time.monotonic() - script.begins,
         healed_after=healed,
         cells=frozenset(cells),
     )
@@ -85,6 +88,8 @@ def _let_happen(world: World, script: Script, cells: set[tuple[str, str]]) -> No
     for happening in script.happenings:
         happenings.happen(happening)
         world.die_after(happening.deaths, down=happening.down, web_too=happening.web_too)
+        if happening.freeze is not None:
+            world.freeze(happening.freeze)
         world.run(happening.pause)
         places = {death.kind(name) for name in world.deaths} or {death.NOWHERE}
         cells |= {(place, FAMILY_OF[happening.what]) for place in places}

@@ -64,6 +64,37 @@ FAMILY_OF = {what: words for words, family in FAMILIES.items() for what in famil
 FAMILY_OF |= dict.fromkeys(MONEY, "an outage, no credit, other prices")
 
 
+BOUNDARIES_OF_A_CREATE = (
+    "after the commit of Renter.intend",
+    "after the commit of Renter._claim",
+    "before the create",
+    "during the create",
+    "after the create",
+)
+"""Where it would matter most that a process stands still: what it wants to rent may be another's by then."""
+
+FROZEN = (2.0, 15.0, 25.0, 45.0, 120.0, 400.0)
+"""Seconds that a process may stand still: less than its lease, about as long, and for long."""
+
+MIDNIGHT = 43_200.0
+MONTH_END = 6 * 86_400.0 + MIDNIGHT
+"""Seconds after EPOCH of the first midnight, and of the one that begins December."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Hold where the process stands still and for how long, and what becomes of the one that goes on.
+
+    `at` is a number of boundaries or the name of one. `deaths` are of the other process, and `ends` is how it
+    does: "stays" = it stands still in its turn.
+    """
+
+    at: int | str
+    secs: float
+    ends: str = "stays"
+    deaths: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """Hold one thing that happens, three numbers to choose by, the pause after it, and the deaths meanwhile.
@@ -80,11 +111,12 @@ class Happening:
     deaths: tuple[int, ...] = ()
     down: float = 1.0
     web_too: bool = False
+    freeze: Freeze | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Hold all that a run is made of."""
+    """Hold all that a run is made of; it `begins` so many seconds after EPOCH."""
 
     seed: int
     target: int
@@ -94,11 +126,46 @@ class Script:
     beats: int = 60
     roster: int = 0
     caps: Caps = field(default_factory=Caps)
+    begins: float = 0.0
     happenings: tuple[Happening, ...] = field(default=())
+
+
+NEED = {
+    "nothing": 2,
+    "host_raises_price": 4,
+    "caps_lowered": 1,
+    "coordinator_drop": 3,
+    "create_reset": 1,
+    "create_arrives_late": 2,
+    "create_throttled": 1,
+    "destroy_fails": 1,
+    "restart": 1,
+}
+"""What happens to a pool that can hardly be afforded."""
+
+
+def poor(seed: int, ends: float | None) -> Script:
+    """Draw a script of two loops that come to their cap: of the time that `ends`, None = of all time."""
+    rng = random.Random(f"poor {seed}")
+    usd, begins = rng.uniform(0.6, 0.7), 0.0 if ends is None else ends - rng.choice((100.0, 300.0))
+    caps = {None: Caps(total=usd), MIDNIGHT: Caps(per_day=usd), MONTH_END: Caps(per_month=usd)}[ends]
+    dearer = [replace(_happening(rng, "host_raises_price", PAUSES), which=n, share=0.75) for n in (0, 1)]
+    others = [
+        replace(_happening(rng, what, PAUSES), pause=rng.choice((240.0, 500.0, 800.0)))
+        for what in rng.choices(list(NEED), list(NEED.values()), k=6)
+    ]
+    happenings = tuple(replace(it, freeze=_freeze(rng)) for it in (*dearer, *others))
+    return Script(
+        seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
+        happenings=happenings,
+    )  # fmt: skip
 
 
 def drawn(seed: int) -> Script:
     """Draw a script."""
+    need = random.Random(f"need {seed}")
+    if need.random() < 0.1:
+        return poor(seed, need.choice((None, MIDNIGHT, MONTH_END)))
     rng = random.Random(seed)
     names, weights = list(HAPPENINGS), list(HAPPENINGS.values())
     pauses = rng.choice((PAUSES, PAUSES, PAUSES[:4]))  # some are hectic
@@ -114,7 +181,8 @@ def drawn(seed: int) -> Script:
             _happening(rng, what, pauses) for what in rng.choices(names, weights, k=rng.randint(8, 24))
         ),
     )
-    return _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
+    script = _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
+    return _with_two_loops(script, random.Random(f"two loops {seed}"))
 
 
 def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]) -> Script:
@@ -126,10 +194,38 @@ def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]
         per_day=rng.choice((None, rng.uniform(0.3, 2.0))),
         total=rng.choice((None, rng.uniform(0.3, 2.0))),
     )
+    month = random.Random(f"month {script.seed}")  # apart, so that what else is drawn stays what it was
+    caps = replace(caps, per_month=month.choice((None, month.uniform(0.3, 2.0))))
     happenings = list(script.happenings)
     for what in rng.choices(list(MONEY), list(MONEY.values()), k=rng.randint(1, 4)):
         happenings.insert(rng.randint(0, len(happenings)), _happening(rng, what, pauses))
     return replace(script, caps=caps, happenings=tuple(happenings))
+
+
+def _with_two_loops(script: Script, rng: random.Random) -> Script:
+    """Let every second script with a budget have two loops, begin near the end of a day or a month.
+
+    No clock jumps in it: what is spent in a day cannot be judged by a wrong one.
+    """
+    if script.caps == Caps() or rng.random() < 0.5:
+        return script
+    ends = rng.choice((None, MIDNIGHT, MONTH_END, MONTH_END))
+    happenings = tuple(
+        replace(it, freeze=_freeze(rng) if rng.random() < 0.5 else None)
+        for it in script.happenings
+        if it.what != "clock_jump"
+    )
+    begins = 0.0 if ends is None else ends - rng.choice((120.0, 600.0, 1800.0))
+    return replace(script, begins=begins, happenings=happenings)
+
+
+def _freeze(rng: random.Random) -> Freeze:
+    return Freeze(
+        at=rng.choice((rng.choice(BOUNDARIES_OF_A_CREATE), rng.randrange(FURTHEST))),
+        secs=rng.choice(FROZEN),
+        ends=rng.choice(("stays", "stays", "killed", "stopped")),
+        deaths=rng.choice(((), (), (rng.randrange(FURTHEST),))),
+    )
 
 
 def _happening(rng: random.Random, what: str, pauses: tuple[float, ...]) -> Happening:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from magister.assembly import Assembled, Surroundings, assembled
 from magister.lanes import InlineLanes
+from magister.lease import KernelLock
 from magister.settings import Settings
 from magister.simulator.plan import KNOWN_TEMPLATE
 from magister.simulator.simulation import DEFAULT_KEY
@@ -53,6 +54,30 @@ def settings(
     )
 
 
+@dataclass(slots=True)
+class OneLock:
+    """The kernel lock that several processes want: one has it, and its death frees it."""
+
+    holder: "Grip | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Grip:
+    """The hand of one process on the lock."""
+
+    lock: OneLock
+
+    def take(self) -> bool:
+        """Take the lock, or say that another holds it."""
+        self.lock.holder = self.lock.holder or self
+        return self.lock.holder is self
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self.lock.holder is self:
+            self.lock.holder = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """Run the loop; a death is followed by a new process that remembers nothing but what SQL holds."""
@@ -66,6 +91,7 @@ class Service:
     deaths: list[int] = field(default_factory=list)
     down: float = 1.0
     fell: Callable[[str], None] = lambda name: None
+    lock: KernelLock = field(default_factory=FreeLock)
     machine: Assembled | None = None
 
     def run(self, secs: float) -> None:
@@ -75,7 +101,7 @@ class Service:
             try:
                 self._live(until)
             except Killed as death:
-                self.machine = None
+                self.kill()
                 self.journal.note(f"the process dies {death}")
                 self.fell(str(death))
                 self.time.sleep(self.down)
@@ -89,15 +115,16 @@ class Service:
         self._arm()
 
     def kill(self) -> None:
-        """End the process without a word, between two steps."""
+        """End the process without a word, between two steps: the kernel frees its lock."""
         self.machine = None
+        self.lock.release()
 
     def stop(self) -> None:
         """End the process as SIGTERM does."""
         if self.machine is not None:
             with suppress(DBAPIError, Killed):
                 self.machine.lease.release(self.time.wall())
-        self.machine = None
+        self.kill()
 
     def _arm(self) -> None:
         if self.deaths:
@@ -121,7 +148,7 @@ class Service:
             clock=Clock(self.time.wall, self.time.monotonic),
             nap=self.time.sleep,
             lanes=InlineLanes(),
-            lock=FreeLock(),
+            lock=self.lock,
             stop=Until(self.time),
             wake=Alarm(self.time, self.between),
         )

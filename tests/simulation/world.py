@@ -29,7 +29,8 @@ from tests.simulation.journal import Journal
 from tests.simulation.laws import Laws
 from tests.simulation.network import Network, VirtualPen, Watch
 from tests.simulation.purse import Caps
-from tests.simulation.service import COORDINATOR, MAGISTER, VAST, Service, settings
+from tests.simulation.script import Freeze
+from tests.simulation.service import COORDINATOR, MAGISTER, VAST, Grip, OneLock, Service, settings
 from tests.simulation.workers import Workers, wait
 
 HEALED_WITHIN = 3 * 3600.0
@@ -56,10 +57,14 @@ class World:
         surge: int = 0,
         poll: int = 30,
         plan: MarketPlan | None = None,
+        begins: float = 0.0,
         **given: object,
     ) -> None:
-        """Take the seed of the market and of chance, and what of the settings is to be other than usual."""
-        self.time = VirtualTime(self._slice)
+        """Take the seed of the market and of chance, and what of the settings is to be other than usual.
+
+        It `begins` so many seconds after EPOCH.
+        """
+        self.time = VirtualTime(self._slice, begins=begins)
         self.journal = Journal(self.time.true)
         self._given = {"surge": surge, "poll": poll, **given}
         self.settings = settings(target=target, **self._given)
@@ -78,16 +83,11 @@ class World:
             bound=target + surge,
         )
         self.network = self._wire()
-        self.service = Service(
-            settings=self.settings,
-            sessions=self.loop_sessions,
-            time=self.time,
-            journal=self.journal,
-            between=self._between,
-            begun=self.laws.restarted,
-            fell=self._fell,
-        )
+        lock = OneLock()
+        self.service = self._process(self.loop_sessions, Grip(lock))
+        self.other = self._process(MortalSessions(sessions.engine), Grip(lock))
         self.died = 0
+        self.froze = 0
         self.deaths: list[str] = []
         self._web_falls_too = False
 
@@ -117,27 +117,60 @@ class World:
         self._web_falls_too = web_too
         self.service.die_after(boundaries, down)
 
+    def freeze(self, freeze: Freeze) -> None:
+        """Let the process stand still for a while, and the other one, which shares the database, go on.
+
+        Afterwards that one stands still in its turn, as long as it neither died nor was stopped.
+        """
+
+        def stand_still(name: str) -> None:
+            self.journal.note(f"the process stands still {name}")
+            self.froze += 1
+            self.other.die_after(freeze.deaths, down=1.0)
+            with self._acting(self.other):
+                self.other.run(freeze.secs)
+            {"killed": self.other.kill, "stopped": self.other.stop}.get(freeze.ends, bool)()
+            self.journal.note("it goes on")
+
+        self.death.freezes, self.death.freeze = freeze.at, stand_still
+
+    @contextmanager
+    def _acting(self, other: Service) -> Iterator[None]:
+        """Let another process have the wire for a while; each has its own listing under way."""
+        frozen, began = self.loop_sessions, self.laws.listing_began
+        self.loop_sessions = other.sessions
+        self.network.death = other.sessions.death
+        self.laws.restarted()
+        try:
+            yield
+        finally:
+            self.loop_sessions, self.laws.listing_began = frozen, began
+            self.network.death = frozen.death
+            self.laws.restarted()
+
     def retarget(self, target: int) -> None:
         """Start the service anew with another target."""
-        self.settings = settings(target=target, **self._given)
-        self.service.settings = self.settings
-        self.service.kill()
+        self._set(target)
         self.laws.retarget(target + self.settings.placement.surge)
 
     def afford(self, caps: Caps) -> None:
         """Start the service anew with another budget."""
         self._given["budget"] = caps.settings()
-        self.settings = settings(target=self.settings.number_instances, **self._given)
-        self.service.settings = self.settings
-        self.service.kill()
+        self._set(self.settings.number_instances)
         self.laws.afford(caps)
+
+    def _set(self, target: int) -> None:
+        self.settings = settings(target=target, **self._given)
+        for process in (self.service, self.other):
+            process.settings = self.settings
+            process.kill()
 
     def calm(self) -> None:
         """Let all faults stop: none is set, no host is away, no machine is a dud, nothing dies by itself."""
         market = self.market
         self.sim.faults.clear()
         self.network.calm()
-        for sessions in (self.loop_sessions, self.web_sessions):
+        for sessions in (self.loop_sessions, self.other.sessions, self.web_sessions):
             sessions.death.spare()
             sessions.trouble.begins = sessions.trouble.commits = sessions.trouble.answers = 0
         market.plan = replace(market.plan, mean_life_secs=0.0)
@@ -241,6 +274,18 @@ class World:
             time=self.time,
             journal=self.journal,
             patience=self.settings.web.busy_timeout_secs,
+        )
+
+    def _process(self, sessions: MortalSessions, lock: Grip) -> Service:
+        return Service(
+            settings=self.settings,
+            sessions=sessions,
+            time=self.time,
+            journal=self.journal,
+            between=self._between,
+            begun=self.laws.restarted,
+            fell=self._fell,
+            lock=lock,
         )
 
     def _wire(self) -> Network:

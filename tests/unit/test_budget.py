@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magister.actions import Move, Rent
-from magister.budget import EXIT, objection, over_budget
+from magister.budget import EXIT, Objection, dearest, objection, over_budget
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.money import Budget, Outlay, cost
@@ -59,10 +59,11 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
     room = a_view(spent=Outlay(day=10 * USD - worst))
     assert objection(fleet, (), room, (an_offer(price=USD),), NOW) is None
     tight = a_view(spent=Outlay(day=10 * USD - worst + 1))
-    why = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
-    assert (
-        why
-        == "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.00"
+    found = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
+    assert found == Objection(
+        "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.01",
+        "set budget.usd_per_day to 10.01 or more and restart; it ends by itself at 2026-11-25 00:00:00 UTC, "
+        "with the day",
     )
 
 
@@ -78,6 +79,45 @@ def test_the_credit_has_to_last_for_the_runway(credit: int | None, fits: bool) -
     fleet = a_budget(target=2, runway=timedelta(hours=6))
     why = objection(fleet, (held(price=USD),), a_view(credit=credit), (an_offer(price=USD),), NOW)
     assert (why is None) is fits
+
+
+def cure(fleet: Fleet, price: int, *rows: Held, **view: object) -> str:
+    found = objection(fleet, rows, a_view(**view), (an_offer(price=price),), NOW)
+    assert found is not None
+    return found.cure
+
+
+def test_the_cure_names_the_setting_and_a_number_that_would_do() -> None:
+    assert cure(a_budget(per_hour=USD), 300_001, held(price=USD)) == (
+        "set budget.usd_per_hour to 1.31 or more and restart; a cheaper offer, or a box that goes, ends it"
+        " as well"
+    )
+    runway = a_budget(runway=timedelta(hours=6))
+    assert cure(runway, USD, held(price=USD), credit=5 * USD) == (
+        "add 7.00 USD or more at console.vast.ai, which is noticed within 300 s; or set "
+        "budget.min_runway_hours to 2.5 or less and restart"
+    )
+    assert cure(a_budget(total=USD), USD).endswith("and restart; it does not end by itself")
+    assert cure(a_budget(per_month=5 * USD), USD, spent=Outlay(month=5 * USD)).endswith(
+        "; it ends by itself at 2026-12-01 00:00:00 UTC, with the month"
+    )
+    assert cure(a_budget(per_day=9 * USD), USD, too_dear_at=ago(minutes=20)) == (
+        "it ends by itself at 12:40:00 UTC"
+    )
+
+
+@pytest.mark.parametrize("caps", [{"per_hour": 1_300_000}, {"per_day": 4 * USD}, {"total": 3_000_001}])
+def test_the_dearest_price_that_has_room_is_exact(caps: dict[str, int]) -> None:
+    fleet, rows = a_budget(**caps), (held(price=USD),)
+    price = dearest(fleet, rows, a_view(), NOW)
+    assert isinstance(price, int)
+    assert objection(fleet, rows, a_view(), (an_offer(price=price),), NOW) is None
+    assert objection(fleet, rows, a_view(), (an_offer(price=price + 1),), NOW) is not None
+
+
+def test_without_room_for_the_cheapest_box_it_is_said_why() -> None:
+    assert isinstance(dearest(a_budget(per_hour=0), (), a_view(), NOW), Objection)
+    assert dearest(a_budget(), (), a_view(), NOW) is None
 
 
 def test_a_lower_cap_per_hour_shrinks_the_pool_the_dearest_unverified_first() -> None:

@@ -169,7 +169,7 @@ def test_an_unused_pool_has_nothing_to_tell(past: Sessions, tmp_path: Path) -> N
 
 def test_no_spending_is_told_without_an_empty_table() -> None:
     assert run("cost", "--to", "2030-01-01").stdout.splitlines() == [
-        "2030-01-01 to 2030-01-01 (UTC): 0.0000 USD, estimated, without traffic"
+        "2030-01-01 to 2030-01-01 (UTC): 0.0000 USD, and for traffic 0.0000 USD, estimated"
     ]
 
 
@@ -195,6 +195,7 @@ def test_a_pool_that_rented_nothing_yet_says_so(past: Sessions) -> None:
 
 def test_status_tells_what_the_command_cost_tells() -> None:
     told = json.loads(run("status", "--json").stdout)
-    assert told["spent"] == {"day": 1.36, "month": 1.36, "total": 1.36}
-    assert json.loads(run("cost", "--json").stdout)["usd"] == told["spent"]["month"]
-    assert "spent 1.36 USD today, 1.36 this month, 1.36 in all (UTC)" in run("status").stdout
+    assert told["spent"] == {"day": 1.374, "month": 1.374, "total": 1.374}
+    costs = json.loads(run("cost", "--json").stdout)
+    assert costs["usd"] + costs["traffic_usd"] == pytest.approx(told["spent"]["month"])
+    assert "spent 1.37 USD today, 1.37 this month, 1.37 in all (UTC)" in run("status").stdout

@@ -1,12 +1,12 @@
 """What is wrong, in a line each, with what would cure it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from magister.conditions import Failing, Symptoms, conditions
-from magister.errors import BadKey, IncompleteListing, NoCredit, Refused, Transient
+from magister.errors import BadKey, IncompleteListing, NoCredit, Refused, Transient, VastError
 from magister.facts import Route
 from magister.held import Held
 from magister.states import State
@@ -38,6 +38,25 @@ def test_a_key_that_vast_does_not_know(route: Route) -> None:
 def test_vast_that_does_not_answer_since_when() -> None:
     failing = {Route.LIST: Failing(ago(minutes=3), Transient("503 from Vast"))}
     assert told(failing=failing) == ["listings from Vast fail since 11:57:00 UTC: 503 from Vast"]
+
+
+def test_a_moment_of_another_day_bears_its_date() -> None:
+    failing = {Route.LIST: Failing(ago(hours=13), Transient("503 from Vast"))}
+    assert told(failing=failing) == ["listings from Vast fail since 2026-11-23 23:00:00 UTC: 503 from Vast"]
+
+
+@pytest.mark.parametrize(
+    ("since", "error", "said"),
+    [
+        (ago(), Refused("403: hosts have no charges"), True),
+        (ago(hours=2), Transient("503"), False),
+        (ago(hours=4), Transient("503"), True),
+        (ago(hours=4), BadKey(), False),
+    ],
+)
+def test_charges_that_cannot_be_read_are_told_of(since: datetime, error: VastError, said: bool) -> None:
+    found = told(bill=Failing(since, error))
+    assert [line.startswith("the charges of Vast cannot be read since") for line in found] == [True] * said
 
 
 def test_a_search_that_fails_once_is_no_condition() -> None:

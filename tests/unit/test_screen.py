@@ -81,8 +81,8 @@ def test_what_was_spent_is_told_with_what_is_allowed_and_what_it_brought() -> No
         SEEN.standing,
         hourly=4_000_000,
         caps=(
-            Cap("budget.usd_per_day", 5_000_000, 500_000),
-            Cap("budget.usd_total", 2_000_000_000_000, SEEN.spent.total),
+            Cap("budget.usd_per_day", 5_000_000, 500_000, 0),
+            Cap("budget.usd_total", 2_000_000_000_000, SEEN.spent.total, 0),
         ),
     )
     assert screen.spendings(replace(SEEN, standing=standing, work=Work(600_000, 7200))) == (

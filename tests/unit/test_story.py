@@ -1,6 +1,7 @@
 """One instance's life, and why the pool is as it is, in sentences."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -223,12 +224,20 @@ def test_the_room_in_the_budget_and_the_credit_are_told() -> None:
     pool = a_standing(
         rate=4_000_000,
         hourly=5_000_000,
-        caps=(Cap("budget.usd_per_day", 100_000_000, 40_120_000),),
+        caps=(
+            Cap("budget.usd_per_day", 100_000_000, 40_120_000, 1_000_000, NOW + timedelta(hours=12)),
+            Cap("budget.usd_total", 50_000_000, 49_500_000, 1_000_000),
+        ),
+        dearest=310_000,
         credit=50_000_000,
     )
     assert lines(pool)[2:] == [
         "The pool costs 4.00 USD per hour, of budget.usd_per_hour = 5.00.",
-        "40.12 USD of budget.usd_per_day = 100.00 are spent: 59.88 USD are left.",
+        "40.12 USD of budget.usd_per_day = 100.00 are spent, and 1.00 reserved until all that runs is surely"
+        " gone: 58.88 USD are left; it begins anew at 2026-11-25 00:00:00 UTC.",
+        "49.50 USD of budget.usd_total = 50.00 are spent, and 1.00 reserved until all that runs is surely"
+        " gone: 0.00 USD are left.",
+        "One box more has room in the budget if it costs 0.31 USD per hour or less.",
         "The credit at Vast is 50.00 USD, enough for 12.5 h.",
     ]
 
