@@ -26,9 +26,6 @@ from magister.startup import secrets as secrets_of
 from magister.vast import Access, HttpVast, Pacer, Vast
 from magister.worker import Clock, Rhythm, Worker
 
-BEATS = 3
-"""Beats that a box may leave out before its silence can mean anything."""
-
 SLOWEST_HEARTBEAT = 5.0
 """Seconds between two signs of life of a loop with nothing to do."""
 
@@ -157,7 +154,7 @@ def fleet(settings: Settings) -> Fleet:
         provisioning_grace=_seconds(health.provisioning_grace_secs),
         create_grace=_seconds(health.create_grace_secs),
         offline_grace=_seconds(health.offline_grace_secs),
-        beat_timeout=_seconds(max(health.beat_timeout_secs, BEATS * settings.contemplant.beat_secs)),
+        beat_timeout=_seconds(settings.beat_timeout_secs),
         roster_every=_seconds(coordinator.poll_secs) if coordinator.poll_secs else None,
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),

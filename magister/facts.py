@@ -15,6 +15,10 @@ MICROS_PER_USD = 1_000_000
 """Money is whole micro-dollars, so that sums are exact."""
 
 
+BEATS = 3
+"""Beats that a box may leave out before its silence can mean anything."""
+
+
 class Route(StrEnum):
     """Name the Vast routes that are limited apart from one another."""
 
@@ -159,6 +163,7 @@ class Held:
     cur_state: str | None = None
     status_msg: str | None = None
     beaten_at: datetime | None = None  # when the box last said that its worker lives
+    beat_secs: int | None = None  # how often it does so, as it says itself; None = it did not say
     on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
     off_roster_since: datetime | None = None  # the first roster that lacked it since
     roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
@@ -194,6 +199,7 @@ class Learned(TypedDict, total=False):
     absent_since: datetime | None
     autopsy: str | None
     autopsy_at: datetime | None
+    beat_secs: int
     beaten_at: datetime | None
     called_at: datetime | None
     contract_id: int | None
@@ -318,6 +324,10 @@ class Fleet:
     budget: Budget = field(default_factory=Budget)
     autopsy: bool = True  # ask for the logs of a box that failed before it is destroyed
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
+
+    def silence(self, row: Held) -> timedelta:
+        """Return for how long a box that used to beat may be silent, at the beat that it was rented with."""
+        return max(self.beat_timeout, BEATS * timedelta(seconds=row.beat_secs or 0))
 
     def destroy_wait(self, attempts: int) -> timedelta:
         """Return how long to wait after so many calls to destroy one box."""

@@ -4,11 +4,11 @@ Slow clients are kept from its threads by the server alone: with gunicorn by `-k
 and `--keep-alive 0`, with others by a proxy in front.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
-from magister import startup
+from magister import pool, startup
 from magister.complaints import complain
 from magister.database import Sessions, open_database
 from magister.errors import Unusable
@@ -25,7 +25,8 @@ HOPELESS = 4
 def application(settings: Settings) -> Flask:
     """Return the application; to be called after the fork, for it has an engine and a thread of its own."""
     sessions = _sessions(settings)
-    hearing.listen(sessions, _now)
+    beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
+    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout))
     return create_app(settings, sessions, clock=_now)
 
 

@@ -61,11 +61,11 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
-        beat = "beat" in request.args
+        beat, every = "beat" in request.args, interval_in(request.args.get("beat", ""))
         self._refuse_strangers(offer_id, mac, patient=not beat)
         row = self.store.write(
             lambda session, now: operations.verify(
-                session, offer_id, mac=mac, token=token, now=now, beat=beat
+                session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
             )
         )
         tell = log.debug if beat else log.info
@@ -138,6 +138,11 @@ def id_in(text: str, what: str = "offer id") -> int:
     if len(digits) > len(str(LARGEST_ID)) or int(digits) > LARGEST_ID:
         raise UnknownInstance(f"no {what} is so large")
     return int(digits)
+
+
+def interval_in(text: str) -> int | None:
+    """Read how often a box beats, in seconds; None = it does not say, or nothing that settings allow."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,3}|10000", text) else None
 
 
 def reason() -> str:
