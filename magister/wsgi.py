@@ -14,6 +14,7 @@ from magister.database import Sessions, open_database
 from magister.errors import Unusable
 from magister.settings import Settings
 from magister.web import create_app, hearing
+from magister.web.kept import KeptDrops
 
 LONGEST_TRY = 5.0
 """Seconds for which one try of a request waits for a lock; the request itself tries for longer."""
@@ -23,11 +24,13 @@ HOPELESS = 4
 
 
 def application(settings: Settings) -> Flask:
-    """Return the application; to be called after the fork, for it has an engine and a thread of its own."""
+    """Return the application; to be called after the fork, for it has an engine and threads of its own."""
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
     hearing.listen(sessions, _now, pool.deaf_after(beat_timeout))
-    return create_app(settings, sessions, clock=_now)
+    kept = KeptDrops(sessions, _now, settings.api_token)
+    kept.start()
+    return create_app(settings, sessions, clock=_now, kept=kept)
 
 
 def require_usable(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from magister.database import Sessions
 from magister.settings import Settings
 from magister.web import costs, problems, stories
 from magister.web.api import Api, blueprint
+from magister.web.kept import KeptDrops
 from magister.web.store import Store
 
 
@@ -21,10 +22,12 @@ def create_app(
     clock: Callable[[], datetime],
     nap: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
+    kept: KeptDrops | None = None,
 ) -> Flask:
     """Return the WSGI application; nothing is connected before the first request.
 
-    `clock` tells the time in UTC; `nap` and `monotonic` are in seconds.
+    `clock` tells the time in UTC; `nap` and `monotonic` are in seconds. `kept` None = drops that cannot be
+    written are kept, but nobody writes them.
     """
     app = Flask("magister.web", static_folder=None)
     # one more, because the framework cuts a chunked body off at its limit and says nothing
@@ -38,6 +41,7 @@ def create_app(
     )
     api = Api(
         store=store,
+        kept=kept or KeptDrops(sessions, clock, settings.api_token),
         token=settings.api_token,
         stale_after=timedelta(seconds=settings.web.heartbeat_stale_secs),
     )

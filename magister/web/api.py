@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -14,9 +14,10 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 
 from magister import __version__, operations, reports
 from magister.arrival import BODY_LIMIT
-from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
+from magister.errors import DatabaseUnusable, Stale, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
 from magister.web import openapi, shapes
+from magister.web.kept import Drop, KeptDrops
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
@@ -40,6 +41,7 @@ class Api:
     """Hold what the views need; `token` None = no key can be checked."""
 
     store: Store
+    kept: KeptDrops
     token: SecretStr | None
     stale_after: timedelta
 
@@ -76,9 +78,17 @@ class Api:
         """Hear the coordinator."""
         offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
         self._refuse_strangers(offer_id, mac, patient=True)
-        row = self.store.write(
-            lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
-        )
+        try:
+            row = self.store.write(
+                lambda session, now: operations.drop(
+                    session, offer_id, mac=mac, token=token, why=why, now=now
+                )
+            )
+        except (DatabaseUnusable, Stale, TooEarly) as error:
+            said = operations.legible(why)
+            if not self.kept.keep(Drop(offer_id=offer_id, mac=mac, why=said, heard_at=self.store.clock())):
+                raise
+            raise DatabaseUnusable(f"{error}; until then the drop is kept in memory") from error
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
 
@@ -103,6 +113,7 @@ class Api:
                 ready = reports.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
             ready = reports.unreachable()
+        ready = replace(ready, conditions=(*ready.conditions, *self.kept.conditions()))
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)
 
     def openapi(self) -> Response:

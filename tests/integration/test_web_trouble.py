@@ -37,20 +37,24 @@ def advance(clock: FakeClock, seconds: float) -> None:
     clock.advance(seconds)
 
 
-def a_client(
-    sessions: Sessions, clock: FakeClock, *, nap: Callable[[float], None] | None = None
-) -> FlaskClient:
-    settings = Settings(
+def the_settings(token: SecretStr | None = None) -> Settings:
+    return Settings(
         this_magister_addr="http://203.0.113.7",
         hierophant_ip="203.0.113.8",
         hierophant_http_port=9010,
         vast_api_key=SecretStr("key-of-the-account"),
         template_hash="abc",
         number_instances=3,
+        api_token=token,
         web=Web(busy_timeout_secs=PATIENCE),
     )
+
+
+def a_client(
+    sessions: Sessions, clock: FakeClock, *, nap: Callable[[float], None] | None = None
+) -> FlaskClient:
     app = create_app(
-        settings,
+        the_settings(),
         sessions,
         clock=clock.wall,
         nap=nap or (lambda seconds: advance(clock, seconds)),
