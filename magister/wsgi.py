@@ -1,7 +1,7 @@
 """The web side as a WSGI application: `gunicorn magister.wsgi:app`, or any other server of that kind.
 
 Slow clients are kept from its threads by the server alone: with gunicorn by `-k magister.reception.Reception`
-and `--keep-alive 0`, with others by a proxy in front.
+and `--keep-alive 0`, with others by a proxy in front. The settings are those of the folder it is started in.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -88,7 +88,9 @@ class Api:
             said = operations.legible(why)
             if not self.kept.keep(Drop(offer_id=offer_id, mac=mac, why=said, heard_at=self.store.clock())):
                 raise
-            raise DatabaseUnusable(f"{error}; until then the drop is kept in memory") from error
+            raise DatabaseUnusable(
+                f"{str(error).rstrip('.')}; until then the drop is kept in memory"
+            ) from error
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
 
