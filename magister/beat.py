@@ -30,10 +30,10 @@ SHEBANG = re.compile(r"#!.*")
 OF_A_SHELL = re.compile(r"#! *(/\S*/)?(env +(-S +)?)?(ba|da|a|k)?sh( [\w -]*)?")
 
 
-def url(drop_url: str) -> str:
-    """Return the address that a beat calls: the worker's own for /verify, with a mark that it is a beat."""
+def url(drop_url: str, secs: int) -> str:
+    """Return the address that a beat calls: the worker's own for /verify, and every how many seconds."""
     verify_url = drop_url.replace("drop", "verify")
-    return f"{verify_url}{'&' if '?' in verify_url else '?'}beat=1"
+    return f"{verify_url}{'&' if '?' in verify_url else '?'}beat={secs}"
 
 
 def fits(template: str) -> bool:

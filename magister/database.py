@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -68,31 +68,14 @@ def open_database(url: str, *, busy_timeout: float, bound: bool = False) -> Sess
         if parsed.get_backend_name() == "sqlite":
             return Sessions(sqlite_engine(url, busy_timeout=busy_timeout, bound=bound))
         if parsed.get_backend_name() == "postgresql":
-            return Sessions(_postgresql(url, busy_timeout))
+            from magister.postgresql import postgresql_engine  # its driver need not be installed
+
+            return Sessions(postgresql_engine(url, busy_timeout=busy_timeout))
     except (ArgumentError, NoSuchModuleError) as error:
         raise DatabaseUnusable("database_url is not a database URL; sqlite:///magister.db is one") from error
     except ModuleNotFoundError as error:
         raise DatabaseUnusable(f"database_url needs {error.name}: install magister[postgres]") from error
     raise DatabaseUnusable("database_url must begin with sqlite:/// or postgresql+psycopg://")
-
-
-def _postgresql(url: str, busy_timeout: float) -> Engine:
-    wait = int(busy_timeout * 1000)
-    frozen = min(wait // 2, 10_000)  # a process stopped within a transaction keeps its locks no longer
-    return create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=8,
-        connect_args={
-            "connect_timeout": 10,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-            "options": f"-c lock_timeout={wait} -c statement_timeout={wait} "
-            f"-c idle_in_transaction_session_timeout={frozen} -c timezone=UTC",
-        },
-    )
 
 
 @contextmanager

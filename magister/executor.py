@@ -22,7 +22,7 @@ from magister.actions import (
     Send,
 )
 from magister.database import Sessions
-from magister.errors import RateLimited, Stale, Unreachable, VastError
+from magister.errors import RateLimited, Stale, Transient, Unreachable, VastError
 from magister.facts import Account, Listing, Offer, Stranger
 from magister.fleet import Fleet
 from magister.held import Held, Learned
@@ -223,17 +223,24 @@ class Executor:
         with self._sessions.write() as session:
             ledger.learn(session, action.row, looked_at=begun_at)
         sighting = self._vast.show(action.contract_id)
+        self._require_past(begun_at)
         with self._sessions.write() as session:
             fresh = rows.one(session, action.row.id)
             if fresh is not None:
                 findings.note_look(session, fresh, sighting, begun_at, fleet=self._fleet)
         return Outcome(action=action, at=self._clock())
 
+    def _require_past(self, begun_at: datetime) -> None:
+        """Raise Transient if the clock was set back meanwhile: what was seen would be yet to come."""
+        if self._clock() < begun_at:
+            raise Transient("the clock was set back before the answer came")
+
     def _list(self, action: List) -> Outcome:
         with self._sessions.read() as session:
             wish = pool.read(session).listing_wanted_at
         with self._market_still:
             listing = self._vast.listing(self._clock())
+        self._require_past(listing.begun_at)
         with self._sessions.write() as session:
             strangers = findings.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
@@ -251,6 +258,7 @@ class Executor:
 
     def _call_roll(self, action: CallRoll) -> Outcome:
         called = self._hierophant.roster()
+        self._require_past(called.begun_at)
         with self._sessions.write() as session:
             findings.note_roster(session, called)
             pool.note_roster(session, called.begun_at)

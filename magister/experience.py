@@ -78,6 +78,7 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
         select(Instance)
         .where(
             Instance.sends > 0,
+            Instance.contract_id.is_not(None),
             Instance.machine_id.is_not(None),
             or_(
                 Instance.verified_at.is_not(None),
@@ -94,7 +95,9 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
 def _rental(row: Instance, now: datetime) -> Rental:
     boot, worked = None, 0.0
     if row.verified_at is not None:
-        boot = max((row.verified_at - (row.created_at or row.requested_at)).total_seconds(), 0.0)
+        # one that counts as verified since a backup was put back had called by its deadline, if it ever did
+        called_at = min(row.verified_at, row.verify_by or row.verified_at)
+        boot = max((called_at - (row.created_at or row.requested_at)).total_seconds(), 0.0)
         until = row.dropped_at or row.destroyed_at or now
         worked = max((until - row.verified_at).total_seconds(), 0.0)
     return Rental(

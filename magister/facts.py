@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+BEATS = 3
+"""Beats that a box may leave out before its silence can mean anything."""
+
 
 class Route(StrEnum):
     """Name the Vast routes that are limited apart from one another."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.facts import Offer, Stranger
+from magister.facts import BEATS, Offer, Stranger
+from magister.held import Held
 from magister.money import Budget, Outlay
 from magister.outlook import Caution, Outlook
 from magister.quarantine import Quarantines
@@ -52,6 +53,10 @@ class Fleet:
     budget: Budget = field(default_factory=Budget)
     autopsy: bool = True  # ask for the logs of a box that failed before it is destroyed
     destroy_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 15, 60, 300))
+
+    def silence(self, row: Held) -> timedelta:
+        """Return for how long a box that used to beat may be silent, at the beat that it was rented with."""
+        return max(self.beat_timeout, BEATS * timedelta(seconds=row.beat_secs or 0))
 
     def destroy_wait(self, attempts: int) -> timedelta:
         """Return how long to wait after so many calls to destroy one box."""

@@ -53,6 +53,7 @@ class Held:
     cur_state: str | None = None
     status_msg: str | None = None
     beaten_at: datetime | None = None  # when the box last said that its worker lives
+    beat_secs: int | None = None  # how often it does so, as it says itself; None = it did not say
     on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
     off_roster_since: datetime | None = None  # the first roster that lacked it since
     roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
@@ -88,6 +89,7 @@ class Learned(TypedDict, total=False):
     absent_since: datetime | None
     autopsy: str | None
     autopsy_at: datetime | None
+    beat_secs: int
     beaten_at: datetime | None
     called_at: datetime | None
     contract_id: int | None

@@ -131,7 +131,7 @@ def silent_from(row: Held, fleet: Fleet, view: View) -> datetime | None:
     """Return when a box that used to beat is held to be silent; None = never, or not while nobody listens."""
     if row.beaten_at is None or view.hearing_since is None:
         return None
-    return max(row.beaten_at, view.hearing_since) + fleet.beat_timeout
+    return max(row.beaten_at, view.hearing_since) + fleet.silence(row)
 
 
 def suspicious(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:

@@ -195,6 +195,7 @@ class LeaseHolder:
         self._lock.release()
 
     def _renewed(self, now: datetime) -> bool:
+        """Renew the lease, also one that has expired: while the fence stands, nobody took it meanwhile."""
         locked = self._lock.take()
         with self._sessions.write() as session:
             until = self.time(session, now) + self._lasts

@@ -57,10 +57,7 @@ def watch(
     every: float = HUNG_AFTER,
     leave: Callable[[int], object] = os._exit,
 ) -> None:
-    """End the process when the loop hangs, as on a database that takes what it is sent and never answers.
-
-    No driver waits for an answer only so long; the next process begins with new connections.
-    """
+    """End the process when the loop hangs, whatever it hangs on; the next one begins afresh."""
     turns = loop.turns
     while not ended.wait(every):
         if loop.turns == turns:

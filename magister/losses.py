@@ -90,7 +90,7 @@ def unheard(
 
 def _heard(row: Held, since: datetime, fleet: Fleet, now: datetime) -> bool:
     """Say whether a box is heard now, or its worker called after `since`."""
-    beats = row.beaten_at is not None and now < row.beaten_at + fleet.beat_timeout
+    beats = row.beaten_at is not None and now < row.beaten_at + fleet.silence(row)
     called = row.state is State.VERIFIED and row.reason in {Reason.CALLED, Reason.BEAT}
     return beats or (called and row.verified_at is not None and row.verified_at > since)
 

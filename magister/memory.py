@@ -26,7 +26,7 @@ from magister.facts import Offer, Route, Stranger
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.listings import listing_retry
-from magister.pool import PoolState, hearing_since
+from magister.pool import PoolState, deaf_after, hearing_since
 from magister.quarantine import Trial
 from magister.reputation import Reputation
 from magister.shortage import allowed, offered
@@ -88,7 +88,7 @@ class Memory:
         contract = action.box.sighting.contract_id
         self.strangers = tuple(s for s in self.strangers if s.sighting.contract_id != contract)
 
-    def view(self, state: PoolState, now: datetime) -> View:
+    def view(self, state: PoolState, fleet: Fleet, now: datetime) -> View:
         """Return what the planner may know of this, together with the pool's row."""
         return View(
             listed_at=self.listed_at,
@@ -102,7 +102,7 @@ class Memory:
             searched_at=self.searched_at,
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
-            hearing_since=hearing_since(state, now),
+            hearing_since=hearing_since(state, now, deaf_after=deaf_after(fleet.beat_timeout)),
             bills_read_at=state.bills_read_at,
             bills_tried_at=self.bills_tried_at,
             roster_at=state.roster_at if self.roster_came else None,

@@ -156,6 +156,7 @@ class Instance(Table):
     autopsy: Mapped[str | None] = mapped_column(Text)
     autopsy_at: Mapped[datetime | None] = mapped_column(Utc)
     beaten_at: Mapped[datetime | None] = mapped_column(Utc)
+    beat_secs: Mapped[int | None] = mapped_column(Integer)
     on_roster_at: Mapped[datetime | None] = mapped_column(Utc)
     off_roster_since: Mapped[datetime | None] = mapped_column(Utc)
     roster_deaths: Mapped[int | None] = mapped_column(Integer)

@@ -32,7 +32,7 @@ def observe(
     held, fleet = rows.held(session), bans.under(fleet, bans.read(session))
     if memory.unknown is None:
         memory.unknown = bills.unknown(session, now)
-    view = memory.view(state, now)
+    view = memory.view(state, fleet, now)
     if fleet.budget.counts:
         view = replace(view, spent=outlay(session, now))
     short = shortage(fleet, held) > 0

@@ -45,7 +45,8 @@ def _text(settings: Settings, drop_url: str, *, beats: bool) -> str:
     lines = "\n".join(f"export {name}={_quoted(value)}" for name, value in variables.items())
     text = _template(settings)
     if beats:
-        text = beat.before(text, _quoted(beat.url(drop_url)), settings.contemplant.beat_secs)
+        secs = settings.contemplant.beat_secs
+        text = beat.before(text, _quoted(beat.url(drop_url, secs)), secs)
     return text.replace(EXPORTS, lines)
 
 

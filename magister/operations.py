@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from magister import ledger, onstart, pool, rows
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
-from magister.held import Held
+from magister.held import Held, Learned
 from magister.states import Reason, State
 
 NO_REASON = "the coordinator gave no reason"
@@ -29,12 +29,14 @@ def verify(
     token: SecretStr | None,
     now: datetime,
     beat: bool = False,
+    every: int | None = None,
     actor: str = "worker",
 ) -> Held:
     """Note that the worker of an offer's instance runs, and return the instance; again is harmless.
 
     `mac` is the key in the URL, None = there was none; `beat` = the box itself says so, which it repeats
-    as long as its worker lives, while the worker calls once. Raises UnknownInstance, WrongKey, or
+    as long as its worker lives, while the worker calls once, and `every` so many seconds, None = it did not
+    say. Raises UnknownInstance, WrongKey, or
     InstanceEnded for one that is to go or gone; the last also asks for a listing, because a box may be
     running that should not: commit that although it raises.
     """
@@ -48,7 +50,10 @@ def verify(
             why = "its box says that its worker lives" if beat else "its worker called /verify"
             row = _moved(session, row, State.VERIFIED, reason, actor=actor, why=why, at=now)
         if beat:
-            ledger.learn(session, row, beaten_at=now)
+            learned = Learned(beaten_at=now)
+            if every is not None:
+                learned["beat_secs"] = every
+            ledger.learn(session, row, **learned)
         return row
 
     return _until_settled(session, attempt)

@@ -14,6 +14,15 @@ DEAF_AFTER = timedelta(seconds=60)
 """Without a sign of life of the web side for so long, silence proves nothing of a worker."""
 
 
+def deaf_after(beat_timeout: timedelta) -> timedelta:
+    """Return the longest gap of the web side that leaves a box time to be heard before it is held silent.
+
+    A gap loses the beats in it, and the last one before it may have been due: that and two of the three
+    beats that the timeout has room for.
+    """
+    return min(DEAF_AFTER, beat_timeout / 5)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
     """Hold the row of `pool` as it was read; a moment that is None has not been yet."""
@@ -89,19 +98,19 @@ def note_bills(session: Session, now: datetime) -> None:
     session.execute(_pool().values(bills_read_at=now))
 
 
-def note_hearing(session: Session, now: datetime) -> None:
+def note_hearing(session: Session, now: datetime, *, deaf_after: timedelta = DEAF_AFTER) -> None:
     """Write that the web side can hear workers; after a gap, or a clock set back, it hears since now.
 
     The sign before may be another process's, whose clock is ahead, or which was written in between.
     """
-    unbroken = and_(Pool.heard_at > now - DEAF_AFTER, Pool.heard_at < now + DEAF_AFTER)
+    unbroken = and_(Pool.heard_at > now - deaf_after, Pool.heard_at < now + deaf_after)
     since = case((unbroken, func.coalesce(Pool.hearing_since, now)), else_=now)
     session.execute(_pool().values(hearing_since=since, heard_at=now))
 
 
-def hearing_since(state: PoolState, now: datetime) -> datetime | None:
+def hearing_since(state: PoolState, now: datetime, *, deaf_after: timedelta = DEAF_AFTER) -> datetime | None:
     """Return since when workers have been heard without a gap; None = nobody listens at `now`."""
-    if state.heard_at is None or abs(now - state.heard_at) > DEAF_AFTER:
+    if state.heard_at is None or abs(now - state.heard_at) > deaf_after:
         return None
     return state.hearing_since
 

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from magister import provenance
 from magister.errors import BadSettings
+from magister.facts import BEATS
 from magister.provenance import Described, Found, Known, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
 from magister.settings_groups import Hierophant, Lease, Pace, VastQuery, Web
@@ -163,6 +164,11 @@ class Settings(BaseSettings):
     def hierophant_url(self) -> str:
         """Return where Magister itself reaches Hierophant, without a slash at the end."""
         return self.hierophant.url or f"http://{self.hierophant_ip}:{self.hierophant_http_port}"
+
+    @property
+    def beat_timeout_secs(self) -> float:
+        """Return for how long a box that used to beat may be silent: never less than some beats."""
+        return max(self.health.beat_timeout_secs, float(BEATS * self.contemplant.beat_secs))
 
     @property
     def database_url_shown(self) -> str:

@@ -103,7 +103,8 @@ def _long(value: SecretStr | None) -> SecretStr | None:
 def _database(value: SecretStr) -> SecretStr:
     # hosting platforms hand out the two short forms, which do not name the driver that is installed
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", value.get_secret_value())
-    if not re.match(r"(sqlite(\+pysqlite)?|postgresql\+psycopg)://", url):
+    server = r"(.*@)?(\[[^]]*\]|[^]:/?@[]*)(:[0-9]*)?([/?].*)?"  # a port that is no number breaks the driver
+    if not re.fullmatch(rf"sqlite(\+pysqlite)?://.*|postgresql\+psycopg://{server}", url):
         raise ValueError
     return SecretStr(url)
 

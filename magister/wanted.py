@@ -8,9 +8,6 @@ from magister.outlook import Caution
 from magister.settings import Settings
 from magister.settings_groups import MB_PER_GB
 
-BEATS = 3
-"""Beats that a box may leave out before its silence can mean anything."""
-
 
 def fleet(settings: Settings) -> Fleet:
     """Say what is wanted in the planner's terms."""
@@ -44,7 +41,7 @@ def fleet(settings: Settings) -> Fleet:
         provisioning_grace=_seconds(health.provisioning_grace_secs),
         create_grace=_seconds(health.create_grace_secs),
         offline_grace=_seconds(health.offline_grace_secs),
-        beat_timeout=_seconds(max(health.beat_timeout_secs, BEATS * settings.contemplant.beat_secs)),
+        beat_timeout=_seconds(settings.beat_timeout_secs),
         roster_every=_seconds(coordinator.poll_secs) if coordinator.poll_secs else None,
         roster_grace=_seconds(coordinator.grace_secs),
         search_every=_seconds(pace.search_cache_secs),

@@ -1,19 +1,20 @@
 """The web side as a WSGI application: `gunicorn magister.wsgi:app`, or any other server of that kind.
 
 Slow clients are kept from its threads by the server alone: with gunicorn by `-k magister.reception.Reception`
-and `--keep-alive 0`, with others by a proxy in front.
+and `--keep-alive 0`, with others by a proxy in front. The settings are those of the folder it is started in.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
-from magister import startup
+from magister import pool, startup
 from magister.complaints import complain
 from magister.database import Sessions, open_database
 from magister.errors import Unusable
 from magister.settings import Settings
 from magister.web import create_app, hearing
+from magister.web.kept import KeptDrops
 
 LONGEST_TRY = 5.0
 """Seconds for which one try of a request waits for a lock; the request itself tries for longer."""
@@ -23,10 +24,13 @@ HOPELESS = 4
 
 
 def application(settings: Settings) -> Flask:
-    """Return the application; to be called after the fork, for it has an engine and a thread of its own."""
+    """Return the application; to be called after the fork, for it has an engine and threads of its own."""
     sessions = _sessions(settings)
-    hearing.listen(sessions, _now)
-    return create_app(settings, sessions, clock=_now)
+    beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
+    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout))
+    kept = KeptDrops(sessions, _now, settings.api_token)
+    kept.start()
+    return create_app(settings, sessions, clock=_now, kept=kept)
 
 
 def require_usable(settings: Settings) -> None:

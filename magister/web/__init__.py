@@ -12,6 +12,7 @@ from magister.settings import Settings
 from magister.wanted import fleet
 from magister.web import costs, problems, stories
 from magister.web.api import Api, blueprint
+from magister.web.kept import KeptDrops
 from magister.web.pages import pages
 from magister.web.store import Store
 
@@ -23,10 +24,12 @@ def create_app(
     clock: Callable[[], datetime],
     nap: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
+    kept: KeptDrops | None = None,
 ) -> Flask:
     """Return the WSGI application; nothing is connected before the first request.
 
-    `clock` tells the time in UTC; `nap` and `monotonic` are in seconds.
+    `clock` tells the time in UTC; `nap` and `monotonic` are in seconds. `kept` None = drops that cannot be
+    written are kept, but nobody writes them.
     """
     app = Flask("magister.web", static_folder=None)
     # one more, because the framework cuts a chunked body off at its limit and says nothing
@@ -40,7 +43,13 @@ def create_app(
     )
     stale_after = timedelta(seconds=settings.web.heartbeat_stale_secs)
     for_people = pages(store, fleet(settings), stale_after)
-    api = Api(store=store, token=settings.api_token, stale_after=stale_after, pages=for_people)
+    api = Api(
+        store=store,
+        kept=kept or KeptDrops(sessions, clock, settings.api_token),
+        token=settings.api_token,
+        stale_after=stale_after,
+        pages=for_people,
+    )
     app.register_blueprint(blueprint(api))
     app.register_blueprint(stories.blueprint(stories.Stories(store, for_people)))
     app.register_blueprint(costs.blueprint(costs.Costs(store)))

@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -14,9 +14,10 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 
 from magister import __version__, operations, reports
 from magister.arrival import BODY_LIMIT
-from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
+from magister.errors import DatabaseUnusable, Stale, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
 from magister.web import openapi, pages, shapes
+from magister.web.kept import Drop, KeptDrops
 from magister.web.pages import Pages
 from magister.web.store import Store
 
@@ -41,6 +42,7 @@ class Api:
     """Hold what the views need; `token` None = no key can be checked."""
 
     store: Store
+    kept: KeptDrops
     token: SecretStr | None
     stale_after: timedelta
     pages: Pages
@@ -65,11 +67,11 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
-        beat = "beat" in request.args
+        beat, every = "beat" in request.args, interval_in(request.args.get("beat", ""))
         self._refuse_strangers(offer_id, mac, patient=not beat)
         row = self.store.write(
             lambda session, now: operations.verify(
-                session, offer_id, mac=mac, token=token, now=now, beat=beat
+                session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
             )
         )
         tell = log.debug if beat else log.info
@@ -80,9 +82,19 @@ class Api:
         """Hear the coordinator."""
         offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
         self._refuse_strangers(offer_id, mac, patient=True)
-        row = self.store.write(
-            lambda session, now: operations.drop(session, offer_id, mac=mac, token=token, why=why, now=now)
-        )
+        try:
+            row = self.store.write(
+                lambda session, now: operations.drop(
+                    session, offer_id, mac=mac, token=token, why=why, now=now
+                )
+            )
+        except (DatabaseUnusable, Stale, TooEarly) as error:
+            said = operations.legible(why)
+            if not self.kept.keep(Drop(offer_id=offer_id, mac=mac, why=said, heard_at=self.store.clock())):
+                raise
+            raise DatabaseUnusable(
+                f"{str(error).rstrip('.')}; until then the drop is kept in memory"
+            ) from error
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
         return shown(shapes.answer(row))
 
@@ -107,6 +119,7 @@ class Api:
                 ready = reports.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
             ready = reports.unreachable()
+        ready = replace(ready, conditions=(*ready.conditions, *self.kept.conditions()))
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)
 
     def openapi(self) -> Response:
@@ -142,6 +155,11 @@ def id_in(text: str, what: str = "offer id") -> int:
     if len(digits) > len(str(LARGEST_ID)) or int(digits) > LARGEST_ID:
         raise UnknownInstance(f"no {what} is so large")
     return int(digits)
+
+
+def interval_in(text: str) -> int | None:
+    """Read how often a box beats, in seconds; None = it does not say, or nothing that settings allow."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,3}|10000", text) else None
 
 
 def reason() -> str:

@@ -42,7 +42,7 @@ KEY: Json = {
 BEAT: Json = {
     "name": "beat",
     "in": "query",
-    "description": "Whatever it says: the call is one of many by which the worker shows that it lives.",
+    "description": "The call is one of many by which the worker shows that it lives, every so many seconds.",
     "schema": {"type": "string"},
 }
 DAYS: list[Json] = [

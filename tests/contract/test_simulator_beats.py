@@ -24,7 +24,7 @@ PLAN = MarketPlan(machines=20, gpu_counts=(1,), dud_share=0.0, storage_only=0)
 LIVING = SimulatorOptions(port=0, hierophant_port=0, speed=600.0, rate_scale=0.0, plan=PLAN, beats=True)
 """Beats follow each other after a tenth of a second."""
 
-BEAT = "?beat=1"
+BEAT = "?beat=60"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import assembly, copies, rows, schema
+from magister import assembly, copies, experience, rows, schema
 from magister.cli import main
 from magister.database import Sessions, open_database
 from magister.errors import Ambiguous, Transient, Unusable
@@ -399,6 +399,23 @@ def test_a_worker_that_called_after_the_backup_is_not_given_up(pool: Controller)
     pool.run(1200, every=20)
     assert pool.vast.boxes == before
     assert all(pool.story(row.id)[-1] == (State.VERIFIED, Reason.RESTORED) for row in pool.rows())
+
+
+def test_the_age_of_a_backup_says_nothing_of_how_long_boxes_take_to_boot(pool: Controller) -> None:
+    pool.step()
+    with pool.sessions.write() as session:
+        intent = a_row(session, state=State.REQUESTED, sent=False, at=pool.clock.now)
+    back_up(pool)
+    pool.clock.advance(timedelta(days=7).total_seconds())
+    put_back(pool)
+    pool.run(900, every=20)
+    assert pool.row(intent.id).state is State.DESTROYED
+    with pool.sessions.read() as session:
+        past = experience.rentals(session, pool.clock.now)
+    assert pool.row(intent.id).machine_id not in {rental.machine_id for rental in past}
+    boots = [rental.boot for rental in past if rental.at < pool.clock.now - timedelta(days=6)]
+    assert len(boots) == 6
+    assert max(boot or 0.0 for boot in boots) <= 180
 
 
 def test_a_worker_that_still_has_time_is_waited_for(pool: Controller) -> None:

@@ -225,6 +225,53 @@ def test_a_clock_set_back_does_not_hide_a_death(sessions: Sessions) -> None:
     assert pool.story(row.id)[-1] == (State.DESTROYED, Reason.VANISHED)
 
 
+@dataclass
+class LateLanes:
+    """Hold every answer back until the test lets it in, as a slow network does."""
+
+    late: bool = False
+    held: list[tuple[Route, Callable[[], None]]] = field(default_factory=list)
+
+    def busy(self, route: Route) -> bool:
+        return any(route is held for held, _ in self.held)
+
+    def start(self, route: Route, effect: Callable[[], None]) -> None:
+        effect() if not self.late else self.held.append((route, effect))
+
+    def close(self, timeout: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("what", ["death", "outage"])
+def test_an_answer_from_before_the_clock_was_set_back_writes_nothing_into_the_future(
+    sessions: Sessions, what: str
+) -> None:
+    pool, lanes = Controller(sessions, fleet=a_fleet(target=1)), LateLanes()
+    pool.vast.stock(an_offer() for _ in range(5))
+    pool.filled()
+    pool.worker._dispatcher._lanes = lanes
+    (row,) = pool.rows(State.VERIFIED)
+    assert row.contract_id
+    if what == "death":
+        pool.vast.lose(row.contract_id)
+    else:
+        before = pool.clock.now - timedelta(days=1)  # Vast's own clock was never ahead
+        pool.vast.change(row.contract_id, actual_status="offline", start_date=before)
+
+    def set_back(name: str) -> None:
+        pool.vast.boundary = lambda name: None
+        pool.clock.now -= timedelta(hours=2)
+        lanes.late = True
+        pool.step()
+        lanes.late, lanes.held = False, []
+
+    pool.vast.boundary = lambda name: set_back(name) if name == "listing" else None
+    pool.step(31)
+    pool.run(720, every=10)
+    reason = Reason.VANISHED if what == "death" else Reason.OFFLINE
+    assert reason in [told for _, told in pool.story(row.id)]
+
+
 def test_a_clock_set_back_does_not_keep_the_pool_from_renting(sessions: Sessions) -> None:
     pool = Controller(sessions, fleet=a_fleet(target=1))
     pool.vast.stock(an_offer() for _ in range(5))

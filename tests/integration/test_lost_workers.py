@@ -38,10 +38,18 @@ def enlist(controller: Controller) -> None:
 
 
 class Beating:
-    """A full pool whose boxes beat, as long as the test says."""
+    """A full pool whose boxes beat, as long as the test says; `every` is what they say of it, in seconds."""
 
-    def __init__(self, sessions: Sessions, target: int = TARGET) -> None:
-        self.pool = Controller(sessions, fleet=a_fleet(target=target))
+    def __init__(
+        self,
+        sessions: Sessions,
+        target: int = TARGET,
+        *,
+        every: int | None = None,
+        timeout: timedelta = timedelta(seconds=300),
+    ) -> None:
+        self.every, self.timeout, self.seconds = every, timeout, 0
+        self.pool = Controller(sessions, fleet=a_fleet(target=target, beat_timeout=timeout))
         self.pool.vast.stock(an_offer() for _ in range(60))
         self.pool.filled()
         self.alive = {row.id for row in self.pool.rows(State.VERIFIED)}
@@ -49,18 +57,21 @@ class Beating:
 
     def run(self, seconds: float, *, listening: bool = True) -> None:
         """Let every box whose worker lives beat each half minute, while the web side listens or does not."""
-        for _ in range(int(seconds / 30)):
+        for _ in range(int(seconds / 10)):
             if listening:
-                self._beat()
-            self.pool.run(30, every=10)
+                self._listen(beats=self.seconds % 30 == 0)
+            self.pool.run(10, every=10)
+            self.seconds += 10
 
-    def _beat(self) -> None:
+    def _listen(self, *, beats: bool) -> None:
         now = self.pool.clock.now
         with self.pool.sessions.write() as session:
-            pool.note_hearing(session, now)
+            pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.timeout))
             for row in rows.held(session):
-                if row.id in self.alive and row.wanted:
-                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+                if beats and row.id in self.alive and row.wanted:
+                    operations.verify(
+                        session, row.offer_id, mac=None, token=None, now=now, beat=True, every=self.every
+                    )
 
     def given_up(self) -> dict[int, Reason]:
         """Return the instances that were given up, and why."""
@@ -102,6 +113,32 @@ def test_silence_proves_nothing_while_nobody_listens(sqlite_sessions: Sessions) 
     assert beating.given_up() == {}
     beating.run(600)
     assert beating.given_up() == {}
+
+
+@pytest.mark.parametrize("every", [None, 60, 300])
+def test_a_box_may_be_silent_for_three_of_the_beats_it_was_rented_with(
+    sqlite_sessions: Sessions, every: int | None
+) -> None:
+    beating = Beating(sqlite_sessions, every=every)
+    ended = min(beating.alive)
+    beating.alive.remove(ended)
+    lasts = max(300, 3 * (every or 0))
+    beating.run(lasts - 60)
+    assert beating.given_up() == {}, "settings of today are no reason to end a box of yesterday"
+    beating.run(120)
+    assert beating.given_up() == {ended: Reason.SILENT}
+
+
+def test_a_short_gap_of_the_web_side_is_no_silence_of_boxes_that_may_be_silent_for_little_longer(
+    sqlite_sessions: Sessions,
+) -> None:
+    beating = Beating(sqlite_sessions, target=1, timeout=timedelta(seconds=80))
+    beating.run(40, listening=False)
+    beating.run(140)
+    assert beating.given_up() == {}
+    beating.alive.clear()
+    beating.run(180)
+    assert list(beating.given_up().values()) == [Reason.SILENT]
 
 
 def test_after_a_time_of_deafness_a_worker_has_the_whole_time_to_be_heard(sqlite_sessions: Sessions) -> None:

@@ -469,9 +469,21 @@ def test_a_beat_is_a_call_that_says_so(client: FlaskClient, sessions: Sessions) 
     assert client.get("/verify/77").status_code == 200
     with sessions.read() as session:
         assert rows.held(session)[0].beaten_at is None
-    assert client.get("/verify/77?beat=1").status_code == 200
+    assert client.get("/verify/77?beat=60").status_code == 200
     with sessions.read() as session:
-        assert rows.one(session, row.id).beaten_at == NOW  # type: ignore[union-attr] # it was just made
+        (found,) = rows.held(session)
+    assert (found.id, found.beaten_at, found.beat_secs) == (row.id, NOW, 60)
+
+
+@pytest.mark.parametrize("said", ["", "1.5", "-60", "0", "10001", "9" * 5000, "sixty", "%00"])
+def test_a_beat_that_names_no_interval_counts_and_leaves_what_is_known(
+    client: FlaskClient, sessions: Sessions, said: str
+) -> None:
+    row_in(sessions, State.VERIFIED)
+    assert client.get("/verify/77?beat=60").status_code == 200
+    assert client.get(f"/verify/77?beat={said}").status_code == 200
+    with sessions.read() as session:
+        assert rows.held(session)[0].beat_secs == 60
 
 
 def test_the_web_side_signs_that_it_listens(sessions: Sessions) -> None:
@@ -497,7 +509,7 @@ def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
         signed.set()
         return NOW
 
-    hearing.listen(sessions, clock, stop)
+    hearing.listen(sessions, clock, pool.DEAF_AFTER, stop)
     assert signed.wait(10)
     stop.set()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
@@ -21,6 +22,7 @@ from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.held import Held
 from magister.models import Transition
+from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.sqlite import sqlite_file
 from magister.states import State
@@ -35,14 +37,18 @@ def advance(clock: FakeClock, seconds: float) -> None:
     clock.advance(seconds)
 
 
+def the_settings(token: SecretStr | None = None) -> Settings:
+    return some_settings(
+        api_token=token,
+        web=Web(busy_timeout_secs=PATIENCE),
+    )
+
+
 def a_client(
     sessions: Sessions, clock: FakeClock, *, nap: Callable[[float], None] | None = None
 ) -> FlaskClient:
-    settings = some_settings(
-        web=Web(busy_timeout_secs=PATIENCE),
-    )
     app = create_app(
-        settings,
+        the_settings(),
         sessions,
         clock=clock.wall,
         nap=nap or (lambda seconds: advance(clock, seconds)),

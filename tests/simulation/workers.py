@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
+from magister import pool
 from magister.database import Sessions
 from magister.simulator.contracts import Contract, Worker
 from magister.simulator.simulation import Simulation
@@ -15,6 +16,8 @@ from magister.web import hearing
 from tests.simulation.clock import VirtualTime
 from tests.simulation.death import Killed
 from tests.simulation.journal import Journal
+
+SIGNED_EVERY = pool.DEAF_AFTER.total_seconds() / hearing.SIGNS
 
 AGAIN = 0.5
 """Virtual seconds after which a request that waits for the database looks again."""
@@ -53,7 +56,7 @@ class Workers:
 
     def step(self) -> None:
         """Start the workers of the boxes that have come up, let the others beat, and the web side sign."""
-        if self.time.now >= max(self.down_until, self.signed_at + hearing.EVERY):
+        if self.time.now >= max(self.down_until, self.signed_at + SIGNED_EVERY):
             self.signed_at = self.time.now
             with suppress(Killed):
                 hearing.sign(self.sessions, self.time.wall)

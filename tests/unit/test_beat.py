@@ -81,14 +81,14 @@ def test_a_living_worker_beats_after_each_interval(box: Box, magister: Listener,
     assert box.run(text(magister.address, "ab12", beat_secs=7), installed(shell)).returncode == 0
     assert (box.sleeps(), magister.calls) == ("7", [])
     box.pass_intervals(2)
-    assert magister.calls == ["/verify/404?key=ab12&beat=1"] * 2
+    assert magister.calls == ["/verify/404?key=ab12&beat=7"] * 2
 
 
 def test_an_address_without_a_key_is_marked_too(box: Box, magister: Listener) -> None:
     box.start_worker()
     box.run(text(magister.address))
     box.pass_intervals()
-    assert magister.calls == ["/verify/404?beat=1"]
+    assert magister.calls == ["/verify/404?beat=60"]
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -267,7 +267,7 @@ def test_a_text_is_the_one_without_beats_and_at_most_the_loop_besides(
     if onstart.doubts(settings):
         assert full == plain
         return
-    loop = beat.before("", f'"{beat.url(onstart.drop_url(settings, 404, mac))}"', secs)
+    loop = beat.before("", f'"{beat.url(onstart.drop_url(settings, 404, mac), secs)}"', secs)
     assert full == (f"{head}{loop}{plain.removeprefix(head)}" if head.startswith("#!") else loop + plain)
     assert len(full) <= onstart.longest(settings) <= onstart.LIMIT
 

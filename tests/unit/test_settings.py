@@ -263,6 +263,7 @@ def test_a_bad_value_is_named_with_its_origin_and_what_is_allowed(
         ("API_TOKEN", "s3cret", "must be 16 or more printable ASCII characters"),
         ("API_TOKEN", "s3cret s3cret s3cret", "must be 16 or more printable ASCII characters"),
         ("DATABASE_URL", "mysql://u:s3cret@h/d", "must be sqlite:///FILE or postgresql+psycopg://"),
+        ("DATABASE_URL", "postgres://u:s3cret@h:port/d", "must be sqlite:///FILE or postgresql+psycopg://"),
     ],
 )
 def test_a_bad_secret_is_refused_without_being_shown(name: str, value: str, end: str) -> None:
@@ -301,6 +302,9 @@ def test_no_text_of_the_settings_carries_a_secret() -> None:
         ("postgresql+psycopg://me:p@ss/w@h/d", "postgresql+psycopg://me:***@h/d"),
         ("postgres://me@h/d", "postgresql+psycopg://me@h/d"),
         ("postgresql://h/d?password=pass&x=1", "postgresql+psycopg://h/d?password=***&x=1"),
+        ("postgresql://me@[2001:db8::1]:5432/d", "postgresql+psycopg://me@[2001:db8::1]:5432/d"),
+        ("postgresql:///d?host=/run/postgresql", "postgresql+psycopg:///d?host=/run/postgresql"),
+        ("postgresql://me:pa?ss@h", "postgresql+psycopg://me:***@h"),
     ],
 )
 def test_the_database_is_shown_without_its_password(url: str, shown: str) -> None:
