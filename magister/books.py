@@ -1,4 +1,4 @@
-"""Keep the books of instances: the intervals of their rates, and their days once they are gone.
+"""Keep the books of instances: the intervals of their rates, and once they are gone what they came to.
 
 The ledger is the only one to write here, in the transaction of what it notes.
 """
@@ -6,14 +6,14 @@ The ledger is the only one to write here, in the transaction of what it notes.
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import UpdateBase, delete, insert, select, update
+from sqlalchemy import UpdateBase, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from magister import rates, rows
 from magister.facts import Held, Sighting
 from magister.models import Instance
-from magister.models_money import DayCost, Rate
-from magister.rates import Changes, Interval
+from magister.models_money import DayCost, InstanceTotal, Rate
+from magister.rates import Changes, Hour, Interval, Work
 from magister.states import Reason, State
 
 
@@ -32,26 +32,93 @@ def note(session: Session, seen: Iterable[tuple[Held, Sighting]], at: datetime) 
 
 
 def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
-    """Close what an instance costs at the proof that it is gone, and write its days.
+    """Close what an instance costs at the proof that it is gone, and write its days, its total and its hours.
 
-    `reason` is that of its end; the days bear the one for which it left the pool.
+    `reason` is that of its end; what is written bears the one for which it left the pool.
     """
     last = rows.last_intervals(session, [row.id]).get(row.id, {})
     _write(session, row.id, rates.gone(row, at, last))
-    days = rates.by_day(rows.intervals(session, [row.id]).get(row.id, ()), at)
+    intervals = rows.intervals(session, [row.id]).get(row.id, ())
     known = session.execute(
-        select(Instance.machine_id, Instance.host_id, Instance.gpu_name).where(Instance.id == row.id)
+        select(Instance.machine_id, Instance.host_id, Instance.gpu_name, Instance.dropped_at).where(
+            Instance.id == row.id
+        )
     ).one()
     left = row.reason if row.state is State.DROPPING else reason
-    shared = {"instance_id": row.id, "reason": left.value, **known._mapping}
-    entries = [{"day": day, "micros": micros, **shared} for day, micros in days.items()]
+    shared: dict[str, object] = {
+        "instance_id": row.id,
+        "reason": left.value,
+        "machine_id": known.machine_id,
+        "host_id": known.host_id,
+        "gpu_name": known.gpu_name,
+    }
+    entries = [
+        {"day": day, "micros": micros, **shared} for day, micros in rates.by_day(intervals, at).items()
+    ]
     if entries:
         session.execute(insert(DayCost), entries)
+    if row.contract_id is not None or row.verified_at is not None:  # else there never was a box
+        work = Work(row.verified_at, known.dropped_at or at)
+        session.execute(insert(InstanceTotal).values(**shared, **_total(row, intervals, work)))
+        _add_hours(session, rates.by_hour(intervals, work), 1)
 
 
 def reopen(session: Session, row: Held) -> None:
-    """Take back the days of an instance that has reappeared: it is not done costing."""
+    """Take back what was written of an instance that has reappeared: it is not done costing."""
     _execute(session, delete(DayCost).where(DayCost.instance_id == row.id))
+    taken = delete(InstanceTotal).where(InstanceTotal.instance_id == row.id)
+    work = session.execute(taken.returning(InstanceTotal.works_from, InstanceTotal.works_until)).first()
+    if work is not None:
+        intervals = rows.intervals(session, [row.id]).get(row.id, ())
+        _add_hours(session, rates.by_hour(intervals, Work(work.works_from, work.works_until)), -1)
+
+
+def _total(row: Held, intervals: Iterable[Interval], work: Work) -> Mapping[str, object]:
+    """Return what a box came to; how long an adopted one took to boot nobody saw."""
+    adopted, boot = row.sends == 0, None
+    if row.verified_at is not None and not adopted:
+        boot = max(int((row.verified_at - (row.created_at or row.requested_at)).total_seconds()), 0)
+    sums = rates.total(intervals, work)
+    return {
+        "adopted": adopted,
+        "boot_seconds": boot,
+        "works_from": work.since,
+        "works_until": work.until,
+        "paid_seconds": sums.paid,
+        "worked_seconds": sums.worked,
+        "gpu_micros": sums.gpu,
+        "micros": sums.micros,
+    }
+
+
+_HOURS = text(
+    """
+    INSERT INTO pool_hours (hour, instances, verified, fractions)
+    VALUES (:hour, :instances, :verified, :fractions)
+    ON CONFLICT (hour) DO UPDATE SET
+        instances = pool_hours.instances + excluded.instances,
+        verified = pool_hours.verified + excluded.verified,
+        fractions = pool_hours.fractions + excluded.fractions
+    """
+)
+
+
+def _add_hours(session: Session, hours: Mapping[int, Hour], sign: int) -> None:
+    """Add what an instance came to to the hours of the pool, or take it back.
+
+    Always in the order of the hours, so that two who do so wait for one another and never in a circle.
+    """
+    entries = [
+        {
+            "hour": number,
+            "instances": sign,
+            "verified": sign * hour.worked,
+            "fractions": sign * hour.fractions,
+        }
+        for number, hour in sorted(hours.items())
+    ]
+    if entries:
+        session.execute(_HOURS, entries)
 
 
 def turn_back(session: Session, to: datetime) -> None:

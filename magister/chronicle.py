@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from magister import bans, decision, pool, reports, rows
 from magister.budget import caps
 from magister.decision import Candidate
-from magister.facts import Fleet, Trial
+from magister.facts import Fleet
 from magister.models import Instance, Transition
 from magister.models_money import Choice
 from magister.quarantine import quarantines
@@ -77,17 +77,7 @@ def _template_blamed(session: Session, row: Instance) -> bool:
     """Say whether it is not the machine, but the template that is to blame for a failure."""
     if row.failure is None or row.template_hash is None:
         return False
-    query = select(Instance.moved_at, Instance.machine_id, Instance.host_id).where(
-        Instance.template_hash == row.template_hash,
-        Instance.failure == row.failure,
-        Instance.excused.is_(False),
-    )
-    kind = Failure(row.failure)
-    alike = [
-        Trial(at=at, machine_id=machine or 0, host_id=host, failure=kind, template_hash=row.template_hash)
-        for at, machine, host in session.execute(query)
-    ]
-    return bool(rows.blamed(session, alike))
+    return (row.template_hash, Failure(row.failure)) in rows.blamed(session)
 
 
 def _moved(move: Transition) -> Moved:
@@ -133,7 +123,7 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         hourly=fleet.budget.per_hour,
         caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
         credit=state.credit,
-        quarantines=quarantines(without(tried, rows.blamed(session, tried)), fleet.caution, now),
+        quarantines=quarantines(without(tried, rows.blamed(session)), fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 

@@ -93,6 +93,8 @@ class Instance(Table):
         Index("ix_instances_moved_at", "moved_at"),
         Index("ix_instances_template_hash", "template_hash", sqlite_where=text("verified_at IS NOT NULL"),
               postgresql_where=text("verified_at IS NOT NULL")),
+        Index("ix_instances_failure", "template_hash", "failure", "host_id", "excused", "machine_id",
+              sqlite_where=text("failure IS NOT NULL"), postgresql_where=text("failure IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

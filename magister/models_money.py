@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Date, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from magister.models import BigId, Table, Utc
@@ -47,6 +47,39 @@ class DayCost(Table):
     host_id: Mapped[int | None] = mapped_column(BigInteger)
     gpu_name: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(String(32))  # why it left the pool
+
+
+class InstanceTotal(Table):
+    """What one box came to that is settled, beside what reports group by; None = not known."""
+
+    __tablename__ = "instance_totals"
+
+    instance_id: Mapped[int] = mapped_column(
+        ForeignKey("instances.id"), primary_key=True, autoincrement=False
+    )
+    machine_id: Mapped[int | None] = mapped_column(BigInteger)
+    host_id: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_name: Mapped[str | None] = mapped_column(Text)
+    adopted: Mapped[bool] = mapped_column(Boolean(create_constraint=True, name="adopted"))
+    reason: Mapped[str] = mapped_column(String(32))  # why it left the pool
+    boot_seconds: Mapped[int | None] = mapped_column(BigInteger)  # None = never verified, or adopted
+    works_from: Mapped[datetime | None] = mapped_column(Utc)  # its verification
+    works_until: Mapped[datetime] = mapped_column(Utc)  # when it left the pool
+    paid_seconds: Mapped[int] = mapped_column(BigInteger)
+    worked_seconds: Mapped[int] = mapped_column(BigInteger)
+    gpu_micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars, part of `micros`
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
+
+
+class PoolHour(Table):
+    """What all settled boxes came to in one UTC hour; `hour` counts from 1970."""
+
+    __tablename__ = "pool_hours"
+
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    instances: Mapped[int] = mapped_column(BigInteger)
+    verified: Mapped[int] = mapped_column(BigInteger)  # those of them that worked in it
+    fractions: Mapped[int] = mapped_column(BigInteger)  # micro-dollars per hour, times seconds
 
 
 class Bill(Table):

@@ -48,14 +48,11 @@ def observe(
         memory.tried, memory.tried_until = rows.trials(session, now, fleet.caution.quarantine_cap), latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        past = rows.rentals(session, now)
-        spoken = without(past, rows.blamed(session, past))
-        memory.reputation, memory.judged_at = reputation(spoken, now), now
-    blamed = rows.blamed(session, tried)
+        memory.reputation, memory.judged_at = reputation(rows.rentals(session, now), now), now
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
-        quarantines=quarantines(without(tried, blamed), fleet.caution, now),
+        quarantines=quarantines(without(tried, rows.blamed(session)), fleet.caution, now),
         outlook=replace(view.outlook, blame=_blame(session, fleet, view, tried)),
         reputation=memory.reputation,
     )
@@ -65,7 +62,7 @@ def observe(
 def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:
     """Say how the template in force fails, if it is to blame by what came after the operator's last word."""
     late = [one for one in tried if view.trusted_at is None or one.at > view.trusted_at]
-    found = rows.blamed(session, (one for one in late if one.template_hash == fleet.template_hash))
+    found = rows.suspected(session, (one for one in late if one.template_hash == fleet.template_hash))
     if not found:
         return None
     (template, kind), hosts = max(found.items(), key=lambda one: (one[1], one[0][1]))

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
-from magister import rates, spending
+from magister import books, rates, rows, spending
 from magister.database import Sessions
 from magister.models import Instance, Transition
-from magister.models_money import DayCost, Rate
+from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate
 from magister.rates import Interval, Line
+from magister.reputation import NONE, reputation
 from magister.spending import By
-from magister.states import Failure, Reason, State, failure
+from magister.states import BOOT_FAILURES, Failure, Reason, State, failure
 from tests.builders import NOW
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "sql.md"
@@ -37,6 +38,9 @@ class Life:
     verified: bool = False
     machine: int = 1
     reason: Reason = Reason.COORDINATOR
+    template: str | None = None  # with one, each machine has a host of its own
+    adopted: bool = False
+    returns: int = 0  # how often a listing showed it again after it was proved gone
 
 
 def lived(session: Session, number: int, life: Life) -> None:
@@ -46,20 +50,21 @@ def lived(session: Session, number: int, life: Life) -> None:
     row = Instance(
         id=number,
         key=f"{number:032x}",
-        state=life.state,
-        reason=Reason.PROVED_GONE if gone else life.reason,
+        state=State.DROPPING if gone else life.state,
+        reason=life.reason,
         moved_at=end,
         requested_at=begun,
         created_at=begun,
         verified_at=begun + timedelta(seconds=100, microseconds=999_900) if life.verified else None,
         dropped_at=end if life.state in {State.DESTROYED, State.DROPPING} else None,
-        destroyed_at=end if gone else None,
         offer_id=number,
         contract_id=9000 + number,
         mac_required=False,
         machine_id=life.machine,
-        host_id=life.machine // 2,
+        host_id=life.machine if life.template else life.machine // 2,
         gpu_name="RTX 4090",
+        sends=0 if life.adopted else 1,
+        template_hash=life.template,
         failure=failure(State.VERIFIED if life.verified else State.CREATED, life.reason),
     )
     session.add(row)
@@ -72,13 +77,14 @@ def lived(session: Session, number: int, life: Life) -> None:
         session.execute(insert(Rate), entries)
     left = State.VERIFIED if life.verified else State.CREATED
     moved(session, number, left, State.DROPPING, life.reason, end)
-    if gone:
+    for again in range(1 + life.returns if gone else 0):
+        held = rows.as_held(row)
+        if again:
+            books.reopen(session, held)
+        books.settle(session, held, Reason.PROVED_GONE, end)
         moved(session, number, State.DROPPING, State.DESTROYED, Reason.PROVED_GONE, end)
-        for day, micros in rates.by_day(life.intervals, end).items():
-            shared = {"machine_id": life.machine, "host_id": life.machine // 2, "gpu_name": "RTX 4090"}
-            session.add(
-                DayCost(instance_id=number, day=day, micros=micros, reason=life.reason.value, **shared)
-            )
+    if gone:
+        row.state, row.reason, row.destroyed_at = State.DESTROYED, Reason.PROVED_GONE, end
     session.flush()
 
 
@@ -98,7 +104,7 @@ def asked(sessions: Sessions, query: str) -> list[Mapping[str, object]]:
 
 def write(sessions: Sessions, lives: Sequence[Life]) -> None:
     with sessions.write() as session:
-        for table in (DayCost, Rate, Transition, Instance):
+        for table in (DayCost, InstanceTotal, PoolHour, Rate, Transition, Instance):
             session.execute(delete(table))
         for number, life in enumerate(lives, start=1):
             lived(session, number, life)
@@ -122,6 +128,7 @@ LIVES = st.lists(
         verified=st.booleans(),
         machine=st.integers(1, 4),
         reason=st.sampled_from([Reason.COORDINATOR, Reason.UNVERIFIED, Reason.EXITED]),
+        returns=st.integers(0, 1),
     ),
     max_size=5,
 )
@@ -214,6 +221,7 @@ def test_a_machine_has_a_record(sessions: Sessions) -> None:
         Failure.NEVER_BOOTED: 1,
         Failure.NEVER_VERIFIED: 1,
         Failure.DIED: 1,
+        Failure.SILENT: 0,
         Failure.OFFLINE: 0,
         Failure.GIVEN_UP: 1,
         Failure.IMAGE_PULL: 0,
@@ -223,6 +231,83 @@ def test_a_machine_has_a_record(sessions: Sessions) -> None:
     assert (seven["worked_seconds"], seven["idle_seconds"]) == (6000, 1200 + 3600)
     assert seven["micros"] == 2 * (20_000 + 400_000) + 2 * 10_000
     assert (eight["rentals"], eight["never_verified"], eight["mean_seconds_to_verify"]) == (1, 0, None)
+    assert (seven["excused"], eight["excused"]) == (0, 1)
+
+
+@pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
+def test_a_record_tells_apart_how_boxes_ended_that_had_verified(sessions: Sessions, state: State) -> None:
+    reasons = (
+        Reason.EXITED,
+        Reason.SILENT,
+        Reason.OFFLINE,
+        Reason.COORDINATOR,
+        Reason.FORGOTTEN,
+        Reason.VANISHED,
+        Reason.OPERATOR,
+        Reason.SURPLUS,
+        Reason.BUDGET,
+    )
+    write(sessions, [Life(state, (), verified=True, reason=reason) for reason in reasons])
+    (told,) = asked(sessions, "SELECT * FROM machine_record")
+    names = (*Failure, "vanished", "dropped_by_operator", "dropped_for_cost", "excused")
+    assert {name: told[name] for name in names if told[name]} == {
+        "died": 1,
+        "silent": 1,
+        "offline": 1,
+        "given_up": 2,
+        "vanished": 1,
+        "dropped_by_operator": 1,
+        "dropped_for_cost": 2,
+    }
+
+
+def test_an_adopted_box_is_no_rental_and_nobody_saw_it_boot(sessions: Sessions) -> None:
+    lives = [Life(State.DESTROYED, (), verified=True, adopted=True, reason=Reason.EXITED)] * 2
+    write(sessions, [*lives, Life(State.VERIFIED, (), verified=True, adopted=True, reason=Reason.CALLED)])
+    (told,) = asked(sessions, "SELECT * FROM machine_record")
+    assert (told["rentals"], told["adopted"], told["verified"]) == (0, 3, 0)
+    assert (told["died"], told["mean_seconds_to_verify"]) == (2, None)
+
+
+def test_the_record_and_the_reputation_hold_the_same_against_machines(sessions: Sessions) -> None:
+    bad = [Life(State.DESTROYED, (), machine=m, reason=Reason.UNVERIFIED, template="bad") for m in (1, 2, 3)]
+    good = [
+        Life(State.DESTROYED, (), verified=True, machine=1, reason=Reason.SILENT, template="good"),
+        Life(State.VERIFIED, (), verified=True, machine=2, reason=Reason.CALLED, template="good"),
+    ]
+    good += [
+        Life(State.DESTROYED, (), machine=m, reason=Reason.UNVERIFIED, template="good") for m in (1, 2, 3, 3)
+    ]
+    rare = [Life(State.DESTROYED, (), machine=m, reason=Reason.EXITED, template="rare") for m in (1, 2, 2)]
+    write(sessions, [*bad, *good, *rare, Life(State.DESTROYED, (), reason=Reason.EXITED)])
+    with sessions.write() as session:
+        session.execute(text("UPDATE instances SET excused = true WHERE failure = 'silent'"))
+    assert held_against(sessions, excused={1: 2, 2: 1, 3: 1}) == {
+        1: {"never_verified": 1, "never_booted": 2},
+        2: {"never_verified": 1, "never_booted": 2},
+        3: {"never_verified": 2},
+    }
+    write(sessions, [*bad, replace(good[1], template="bad")])
+    assert held_against(sessions, excused={1: 0, 2: 0, 3: 0}) == {m: {"never_verified": 1} for m in (1, 2, 3)}
+
+
+def held_against(sessions: Sessions, excused: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """Return the failures of each machine as the view tells them, when the loop counts the same."""
+    names = ("machine_id", "verified", "excused", *Failure)
+    with sessions.read() as session:
+        rentals = rows.rentals(session, LONG_AGO)
+        told = session.execute(text(f"SELECT {', '.join(names)} FROM machine_record")).all()
+    known = reputation(rentals, LONG_AGO)
+    found: dict[int, dict[str, int]] = {}
+    for machine, verified, held_against_nobody, *counts in told:
+        record = {kind: count for kind, count in zip(Failure, counts, strict=True) if count}
+        mine = [rental.failure for rental in rentals if rental.machine_id == machine]
+        assert record == Counter(kind for kind in mine if kind is not None)
+        assert held_against_nobody == excused[machine]
+        tally, unverified = known.machines.get(machine, NONE), sum(record.get(k, 0) for k in BOOT_FAILURES)
+        assert (tally.verified, tally.tried) == (verified, verified + unverified)
+        found[machine] = {kind.value: count for kind, count in record.items()}
+    return found
 
 
 def test_an_hour_of_the_pool_counts_the_paid_and_those_at_work(sessions: Sessions) -> None:
