@@ -53,6 +53,10 @@ class InstanceTotal(Table):
     """What one box came to that is settled, beside what reports group by; None = not known."""
 
     __tablename__ = "instance_totals"
+    __table_args__ = (
+        Index("ix_instance_totals_machine_id", "machine_id", "host_id", "gpu_name", "adopted", "reason",
+              "boot_seconds", "paid_seconds", "worked_seconds", "micros"),
+    )  # fmt: skip
 
     instance_id: Mapped[int] = mapped_column(
         ForeignKey("instances.id"), primary_key=True, autoincrement=False

@@ -85,13 +85,16 @@ LIVE = "i.state <> 'destroyed'"
 
 
 def _spans(said: Dialect) -> str:
-    """Select the intervals of what is not settled, in seconds, and when their instances were at work."""
+    """Select the intervals of what is not settled, in seconds, and when their instances were at work.
+
+    SQLite reads what stands left of CROSS JOIN first; it would rather look at every rate that was ever kept.
+    """
     left = f"COALESCE({said.secs('i.dropped_at')}, {said.now})"
     return f"""
         SELECT r.instance_id, r.line, r.micros, {said.secs("r.begins_at")} AS since,
                COALESCE({said.secs("r.ends_at")}, {said.now}) AS until,
                {said.secs("i.verified_at")} AS verified, {left} AS given_up
-        FROM instances i JOIN rates r ON r.instance_id = i.id WHERE {LIVE}
+        FROM instances i CROSS JOIN rates r WHERE r.instance_id = i.id AND {LIVE}
     """
 
 
@@ -179,54 +182,63 @@ def _machine_record(said: Dialect) -> str:
         f"SUM(CASE WHEN {mine} AND f.failure = '{kind}' THEN 1 ELSE 0 END) AS {kind}" for kind in Failure
     )
     shown = ", ".join(f"CAST(COALESCE(f.{kind}, 0) AS BIGINT) AS {kind}" for kind in (*Failure, "excused"))
-    ends = {word: [str(reason) for reason, said in BLAMELESS.items() if said == word] for word in _ENDS}
-    ended = ", ".join(
-        f"CAST(SUM(CASE WHEN c.reason IN ({', '.join(map(repr, reasons))}) THEN 1 ELSE 0 END) AS BIGINT) "
-        f"AS {word}"
-        for word, reasons in ends.items()
-    )
+    # COALESCE, or SQLite would go through all instances by their machine instead of the index of failures
     return f"""
-    SELECT m.machine_id, m.host_id, m.gpu_name, m.rentals, m.adopted, m.verified, m.mean_seconds_to_verify,
-           {shown}, {", ".join(f"m.{word}" for word in _ENDS)}, m.worked_seconds,
+    SELECT m.machine_id, m.host_id, m.gpu_name, m.rentals, m.adopted, m.verified,
+           m.boot_seconds / NULLIF(m.verified, 0) AS mean_seconds_to_verify, {shown},
+           {", ".join(f"m.{word}" for word in _ENDS)}, m.worked_seconds,
            m.paid_seconds - m.worked_seconds AS idle_seconds, m.micros, m.micros / 1000000.0 AS usd
-    FROM (
-        SELECT c.machine_id, MAX(c.host_id) AS host_id, MAX(c.gpu_name) AS gpu_name,
-               CAST(SUM(CASE WHEN c.adopted THEN 0 ELSE 1 END) AS BIGINT) AS rentals,
-               CAST(SUM(CASE WHEN c.adopted THEN 1 ELSE 0 END) AS BIGINT) AS adopted,
-               COUNT(c.boot_seconds) AS verified,
-               CAST(SUM(c.boot_seconds) / NULLIF(COUNT(c.boot_seconds), 0) AS BIGINT)
-               AS mean_seconds_to_verify, {ended},
-               CAST(SUM(c.paid_seconds) AS BIGINT) AS paid_seconds,
-               CAST(SUM(c.worked_seconds) AS BIGINT) AS worked_seconds,
-               CAST(SUM(c.micros) AS BIGINT) AS micros
-        FROM ({_boxes(said)}) c GROUP BY c.machine_id
-    ) m LEFT JOIN (
-        SELECT f.machine_id, {counted}, SUM(CASE WHEN {mine} THEN 0 ELSE 1 END) AS excused
+    FROM ({_boxes_of_machines(said)}) m LEFT JOIN (
+        SELECT COALESCE(f.machine_id, 0) AS machine_id, {counted},
+               SUM(CASE WHEN {mine} THEN 0 ELSE 1 END) AS excused
         FROM instances f
         LEFT JOIN ({BLAMED}) b ON b.template_hash = f.template_hash AND b.failure = f.failure
-        WHERE f.failure IS NOT NULL AND f.machine_id IS NOT NULL GROUP BY f.machine_id
+        WHERE f.failure IS NOT NULL GROUP BY COALESCE(f.machine_id, 0)
     ) f ON f.machine_id = m.machine_id
     """
 
 
-_ENDS = tuple(dict.fromkeys(BLAMELESS.values()))
+_ENDS = {
+    word: ", ".join(f"'{reason}'" for reason in BLAMELESS if BLAMELESS[reason] == word)
+    for word in dict.fromkeys(BLAMELESS.values())
+}
+"""The columns of ends that speak against no machine, and the reasons that each counts."""
+
+_SUMMED = {
+    "rentals": "CASE WHEN c.adopted THEN 0 ELSE 1 END",
+    "adopted": "CASE WHEN c.adopted THEN 1 ELSE 0 END",
+    "verified": "CASE WHEN c.boot_seconds IS NULL THEN 0 ELSE 1 END",
+    "boot_seconds": "COALESCE(c.boot_seconds, 0)",
+    **{word: f"CASE WHEN c.reason IN ({reasons}) THEN 1 ELSE 0 END" for word, reasons in _ENDS.items()},
+    "paid_seconds": "c.paid_seconds",
+    "worked_seconds": "c.worked_seconds",
+    "micros": "c.micros",
+}
+"""What one box adds to the record of its machine."""
 
 
-def _boxes(said: Dialect) -> str:
-    """Select what each box came to on a machine that is known: as it was stored, and the rest so far."""
+def _boxes_of_machines(said: Dialect) -> str:
+    """Sum up the boxes of each machine: those that are settled from one index, in its order, and the rest."""
+    settled = ", ".join(f"SUM({adds}) AS {name}" for name, adds in _SUMMED.items())
+    unsettled = ", ".join(f"{adds} AS {name}" for name, adds in _SUMMED.items())
+    sums = ", ".join(f"CAST(SUM(b.{name}) AS BIGINT) AS {name}" for name in _SUMMED)
     boot = f"{said.secs('i.verified_at')} - {said.secs('COALESCE(i.created_at, i.requested_at)')}"
     return f"""
-        SELECT machine_id, host_id, gpu_name, adopted, reason, boot_seconds, paid_seconds, worked_seconds,
-               micros
-        FROM instance_totals WHERE machine_id IS NOT NULL
+    SELECT b.machine_id, MAX(b.host_id) AS host_id, MAX(b.gpu_name) AS gpu_name, {sums} FROM (
+        SELECT c.machine_id, MAX(c.host_id) AS host_id, MAX(c.gpu_name) AS gpu_name, {settled}
+        FROM instance_totals c WHERE c.machine_id IS NOT NULL GROUP BY c.machine_id
         UNION ALL
-        SELECT i.machine_id, i.host_id, i.gpu_name, i.sends = 0,
-               CASE WHEN i.state = 'dropping' THEN i.reason END,
-               CASE WHEN i.sends > 0 AND i.verified_at IS NOT NULL THEN {said.greatest}({boot}, 0) END,
-               COALESCE(c.paid_seconds, 0), COALESCE(c.worked_seconds, 0), COALESCE(c.micros, 0)
-        FROM instances i LEFT JOIN ({_unsettled(said)}) c ON c.instance_id = i.id
-        WHERE {LIVE} AND i.machine_id IS NOT NULL
-          AND (i.contract_id IS NOT NULL OR i.verified_at IS NOT NULL)
+        SELECT c.machine_id, c.host_id, c.gpu_name, {unsettled} FROM (
+            SELECT i.machine_id, i.host_id, i.gpu_name, i.sends = 0 AS adopted,
+                   CASE WHEN i.state = 'dropping' THEN i.reason END AS reason,
+                   CASE WHEN i.sends > 0 AND i.verified_at IS NOT NULL THEN {said.greatest}({boot}, 0) END
+                   AS boot_seconds, COALESCE(u.paid_seconds, 0) AS paid_seconds,
+                   COALESCE(u.worked_seconds, 0) AS worked_seconds, COALESCE(u.micros, 0) AS micros
+            FROM instances i LEFT JOIN ({_unsettled(said)}) u ON u.instance_id = i.id
+            WHERE {LIVE} AND i.machine_id IS NOT NULL
+              AND (i.contract_id IS NOT NULL OR i.verified_at IS NOT NULL)
+        ) c
+    ) b GROUP BY b.machine_id
     """
 
 

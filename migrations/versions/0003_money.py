@@ -137,6 +137,21 @@ def make_totals() -> None:
         ),
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_instance_totals")),
     )  # fmt: skip
+    op.create_index(
+        "ix_instance_totals_machine_id",
+        "instance_totals",
+        [
+            "machine_id",
+            "host_id",
+            "gpu_name",
+            "adopted",
+            "reason",
+            "boot_seconds",
+            "paid_seconds",
+            "worked_seconds",
+            "micros",
+        ],
+    )
     op.create_table(
         "pool_hours",
         sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
