@@ -7,19 +7,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, decision, pool, reports, rows
+from magister import bans, decision, pool, records, reports, rows
 from magister.budget import caps
 from magister.decision import Candidate
 from magister.facts import Fleet
 from magister.models import Instance, Transition
 from magister.models_money import Choice
-from magister.quarantine import quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay
 from magister.standing import Banned, Leaving, Standing
 from magister.states import Failure, State
 from magister.story import Life, Moved
-from magister.suspicion import without
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,6 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]
-    tried = rows.trials(session, now, fleet.caution.quarantine_cap)
     return Standing(
         now=now,
         target=fleet.target,
@@ -123,7 +120,7 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         hourly=fleet.budget.per_hour,
         caps=caps(fleet, outlay(session, now)) if fleet.budget.counts else (),
         credit=state.credit,
-        quarantines=quarantines(without(tried, rows.blamed(session)), fleet.caution, now),
+        quarantines=records.quarantined(session, fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 
