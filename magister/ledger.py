@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import Update, delete, select, text, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -22,6 +22,9 @@ from magister.states import LOOP, LOSSES, Reason, State, failure, legal
 
 REPLAYABLE = 500
 """How many of the last rentals keep all that was decided by; older ones keep the candidates only."""
+
+EXPLAINED = 5000
+"""How many of the last rentals keep the candidates; of older ones only those that are not gone."""
 
 TEXT_LIMIT = 4000
 """Characters kept of any text that came from outside."""
@@ -64,8 +67,12 @@ def note_choice(session: Session, row: Held, known: Decision) -> None:
     """Keep why `row` was chosen: all candidates, and of the latest rentals all that was decided by."""
     facts, candidates = decision.written(known), decision.listed(decision.considered(known))
     session.add(Choice(instance_id=row.id, at=known.now, facts=facts, candidates=candidates))
-    old = update(Choice).where(Choice.instance_id == row.id - REPLAYABLE)
-    session.execute(old.values(facts="").execution_options(synchronize_session=False))
+    long = update(Choice).where(Choice.instance_id <= row.id - REPLAYABLE, text("facts <> ''"))
+    session.execute(long.values(facts="").execution_options(synchronize_session=False))
+    longer = delete(Choice).where(
+        Choice.instance_id <= row.id - EXPLAINED, Choice.instance_id.not_in(rows.live_ids())
+    )
+    session.execute(longer.execution_options(synchronize_session=False))
 
 
 def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:

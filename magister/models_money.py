@@ -115,6 +115,10 @@ class Choice(Table):
     """Why one instance was rented and not another: the facts that were decided by, and the candidates."""
 
     __tablename__ = "choices"
+    __table_args__ = (
+        Index("ix_choices_replayable", "instance_id", sqlite_where=text("facts <> ''"),
+              postgresql_where=text("facts <> ''")),
+    )  # fmt: skip
 
     instance_id: Mapped[int] = mapped_column(
         ForeignKey("instances.id"), primary_key=True, autoincrement=False

@@ -45,6 +45,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_choices")),
     )
+    op.create_index(
+        "ix_choices_replayable",
+        "choices",
+        ["instance_id"],
+        sqlite_where=sa.text("facts <> ''"),
+        postgresql_where=sa.text("facts <> ''"),
+    )
     op.add_column("instances", sa.Column("disk_price", sa.BigInteger(), nullable=True))
     op.add_column("instances", sa.Column("failure", sa.String(length=32), nullable=True))
     op.add_column("instances", sa.Column("autopsy", sa.Text(), nullable=True))
