@@ -59,7 +59,11 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
         session.execute(insert(DayCost), entries)
     if row.contract_id is not None or row.verified_at is not None:  # else there never was a box
         work = Work(row.verified_at, known.dropped_at or at)
-        session.execute(insert(InstanceTotal).values(**shared, **_total(row, intervals, work)))
+        session.execute(
+            insert(InstanceTotal).values(
+                **shared, **_total(row, intervals, work), last_rate=rows.last_rate(session, row.id)
+            )
+        )
         _add_hours(session, rates.by_hour(intervals, work), 1)
 
 
@@ -67,10 +71,14 @@ def reopen(session: Session, row: Held) -> None:
     """Take back what was written of an instance that has reappeared: it is not done costing."""
     _execute(session, delete(DayCost).where(DayCost.instance_id == row.id))
     taken = delete(InstanceTotal).where(InstanceTotal.instance_id == row.id)
-    work = session.execute(taken.returning(InstanceTotal.works_from, InstanceTotal.works_until)).first()
-    if work is not None:
-        intervals = rows.intervals(session, [row.id]).get(row.id, ())
-        _add_hours(session, rates.by_hour(intervals, Work(work.works_from, work.works_until)), -1)
+    sums = taken.returning(InstanceTotal.works_from, InstanceTotal.works_until, InstanceTotal.last_rate)
+    found = session.execute(sums).first()
+    if found is None:
+        return
+    since, until, last_rate = found
+    # the listing that shows it again has begun new rates already, which were never added
+    intervals = rows.intervals(session, [row.id], last_rate=last_rate).get(row.id, ())
+    _add_hours(session, rates.by_hour(intervals, Work(since, until)), -1)
 
 
 def _total(row: Held, intervals: Iterable[Interval], work: Work) -> Mapping[str, object]:

@@ -69,6 +69,7 @@ class InstanceTotal(Table):
     boot_seconds: Mapped[int | None] = mapped_column(BigInteger)  # None = never verified, or adopted
     works_from: Mapped[datetime | None] = mapped_column(Utc)  # its verification
     works_until: Mapped[datetime] = mapped_column(Utc)  # when it left the pool
+    last_rate: Mapped[int] = mapped_column(BigInteger)  # the newest of its rates that it sums up; 0 = none
     paid_seconds: Mapped[int] = mapped_column(BigInteger)
     worked_seconds: Mapped[int] = mapped_column(BigInteger)
     gpu_micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars, part of `micros`

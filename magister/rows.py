@@ -330,9 +330,16 @@ def failure_of(session: Session, instance_id: int) -> Failure | None:
     return None if said is None else Failure(said)
 
 
-def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:
-    """Return what instances cost, oldest first on each line; one that never cost anything is left out."""
+def intervals(
+    session: Session, ids: Collection[int] | Select[int], *, last_rate: int | None = None
+) -> dict[int, list[Interval]]:
+    """Return what instances cost, oldest first on each line; one that never cost anything is left out.
+
+    `last_rate` leaves out what was written after it; None = nothing.
+    """
     query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)
+    if last_rate is not None:
+        query = query.where(Rate.id <= last_rate)
     found: dict[int, list[Interval]] = {}
     for rate in session.scalars(query, execution_options=FRESH):
         found.setdefault(rate.instance_id, []).append(_interval(rate))
@@ -347,6 +354,11 @@ def last_intervals(session: Session, ids: Collection[int]) -> dict[int, dict[Lin
         interval = _interval(rate)
         found.setdefault(rate.instance_id, {})[interval.line] = interval
     return found
+
+
+def last_rate(session: Session, instance_id: int) -> int:
+    """Return the number of the newest rate of an instance; 0 = it never cost anything."""
+    return session.scalar(select(func.max(Rate.id)).where(Rate.instance_id == instance_id)) or 0
 
 
 def _interval(rate: Rate) -> Interval:

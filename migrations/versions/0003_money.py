@@ -135,6 +135,7 @@ def make_totals() -> None:
         sa.Column("boot_seconds", sa.BigInteger(), nullable=True),
         sa.Column("works_from", MOMENT, nullable=True),
         sa.Column("works_until", MOMENT, nullable=False),
+        sa.Column("last_rate", sa.BigInteger(), nullable=False),
         sa.Column("paid_seconds", sa.BigInteger(), nullable=False),
         sa.Column("worked_seconds", sa.BigInteger(), nullable=False),
         sa.Column("gpu_micros", sa.BigInteger(), nullable=False),
@@ -177,13 +178,13 @@ def remember_the_past() -> None:
         boot = "floor(extract(epoch FROM i.verified_at - COALESCE(i.created_at, i.requested_at)))"
     op.execute(
         "INSERT INTO instance_totals (instance_id, machine_id, host_id, gpu_name, adopted, reason,"
-        " boot_seconds, works_from, works_until, paid_seconds, worked_seconds, gpu_micros, micros)"
+        " boot_seconds, works_from, works_until, last_rate, paid_seconds, worked_seconds, gpu_micros, micros)"
         " SELECT i.id, i.machine_id, i.host_id, i.gpu_name, i.sends = 0, COALESCE((SELECT t.reason"
         " FROM transitions t WHERE t.instance_id = i.id AND t.to_state = 'dropping'"
         " ORDER BY t.id DESC LIMIT 1), i.reason),"
         f" CASE WHEN i.sends > 0 AND {boot} > 0 THEN {boot}"
         " WHEN i.sends > 0 AND i.verified_at IS NOT NULL THEN 0 END, i.verified_at,"
-        " COALESCE(i.dropped_at, i.destroyed_at, i.moved_at), 0, 0, 0, 0"
+        " COALESCE(i.dropped_at, i.destroyed_at, i.moved_at), 0, 0, 0, 0, 0"
         " FROM instances i WHERE i.state = 'destroyed'"
         " AND (i.contract_id IS NOT NULL OR i.verified_at IS NOT NULL)"
     )

@@ -196,6 +196,7 @@ def _total(row: dict[str, object], found: tuple[Interval, ...]) -> dict[str, obj
         "boot_seconds": None if work.since is None else 120,
         "works_from": work.since,
         "works_until": work.until,
+        "last_rate": 0,
         "paid_seconds": sums.paid,
         "worked_seconds": sums.worked,
         "gpu_micros": sums.gpu,
