@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -147,30 +147,62 @@ def test_the_views_agree_with_the_arithmetic_of_python(sessions: Sessions, lives
     write(sessions, lives)
     days = Counter[tuple[str, int]]()
     hours: defaultdict[str, int] = defaultdict(int)
+    paid, worked = set[tuple[str, int]](), set[tuple[str, int]]()
     for number, life in enumerate(lives, start=1):
         for day, micros in rates.by_day(life.intervals, NOW).items():
             days[str(day), number] += micros
         for interval in life.intervals:
-            _spread(interval, hours)
+            for hour, since, until in pieces(interval):
+                hours[hour] += interval.micros * int((until - since).total_seconds())
+                paid.add((hour, number))
+                if interval.line is Line.GPU and at_work(life, since, until):
+                    worked.add((hour, number))
     told = asked(sessions, "SELECT day, instance_id, micros FROM daily_cost")
     assert {(str(t["day"]), t["instance_id"]): t["micros"] for t in told} == dict(days)
-    told = asked(sessions, "SELECT instance_id, micros, paid_seconds FROM instance_cost ORDER BY instance_id")
-    assert [(t["micros"], t["paid_seconds"]) for t in told] == [
-        (rates.cost(life.intervals, NOW), sum(seconds(i) for i in life.intervals if i.line is Line.DISK))
-        for life in lives
-    ]
-    told = asked(sessions, "SELECT hour, micros FROM pool_hourly")
-    assert {str(t["hour"]): t["micros"] for t in told} == {h: f // 3600 for h, f in hours.items()}
+    told = asked(
+        sessions, "SELECT micros, paid_seconds, worked_seconds FROM instance_cost ORDER BY instance_id"
+    )
+    assert [tuple(t.values()) for t in told] == [came_to(life) for life in lives]
+    told = asked(sessions, "SELECT machine_id, micros, idle_seconds, worked_seconds FROM machine_record")
+    for machine, *sums in (t.values() for t in told):
+        each = [came_to(life) for life in lives if life.machine == machine]
+        cost, seconds, at = (sum(column) for column in zip(*each, strict=True))
+        assert sums == [cost, seconds - at, at]
+    told = asked(sessions, "SELECT hour, micros, instances, verified FROM pool_hourly")
+    assert {str(t["hour"]): (t["micros"], t["instances"], t["verified"]) for t in told} == {
+        hour: (fractions // 3600, *(sum(one == hour for one, _ in found) for found in (paid, worked)))
+        for hour, fractions in hours.items()
+    }
 
 
-def _spread(interval: Interval, hours: defaultdict[str, int]) -> None:
-    """Add an interval to the hours it lies in, in micro-dollars times seconds."""
+def pieces(interval: Interval) -> Iterator[tuple[str, datetime, datetime]]:
+    """Cut an interval into the hours it lies in."""
     at, end = interval.begins_at, interval.ends_at or NOW
     while at < end:
         hour = at.replace(minute=0, second=0)
         until = min(hour + timedelta(hours=1), end)
-        hours[f"{hour:%Y-%m-%d %H:%M:%S}"] += interval.micros * int((until - at).total_seconds())
+        yield f"{hour:%Y-%m-%d %H:%M:%S}", at, until
         at = until
+
+
+def at_work(life: Life, since: datetime, until: datetime) -> int:
+    """Return for how many seconds a box was at work in some time; it verifies 100 s after it began."""
+    if not life.verified:
+        return 0
+    begun = min(interval.begins_at for interval in life.intervals)
+    end = max(interval.ends_at or begun for interval in life.intervals)
+    left = end if life.state in {State.DROPPING, State.DESTROYED} else NOW
+    return max(int((min(until, left) - max(since, begun + timedelta(seconds=100))).total_seconds()), 0)
+
+
+def came_to(life: Life) -> tuple[int, int, int]:
+    """Return what a life cost, and its seconds that were paid and that worked."""
+    gpus = [i for i in life.intervals if i.line is Line.GPU]
+    return (
+        rates.cost(life.intervals, NOW),
+        sum(seconds(i) for i in life.intervals if i.line is Line.DISK),
+        sum(at_work(life, i.begins_at, i.ends_at or NOW) for i in gpus),
+    )
 
 
 def test_what_is_open_costs_until_the_query_in_python_and_sql(sessions: Sessions) -> None:
