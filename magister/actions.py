@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from magister.facts import Adoptable, Held, Offer, Quarantines
+from magister.facts import Adoptable, Offer
+from magister.held import Held
+from magister.quarantine import Quarantines
 from magister.states import Reason, State
 
 

@@ -14,7 +14,9 @@ from magister import adoption, assembly, rows, schema
 from magister.actions import Adopt
 from magister.database import Sessions, open_database, plain_words
 from magister.errors import Unusable
-from magister.facts import MICROS_PER_USD, Fleet, Listing, Sighting
+from magister.facts import Listing, Sighting
+from magister.fleet import Fleet
+from magister.money import MICROS_PER_USD
 from magister.settings import Settings, load
 from magister.sqlite import sqlite_file
 from magister.states import WANTED

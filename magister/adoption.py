@@ -8,7 +8,8 @@ from typing import Protocol, TypeVar
 
 from magister.actions import Adopt
 from magister.evidence import PROVISIONING, STOPPED
-from magister.facts import Adoptable, Fleet, Sighting, Stranger
+from magister.facts import Adoptable, Sighting, Stranger
+from magister.fleet import Fleet
 from magister.states import Reason, State
 
 OLDER_LABEL = "magister"

@@ -12,12 +12,14 @@ from magister import onstart, telemetry
 from magister.database import Sessions, open_database
 from magister.errors import Stopping
 from magister.executor import Executor
-from magister.facts import MICROS_PER_USD, Fleet, Held, Order, Route
+from magister.facts import Order, Route
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.hierophant import Hierophant, HttpHierophant
 from magister.lanes import Lanes, ThreadLanes
 from magister.lease import KernelLock, LeaseHolder, kernel_lock, this_host
 from magister.loop import Loop
-from magister.money import Budget
+from magister.money import MICROS_PER_USD, Budget
 from magister.outlook import Caution
 from magister.renting import Renter
 from magister.settings import Settings

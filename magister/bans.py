@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from magister.facts import Fleet
+from magister.fleet import Fleet
 from magister.models_money import Ban
 
 Kind = Literal["machine", "host"]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from magister.actions import ReadBill
-from magister.facts import Fleet, View
+from magister.fleet import Fleet, View
 from magister.rates import day_of
 
 RETRY = timedelta(hours=1)

@@ -1,32 +1,63 @@
 """Keep the books of instances: the intervals of their rates, and once they are gone what they came to.
 
-The ledger is the only one to write here, in the transaction of what it notes.
+Only the ledger and the findings write here, each in the transaction of what it notes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import UpdateBase, delete, insert, select, text, update
+from sqlalchemy import Select, UpdateBase, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from magister import rates, rows
-from magister.facts import Held, Sighting
+from magister.facts import Sighting
+from magister.held import Held
 from magister.models import Instance
 from magister.models_money import DayCost, InstanceTotal, Rate
-from magister.rates import Changes, Hour, Interval, Work
+from magister.rates import Changes, Hour, Interval, Line, Work
 from magister.states import Reason, State
+
+
+def intervals(
+    session: Session, ids: Collection[int] | Select[int], *, last_rate: int | None = None
+) -> dict[int, list[Interval]]:
+    """Return what instances cost, oldest first on each line; one that never cost anything is left out.
+
+    `last_rate` leaves out what was written after it; None = nothing.
+    """
+    query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)
+    if last_rate is not None:
+        query = query.where(Rate.id <= last_rate)
+    found: dict[int, list[Interval]] = {}
+    for rate in session.scalars(query, execution_options=rows.FRESH):
+        found.setdefault(rate.instance_id, []).append(_interval(rate))
+    return found
+
+
+def last_intervals(session: Session, ids: Collection[int]) -> dict[int, dict[Line, Interval]]:
+    """Return the last interval of each line of instances; one that never cost anything is left out."""
+    last = select(func.max(Rate.id)).where(Rate.instance_id.in_(ids)).group_by(Rate.instance_id, Rate.line)
+    found: dict[int, dict[Line, Interval]] = {}
+    for rate in session.scalars(select(Rate).where(Rate.id.in_(last)), execution_options=rows.FRESH):
+        interval = _interval(rate)
+        found.setdefault(rate.instance_id, {})[interval.line] = interval
+    return found
+
+
+def _interval(rate: Rate) -> Interval:
+    return Interval(Line(rate.line), rate.micros, rate.begins_at, rate.ends_at)
 
 
 def open_account(session: Session, instance_id: int, disk_price: int | None, at: datetime) -> None:
     """Let an instance cost its disk from its creation on, unless a listing has seen to it meanwhile."""
-    if instance_id not in rows.last_intervals(session, [instance_id]):
+    if instance_id not in last_intervals(session, [instance_id]):
         _write(session, instance_id, rates.born(disk_price, at))
 
 
 def note(session: Session, seen: Iterable[tuple[Held, Sighting]], at: datetime) -> None:
     """Write what sightings at `at` change, each beside its row as it was before."""
     pairs = tuple(seen)
-    last = rows.last_intervals(session, [row.id for row, _ in pairs])
+    last = last_intervals(session, [row.id for row, _ in pairs])
     for row, box in pairs:
         _write(session, row.id, rates.noticed(row, box, at, last.get(row.id, {})))
 
@@ -36,9 +67,9 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
 
     `reason` is that of its end; what is written bears the one for which it left the pool.
     """
-    last = rows.last_intervals(session, [row.id]).get(row.id, {})
+    last = last_intervals(session, [row.id]).get(row.id, {})
     _write(session, row.id, rates.gone(row, at, last))
-    intervals = rows.intervals(session, [row.id]).get(row.id, ())
+    kept = intervals(session, [row.id]).get(row.id, ())
     known = session.execute(
         select(Instance.machine_id, Instance.host_id, Instance.gpu_name, Instance.dropped_at).where(
             Instance.id == row.id
@@ -52,19 +83,17 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
         "host_id": known.host_id,
         "gpu_name": known.gpu_name,
     }
-    entries = [
-        {"day": day, "micros": micros, **shared} for day, micros in rates.by_day(intervals, at).items()
-    ]
+    entries = [{"day": day, "micros": micros, **shared} for day, micros in rates.by_day(kept, at).items()]
     if entries:
         session.execute(insert(DayCost), entries)
     if row.contract_id is not None or row.verified_at is not None:  # else there never was a box
         work = Work(row.verified_at, known.dropped_at or at)
         session.execute(
             insert(InstanceTotal).values(
-                **shared, **_total(row, intervals, work), last_rate=rows.last_rate(session, row.id)
+                **shared, **_total(row, kept, work), last_rate=_last_rate(session, row.id)
             )
         )
-        _add_hours(session, rates.by_hour(intervals, work), 1)
+        _add_hours(session, rates.by_hour(kept, work), 1)
 
 
 def reopen(session: Session, row: Held) -> None:
@@ -77,8 +106,8 @@ def reopen(session: Session, row: Held) -> None:
         return
     since, until, last_rate = found
     # the listing that shows it again has begun new rates already, which were never added
-    intervals = rows.intervals(session, [row.id], last_rate=last_rate).get(row.id, ())
-    _add_hours(session, rates.by_hour(intervals, Work(since, until)), -1)
+    added = intervals(session, [row.id], last_rate=last_rate).get(row.id, ())
+    _add_hours(session, rates.by_hour(added, Work(since, until)), -1)
 
 
 def _total(row: Held, intervals: Iterable[Interval], work: Work) -> Mapping[str, object]:
@@ -127,6 +156,11 @@ def _add_hours(session: Session, hours: Mapping[int, Hour], sign: int) -> None:
     ]
     if entries:
         session.execute(_HOURS, entries)
+
+
+def _last_rate(session: Session, instance_id: int) -> int:
+    """Return the number of the newest rate of an instance; 0 = it never cost anything."""
+    return session.scalar(select(func.max(Rate.id)).where(Rate.instance_id == instance_id)) or 0
 
 
 def turn_back(session: Session, to: datetime) -> None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from magister.actions import Move
-from magister.facts import Fleet, Held, Offer, View
+from magister.facts import Offer
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.money import Outlay, cost, traffic, usd
 from magister.states import Reason, State
 

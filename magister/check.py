@@ -14,7 +14,9 @@ import click
 from magister import assembly, onstart, rows, schema, startup
 from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, VastError
-from magister.facts import MICROS_PER_USD, Fleet, Offer
+from magister.facts import Offer
+from magister.fleet import Fleet
+from magister.money import MICROS_PER_USD
 from magister.offers import unfit
 from magister.provenance import Shown
 from magister.settings import Loaded, Settings, effective

@@ -7,12 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, decision, pool, records, reports, rows
+from magister import bans, choices, experience, pool, records, reports, rows
 from magister.budget import caps
-from magister.decision import Candidate
-from magister.facts import Fleet
+from magister.fleet import Fleet
 from magister.models import Instance, Transition
-from magister.models_money import Choice
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay
 from magister.standing import Banned, Leaving, Standing
@@ -66,7 +64,7 @@ def life(session: Session, instance_id: int, now: datetime) -> Life | None:
         excused=row.excused or _template_blamed(session, row),
         cost=costs_of(session, (row.id,), now)[row.id],
         moves=tuple(_moved(move) for move in session.scalars(query)),
-        candidates=_candidates(session, row.id),
+        candidates=choices.candidates(session, row.id),
         **{name: getattr(row, name) for name in _SAME},
     )
 
@@ -75,7 +73,7 @@ def _template_blamed(session: Session, row: Instance) -> bool:
     """Say whether it is not the machine, but the template that is to blame for a failure."""
     if row.failure is None or row.template_hash is None:
         return False
-    return (row.template_hash, Failure(row.failure)) in rows.blamed(session)
+    return (row.template_hash, Failure(row.failure)) in experience.blamed(session)
 
 
 def _moved(move: Transition) -> Moved:
@@ -89,22 +87,11 @@ def _moved(move: Transition) -> Moved:
     )
 
 
-def _candidates(session: Session, instance_id: int) -> tuple[Candidate, ...]:
-    """Return the candidates of a choice; what another version wrote and this cannot read counts as none."""
-    kept = session.get(Choice, instance_id)
-    if kept is None:
-        return ()
-    try:
-        return decision.read_candidates(kept.candidates)
-    except ValueError:
-        return ()
-
-
 def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedelta) -> Standing:
     """Return the pool at `now`, as `fleet` wants it."""
     state = pool.read(session)
     seen = reports.overview(session, now, last=0)
-    outlook = rows.outlook(session, now, since=state.trusted_at)
+    outlook = experience.outlook(session, now, since=state.trusted_at)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]

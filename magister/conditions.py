@@ -5,12 +5,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from magister.errors import BadKey, NoCredit, Unreachable, VastError
-from magister.facts import Condition, Fleet, Held, Route
+from magister.facts import Route
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.outlook import Blame, Outlook
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
 """A box that is not proved gone after so long needs a person's look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Say in a line what is wrong with the pool and what would cure it."""
+
+    what: str
+    cure: str
+    kind: str = ""  # what programs tell it by
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from magister.facts import Fleet, Held, Offer, Quarantines, View
+from magister.facts import Offer
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.offers import candidates, liked, unfit, worth
+from magister.quarantine import Quarantines
 
 T = TypeVar("T")
 

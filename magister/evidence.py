@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from magister.facts import Fleet, Held, Learned, Sighting
+from magister.facts import Sighting
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.states import State
 
 PROVISIONING = frozenset({"created", "loading"})

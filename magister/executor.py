@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import autopsy, bans, bills, ledger, pool, rows
+from magister import autopsy, bans, bills, findings, ledger, pool, rows
 from magister.actions import (
     Adopt,
     Autopsy,
@@ -23,7 +23,9 @@ from magister.actions import (
 )
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Unreachable, VastError
-from magister.facts import Account, Fleet, Held, Learned, Listing, Offer, Stranger
+from magister.facts import Account, Listing, Offer, Stranger
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.hierophant.protocol import Hierophant
 from magister.lease import LeaseHolder
 from magister.offers import unfit
@@ -224,7 +226,7 @@ class Executor:
         with self._sessions.write() as session:
             fresh = rows.one(session, action.row.id)
             if fresh is not None:
-                ledger.note_look(session, fresh, sighting, begun_at, fleet=self._fleet)
+                findings.note_look(session, fresh, sighting, begun_at, fleet=self._fleet)
         return Outcome(action=action, at=self._clock())
 
     def _list(self, action: List) -> Outcome:
@@ -233,7 +235,7 @@ class Executor:
         with self._market_still:
             listing = self._vast.listing(self._clock())
         with self._sessions.write() as session:
-            strangers = ledger.note_listing(session, listing, fleet=self._fleet)
+            strangers = findings.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
 
@@ -253,7 +255,7 @@ class Executor:
     def _call_roll(self, action: CallRoll) -> Outcome:
         called = self._hierophant.roster()
         with self._sessions.write() as session:
-            ledger.note_roster(session, called)
+            findings.note_roster(session, called)
             pool.note_roster(session, called.begun_at)
         return Outcome(action=action, at=self._clock())
 

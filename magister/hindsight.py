@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from magister import ledger, rows
-from magister.facts import Fleet, Held
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.states import Reason, State
 
 ACTOR = "restore"

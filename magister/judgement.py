@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from magister import autopsy
 from magister.actions import Action, Autopsy, Destroy, Look, Move
 from magister.evidence import PROVISIONING, RUNNING, STOPPED
-from magister.facts import Fleet, Held, View
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.roster import by_roster, enrolled
 from magister.states import Reason, State
 

@@ -5,26 +5,19 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from sqlalchemy import Update, delete, select, text, update
+from sqlalchemy import Update, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from magister import books, decision, evidence, roster, rows
+from magister import books, evidence, rows
 from magister.actions import Adopt
-from magister.adoption import key_in, recognised
 from magister.autopsy import refined
-from magister.decision import Decision
 from magister.errors import IllegalMove, Stale
-from magister.facts import Fleet, Held, Learned, Listing, Offer, Roster, Sighting, Stranger
+from magister.facts import Offer
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.models import Instance, Transition
-from magister.models_money import Choice
 from magister.states import LOOP, LOSSES, Reason, State, failure, legal
-
-REPLAYABLE = 500
-"""How many of the last rentals keep all that was decided by; older ones keep the candidates only."""
-
-EXPLAINED = 5000
-"""How many of the last rentals keep the candidates; of older ones only those that are not gone."""
 
 TEXT_LIMIT = 4000
 """Characters kept of any text that came from outside."""
@@ -61,18 +54,6 @@ def open_row(
         template_hash=template_hash,
     )
     return _born(session, row, actor=actor, why=why)
-
-
-def note_choice(session: Session, row: Held, known: Decision) -> None:
-    """Keep why `row` was chosen: all candidates, and of the latest rentals all that was decided by."""
-    facts, candidates = decision.written(known), decision.listed(decision.considered(known))
-    session.add(Choice(instance_id=row.id, at=known.now, facts=facts, candidates=candidates))
-    long = update(Choice).where(Choice.instance_id <= row.id - REPLAYABLE, text("facts <> ''"))
-    session.execute(long.values(facts="").execution_options(synchronize_session=False))
-    longer = delete(Choice).where(
-        Choice.instance_id <= row.id - EXPLAINED, Choice.instance_id.not_in(rows.live_ids())
-    )
-    session.execute(longer.execution_options(synchronize_session=False))
 
 
 def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:
@@ -262,21 +243,6 @@ def excuse_losses(session: Session, *, since: datetime) -> None:
     session.execute(excused.execution_options(synchronize_session=False))
 
 
-def note_roster(session: Session, called: Roster) -> None:
-    """Write what Hierophant's lists show and lack into the rows; entries not understood may be anybody."""
-    living, dead = roster.living_offers(called), roster.dead_offers(called)
-    for row in rows.held(session, lock=True):
-        offer_living = row.offer_id in living
-        if row.live and (offer_living or not called.unread):
-            learned = roster.called_out(
-                row,
-                living=offer_living,
-                deaths=dead.get(row.offer_id, 0),
-                begun_at=called.begun_at,
-            )
-            learn(session, row, **learned)
-
-
 def turn_back(session: Session, *, to: datetime, fleet: Fleet) -> None:
     """Bring what lies in the future back to `to`, after the clock was set back."""
     for row in rows.held(session, lock=True):
@@ -290,41 +256,6 @@ def put_off(session: Session, *, since: datetime, by: timedelta) -> None:
     """Put off by `by` what lay ahead of `since`, after the clock was set forward."""
     for row in rows.held(session, lock=True):
         learn(session, row, **evidence.put_off(row, since, by))
-
-
-def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
-    """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
-    mine = rows.held(session, lock=True)
-    boxes = listing.sightings
-    keys = [key for box in boxes if (key := key_in(box))]
-    known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
-    found, strangers = recognised(boxes, known)
-    for row, box in found:
-        _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
-    books.note(session, found, listing.begun_at)
-    seen = {row.id for row, _ in found}
-    for row in mine:
-        if row.id not in seen:
-            learn(session, row, **evidence.missing(row, listing.begun_at))
-    return strangers
-
-
-def _note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
-    """Write what an answer begun at `begun_at` shows of one row."""
-    learned = evidence.seen(row, box, begun_at, fleet)
-    learned["status_msg"] = clipped(box.status_msg)
-    learn(session, row, **learned)
-
-
-def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datetime, *, fleet: Fleet) -> None:
-    """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
-    if box is not None:
-        _note_sighting(session, row, box, begun_at, fleet=fleet)
-        books.note(session, [(row, box)], begun_at)
-        return
-    overtaken = row.last_seen_at is not None and row.last_seen_at >= begun_at
-    if row.absences >= 2 and not overtaken:
-        learn(session, row, looked_gone_at=begun_at)
 
 
 def clipped(text: str | None) -> str | None:

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from magister.facts import Fleet, Held, View
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.states import State
 
 STALE_POLLS = 5

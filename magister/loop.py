@@ -9,9 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from magister import rows
 from magister.database import Sessions, trouble
+from magister.dispatch import in_a_line
 from magister.memory import route_of
 from magister.vast.protocol import Vast
-from magister.worker import Clock, Report, Rhythm, Worker, in_a_line
+from magister.worker import Clock, Report, Rhythm, Worker
 
 log = structlog.get_logger("magister.loop")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from magister.actions import Move
-from magister.facts import Fleet, Held, View
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.judgement import silent_from
 from magister.states import LOSSES, Reason, State
 

@@ -22,9 +22,12 @@ from magister.budget import objection
 from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
-from magister.facts import Fleet, Held, Offer, Route, Stranger, Trial, View
+from magister.facts import Offer, Route, Stranger
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.listings import listing_retry
 from magister.pool import PoolState, hearing_since
+from magister.quarantine import Trial
 from magister.reputation import Reputation
 from magister.shortage import allowed, offered
 

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+MICROS_PER_USD = 1_000_000
+"""How many make a dollar."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:

@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from magister import bans, bills, rows
+from magister import bans, bills, experience, rows
 from magister.autopsy import in_a_line, legible
 from magister.budget import WORTH
 from magister.decision import Decision
-from magister.facts import Fleet, Trial, View
+from magister.fleet import Fleet, View
 from magister.judgement import suspicious
 from magister.memory import Memory
 from magister.outlook import Blame
 from magister.pool import PoolState
-from magister.quarantine import quarantines
+from magister.quarantine import Trial, quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
 from magister.spending import outlay
@@ -37,22 +37,23 @@ def observe(
         view = replace(view, spent=outlay(session, now))
     short = shortage(fleet, held) > 0
     if short or any(suspicious(row, fleet, view, now) for row in held):
-        outlook = rows.outlook(session, now, since=view.trusted_at)
-        lost = rows.lost(session, now, fleet.caution.loss_window)
+        outlook = experience.outlook(session, now, since=view.trusted_at)
+        lost = experience.lost(session, now, fleet.caution.loss_window)
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
     if fleet.budget.any:
-        view = replace(view, too_dear_at=rows.given_up(session, now, WORTH, Reason.BUDGET))
+        view = replace(view, too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET))
     if not short:
         return Decision(fleet, held, view, now)
-    if memory.tried_until != (latest := rows.last_move(session)):
-        memory.tried, memory.tried_until = rows.trials(session, now, fleet.caution.quarantine_cap), latest
+    if memory.tried_until != (latest := experience.last_move(session)):
+        memory.tried = experience.trials(session, now, fleet.caution.quarantine_cap)
+        memory.tried_until = latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        memory.reputation, memory.judged_at = reputation(rows.rentals(session, now), now), now
+        memory.reputation, memory.judged_at = reputation(experience.rentals(session, now), now), now
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
-        quarantines=quarantines(without(tried, rows.blamed(session)), fleet.caution, now),
+        quarantines=quarantines(without(tried, experience.blamed(session)), fleet.caution, now),
         outlook=replace(view.outlook, blame=_blame(session, fleet, view, tried)),
         reputation=memory.reputation,
     )
@@ -62,8 +63,8 @@ def observe(
 def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:
     """Say how the template in force fails, if it is to blame by what came after the operator's last word."""
     late = [one for one in tried if view.trusted_at is None or one.at > view.trusted_at]
-    found = rows.suspected(session, (one for one in late if one.template_hash == fleet.template_hash))
+    found = experience.suspected(session, (one for one in late if one.template_hash == fleet.template_hash))
     if not found:
         return None
     (template, kind), hosts = max(found.items(), key=lambda one: (one[1], one[0][1]))
-    return Blame(kind, hosts, in_a_line(legible(rows.last_words(session, template, kind), str)))
+    return Blame(kind, hosts, in_a_line(legible(experience.last_words(session, template, kind), str)))

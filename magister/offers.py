@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from magister.facts import Fleet, Held, Offer, View
+from magister.facts import Offer
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.reputation import cost_per_verified_hour
 
 

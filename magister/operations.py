@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from magister import ledger, onstart, pool, rows
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
-from magister.facts import Held
+from magister.held import Held
 from magister.states import Reason, State
 
 NO_REASON = "the coordinator gave no reason"

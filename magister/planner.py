@@ -8,7 +8,8 @@ from magister.actions import Action, Autopsy, CallRoll, CheckAccount, Destroy, L
 from magister.adoption import adoptions
 from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
-from magister.facts import Fleet, Held, View
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.judgement import deadlines, judged
 from magister.listings import listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses, unheard

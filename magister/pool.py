@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Update, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
-from magister.facts import Condition
+from magister.conditions import Condition
 from magister.models import Pool
 
 DEAF_AFTER = timedelta(seconds=60)

@@ -1,14 +1,50 @@
 """Pure: which machines and hosts are tried last, for how long, after how their boxes failed."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.facts import Quarantine, Quarantines, Trial
 from magister.outlook import Caution
 from magister.states import BOOT_FAILURES, Failure
 
 GROWTH = 4
 """By how much a quarantine is longer than the one before it for the same kind of failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Tell what one rental showed of its machine: a failure, or None = its worker verified.
+
+    `worked` is for how many seconds a box that failed had been verified.
+    """
+
+    at: datetime
+    machine_id: int
+    host_id: int | None
+    failure: Failure | None
+    worked: float = 0.0
+    template_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Say until when a machine or a host is tried last, and why."""
+
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantines:
+    """Hold who is tried last, by machine id and by host id."""
+
+    machines: Mapping[int, Quarantine] = field(default_factory=dict)
+    hosts: Mapping[int, Quarantine] = field(default_factory=dict)
+
+    def of(self, machine_id: int | None, host_id: int | None) -> Quarantine | None:
+        """Return the longer quarantine of a machine and its host; None = neither is in one."""
+        found = [self.machines.get(machine_id or 0), self.hosts.get(host_id or 0)]
+        return max((one for one in found if one is not None), key=lambda one: one.until, default=None)
 
 
 def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Quarantines:

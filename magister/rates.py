@@ -22,7 +22,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from magister.evidence import PROVISIONING, RUNNING
-from magister.facts import Held, Sighting
+from magister.facts import Sighting
+from magister.held import Held
 
 HOUR = 3600
 DAY = 86_400

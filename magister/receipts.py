@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from magister import assembly, bills, jsonable, records, reports, screen, statements
-from magister.facts import Quarantine
+from magister.quarantine import Quarantine
 from magister.records import MachineRecord
 from magister.reports import usd
 from magister.schema import existing

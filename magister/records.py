@@ -6,10 +6,9 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from magister import rows
-from magister.facts import Quarantines
+from magister import experience
 from magister.outlook import Caution
-from magister.quarantine import quarantines
+from magister.quarantine import Quarantines, quarantines
 from magister.states import Failure
 from magister.suspicion import without
 
@@ -65,5 +64,5 @@ def machines(session: Session, limit: int) -> tuple[MachineRecord, ...]:
 
 def quarantined(session: Session, caution: Caution, now: datetime) -> Quarantines:
     """Return who is in quarantine at `now`; what a template is to blame for holds nobody."""
-    tried = rows.trials(session, now, caution.quarantine_cap)
-    return quarantines(without(tried, rows.blamed(session)), caution, now)
+    tried = experience.trials(session, now, caution.quarantine_cap)
+    return quarantines(without(tried, experience.blamed(session)), caution, now)

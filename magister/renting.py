@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from magister import ledger, pool, rows
+from magister import choices, ledger, pool, rows
 from magister.actions import Rent, Send
 from magister.budget import objection
 from magister.database import Sessions
@@ -23,7 +23,9 @@ from magister.errors import (
     Stopping,
     VastError,
 )
-from magister.facts import Fleet, Held, Learned, Order
+from magister.facts import Order
+from magister.fleet import Fleet
+from magister.held import Held, Learned
 from magister.lease import LeaseHolder
 from magister.spending import outlay
 from magister.states import LOOP, Reason, State
@@ -74,7 +76,7 @@ class Renter:
                 at=now,
                 template_hash=known.fleet.template_hash,
             )
-            ledger.note_choice(session, row, known)
+            choices.note(session, row, known)
         return Send(row, action.why)
 
     def _require_afforded(self, session: Session, action: Rent, known: Decision) -> None:

@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from magister import pool
-from magister.facts import MICROS_PER_USD, Condition
+from magister.conditions import Condition
 from magister.lease import Acting, acting
 from magister.models import Instance, Transition
+from magister.money import MICROS_PER_USD
 from magister.pool import PoolState
 from magister.states import LIVE, WANTED, Reason, State
 

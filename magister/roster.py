@@ -5,7 +5,9 @@ from datetime import datetime
 
 from magister.actions import Move
 from magister.endpoints import offer_of
-from magister.facts import Fleet, Held, Learned, Roster, View
+from magister.facts import Roster
+from magister.fleet import Fleet, View
+from magister.held import Held, Learned
 from magister.states import Reason, State
 
 

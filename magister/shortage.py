@@ -5,7 +5,9 @@ from datetime import datetime
 
 from magister.actions import Action, Rent, Search, Send
 from magister.budget import objection
-from magister.facts import Fleet, Held, Offer, View
+from magister.facts import Offer
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.offers import candidates
 from magister.states import State
 

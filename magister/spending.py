@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from magister import rates, rows
+from magister import books, rates, rows
 from magister.models import Instance
 from magister.models_money import DayCost
 from magister.money import Outlay
@@ -92,7 +92,7 @@ def living(session: Session, now: datetime) -> tuple[Living, ...]:
     """Return what each instance that is not proved gone has cost until `now`, oldest first."""
     query = select(Instance).where(Instance.id.in_(rows.live_ids())).order_by(Instance.id)
     found = session.scalars(query, execution_options=rows.FRESH).all()
-    costs = rows.intervals(session, [row.id for row in found])
+    costs = books.intervals(session, [row.id for row in found])
     return tuple(
         Living(
             id=row.id,
@@ -110,7 +110,7 @@ def living(session: Session, now: datetime) -> tuple[Living, ...]:
 
 def costs_of(session: Session, ids: tuple[int, ...], now: datetime) -> dict[int, int]:
     """Return what instances cost until `now`, by the id of their row; 0 = nothing is known to have cost."""
-    found = rows.intervals(session, ids)
+    found = books.intervals(session, ids)
     return {number: rates.cost(found.get(number, ()), now) for number in ids}
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from magister.budget import Cap
-from magister.facts import Condition, Quarantines
+from magister.conditions import Condition
 from magister.money import usd
+from magister.quarantine import Quarantines
+from magister.sentences import NAMED, About, Sentence, capital, clock, counted, lasting, spaced
 from magister.states import WANTED, Reason, State
-from magister.story import NAMED, About, Sentence, capital, clock, counted, lasting, spaced
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from magister import rates, spending
 from magister.bills import Reconciliation
-from magister.facts import MICROS_PER_USD
+from magister.money import MICROS_PER_USD
 from magister.reports import usd
 from magister.spending import By, Key, Spent
 

@@ -10,10 +10,11 @@ from magister import assembly, chronicle
 from magister.chronicle import Meant
 from magister.errors import BadUsage
 from magister.schema import existing
+from magister.sentences import clock, written
 from magister.settings import Settings, load
 from magister.settings_types import LARGEST_ID
 from magister.standing import explained
-from magister.story import Life, clock, jsonable, told, written
+from magister.story import Life, jsonable, told
 
 HEADINGS = {
     "choice": "Why it was chosen",

@@ -4,11 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from magister import ledger, rows
-from magister.facts import Fleet, Held, Learned, Offer, Sighting, View
+from magister.facts import Offer, Sighting
+from magister.fleet import Fleet, View
+from magister.held import Held, Learned
 from magister.models_money import Rate
+from magister.settings import Settings
 from magister.states import Reason, State
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -27,6 +31,19 @@ def a_fleet(**wanted: object) -> Fleet:
         Fleet(target=3, drop_prefix=f"{ADDRESS}/drop/", label_tag="magister"),
         **wanted,  # type: ignore[arg-type] # names and types are Fleet's; replace checks the names
     )
+
+
+def some_settings(**chosen: object) -> Settings:
+    """Return the settings that have no default, and those that a test is about."""
+    required = {
+        "this_magister_addr": "http://203.0.113.7",
+        "hierophant_ip": "203.0.113.8",
+        "hierophant_http_port": 9010,
+        "vast_api_key": SecretStr("key-of-the-account"),
+        "template_hash": "819fdf2e42fc8ceb32f295465b5bb21e",
+        "number_instances": 3,
+    }
+    return Settings(**required | chosen)  # type: ignore[arg-type] # names and types are Settings'
 
 
 def an_offer(**facts: object) -> Offer:

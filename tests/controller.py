@@ -9,7 +9,9 @@ from sqlalchemy import select
 from magister import ledger, rows
 from magister.database import Sessions
 from magister.executor import Executor
-from magister.facts import Fleet, Held, Order
+from magister.facts import Order
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.lanes import InlineLanes
 from magister.lease import KernelLock, LeaseHolder
 from magister.models import Instance, Transition

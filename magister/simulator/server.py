@@ -161,24 +161,10 @@ def _before(sim: Simulation, call: Call, fault: Fault) -> Reply | None:
             sim.pen.pause(fault.secs)
             return None
         case "hold":
-            if not sim.pen.hold(call.route, "before", call.path):
-                raise Cut
+            _hold(sim, call, "before")
             return None
-        case "reset":
-            raise Cut
-        case "throttle":
-            with sim.lock:
-                return sim.rates.throttled(call.route, fault.secs, always_tell=fault.secs > 0)
-        case "bad_key":
-            return _refusal(BAD_KEY)
-        case "outage":
-            if fault.code == 0:
-                raise Cut
-            return _failure(fault.code)
-        case "status":
-            return _failure(fault.code)
         case _:
-            return _unreadable(fault.name, reply({"success": True}))
+            return _instead(sim, call, fault, reply({"success": True}))
 
 
 def _after(sim: Simulation, call: Call, fault: Fault, given: Reply) -> Reply:
@@ -188,9 +174,20 @@ def _after(sim: Simulation, call: Call, fault: Fault, given: Reply) -> Reply:
             sim.pen.pause(fault.secs)
             return given
         case "hold":
-            if not sim.pen.hold(call.route, "after", call.path):
-                raise Cut
+            _hold(sim, call, "after")
             return given
+        case _:
+            return _instead(sim, call, fault, given)
+
+
+def _hold(sim: Simulation, call: Call, when: str) -> None:
+    if not sim.pen.hold(call.route, when, call.path):
+        raise Cut
+
+
+def _instead(sim: Simulation, call: Call, fault: Fault, given: Reply) -> Reply:
+    """Answer as a fault has it, in the place of what would be `given`."""
+    match fault.name:
         case "reset":
             raise Cut
         case "throttle":
@@ -198,6 +195,8 @@ def _after(sim: Simulation, call: Call, fault: Fault, given: Reply) -> Reply:
                 return sim.rates.throttled(call.route, fault.secs, always_tell=fault.secs > 0)
         case "bad_key":
             return _refusal(BAD_KEY)
+        case "outage" if fault.code == 0:
+            raise Cut
         case "status" | "outage":
             return _failure(fault.code)
         case _:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from magister.facts import MICROS_PER_USD
+from magister.money import MICROS_PER_USD
 
 BIGINT = 2**63 - 1
 _LAST_SECOND = 253_402_300_799  # of the year 9999

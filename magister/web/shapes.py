@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from magister.facts import Held
+from magister.held import Held
 from magister.reports import InstanceView, Readiness, Summary, usd
 
 Json = dict[str, object]

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
 from magister.database import Sessions, open_database
-from magister.facts import Held
+from magister.held import Held
 from magister.models import Instance, Lease, Transition
 from magister.rows import as_held
 

@@ -17,11 +17,9 @@ import pytest
 
 from magister import pool
 from magister.database import open_database
-from magister.facts import Held
-from magister.simulator.plan import MarketPlan
-from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.held import Held
 from magister.states import State
-from tests.acceptance.world import World
+from tests.acceptance.world import QUICK_PACE, World, a_market
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
@@ -39,27 +37,7 @@ IN_A_FLOOD = 10.0
 """Seconds within which it is when it has to wait for a connection: those who came before are heard first."""
 
 PATIENCE = 30.0
-PLAN = MarketPlan(
-    machines=30,
-    dud_share=0.0,
-    unverified_share=0.0,
-    odd_share=0.0,
-    boot_secs=(1.0, 3.0),
-    worker_secs=(0.5, 1.0),
-)
-HURRY = {
-    "TASK_POLLING_INTERVAL_SECS": "0.5",
-    "PACE_CREATE_SECS": "0.1",
-    "PACE_DESTROY_SECS": "0.1",
-    "PACE_LIST_SECS": "0.02",
-    "PACE_SHOW_SECS": "0.02",
-    "PACE_SEARCH_SECS": "0.1",
-    "PACE_SEARCH_CACHE_SECS": "1",
-    "PACE_TICK_SECS": "0.05",
-    "PACE_RECHECK_SECS": "0.2",
-    "WEB_THREADS": str(THREADS),
-    "WEB_HEARTBEAT_STALE_SECS": "3",
-}  # fmt: skip
+PACE = QUICK_PACE | {"WEB_THREADS": str(THREADS), "WEB_HEARTBEAT_STALE_SECS": "3"}
 DELETE = "DELETE {path} HTTP/1.1\r\nHost: magister\r\n"
 
 
@@ -92,9 +70,8 @@ class Answer:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Run one service with a pool of two for all tests of this file."""
-    options = SimulatorOptions(port=0, hierophant_port=0, speed=20.0, rate_scale=0.0, plan=PLAN)
     directory = tmp_path_factory.mktemp("hostile")
-    with SimulatorServer(options) as simulator, World(directory, simulator, 2, HURRY) as world:
+    with a_market() as simulator, World(directory, simulator, 2, PACE) as world:
         world.start()
         world.until(world.settled, "a full pool")
         yield world
@@ -452,8 +429,7 @@ def test_clients_that_hang_up_do_no_harm(world: World, sent: bytes) -> None:
 
 
 def test_the_service_ends_in_time_whoever_is_on_the_line(tmp_path: Path) -> None:
-    options = SimulatorOptions(port=0, hierophant_port=0, speed=20.0, rate_scale=0.0, plan=PLAN)
-    with SimulatorServer(options) as simulator, World(tmp_path, simulator, 0, HURRY) as world:
+    with a_market() as simulator, World(tmp_path, simulator, 0, PACE) as world:
         world.start()
         world.until(world.answers, "an answer")
         with dribbling(world, SLOW, HEAD), closing(opened(world)) as silent:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from magister.facts import Held
+from magister.held import Held
 from magister.simulator.run import SimulatorServer
 from magister.states import Reason, State
 from tests.acceptance import gate

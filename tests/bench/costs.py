@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from magister import pool, rates, records, spending
 from magister.database import Sessions, open_database
-from magister.facts import Fleet
+from magister.fleet import Fleet
 from magister.memory import Memory
 from magister.models import Instance, Transition
 from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate

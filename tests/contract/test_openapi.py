@@ -17,12 +17,11 @@ from magister import __version__, pool
 from magister.arrival import BODY_LIMIT
 from magister.database import Sessions
 from magister.models import Pool
-from magister.settings import Settings
 from magister.states import State
 from magister.web import create_app
 from magister.web.api import ENDPOINTS
 from magister.web.openapi import document
-from tests.builders import NOW, a_row, ago, an_offer
+from tests.builders import NOW, a_row, ago, an_offer, some_settings
 from tests.fakes import FakeClock
 
 Check: TypeAlias = Callable[[CheckContext, Response, schemathesis.Case[Any]], bool | None]
@@ -47,13 +46,7 @@ def app(sqlite_sessions: Sessions) -> Flask:
         for offer_id, state in enumerate(State):
             a_row(session, state=state, offer=an_offer(id=offer_id), at=ago(minutes=1))
         a_row(session, state=State.CREATED, offer=an_offer(id=SIGNED), mac_required=True, at=ago(minutes=1))
-    of_the_operator = Settings(
-        this_magister_addr="http://203.0.113.7",
-        hierophant_ip="203.0.113.8",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="abc",
-        number_instances=3,
+    of_the_operator = some_settings(
         api_token=TOKEN,
     )
     clock = FakeClock(now=NOW)

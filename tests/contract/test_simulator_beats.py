@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from pydantic import SecretStr
 
 from magister import onstart
-from magister.settings import Settings
 from magister.simulator.contracts import Contract, Worker
 from magister.simulator.incidents import befall
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from tests.box import PATIENCE, Listener, until
+from tests.builders import some_settings
 
 KEY = {"Authorization": "Bearer simulated-key"}
 PLAN = MarketPlan(machines=20, gpu_counts=(1,), dud_share=0.0, storage_only=0)
@@ -45,13 +44,8 @@ def rent(url: str, magister: Listener) -> int:
     """Rent the cheapest offer with the onstart that Magister gives its box, and return the contract's id."""
     search = requests.post(f"{url}/api/v0/bundles/", json={"limit": 1}, timeout=PATIENCE)
     offer = search.json()["offers"][0]["id"]
-    settings = Settings(
+    settings = some_settings(
         this_magister_addr=magister.address,
-        hierophant_ip="127.0.0.1",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("simulated-key"),
-        template_hash=KNOWN_TEMPLATE,
-        number_instances=1,
     )
     body = {
         "template_hash_id": KNOWN_TEMPLATE,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from magister import experience
 from magister import pool as pool_row
-from magister import rows
 from magister.actions import Autopsy, Destroy
 from magister.database import Sessions
 from magister.errors import RateLimited, Refused, Transient
@@ -137,8 +137,8 @@ def test_the_machines_get_their_good_name_back(pool: Controller) -> None:
     broken(pool, "OCI runtime create failed")
     caution = pool.fleet.caution
     with pool.sessions.read() as session:
-        tried = rows.trials(session, pool.clock.now, caution.quarantine_cap)
-        blamed = rows.blamed(session)
+        tried = experience.trials(session, pool.clock.now, caution.quarantine_cap)
+        blamed = experience.blamed(session)
         assert set(blamed) == {("broken", Failure.DRIVER_OCI)}
         assert quarantines(tried, caution, pool.clock.now).machines, "or this would prove nothing"
         assert quarantines(without(tried, blamed), caution, pool.clock.now).machines == {}
@@ -150,10 +150,8 @@ def test_a_template_that_ever_worked_is_not_blamed_and_the_machines_are(pool: Co
     waiting = pool.rows(State.CREATED)[0]
     pool.verify(waiting)
     with pool.sessions.read() as session:
-        tried = rows.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
-        assert rows.blamed(session) == rows.suspected(session, tried) == {}
+        tried = experience.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
+        assert experience.blamed(session) == experience.suspected(session, tried) == {}
         failures = [one for one in tried if one.failure is not None]
-        assert rows.suspected(session, failures) == {}, (
-            "also when the success was too long ago to be among them"
-        )
+        assert experience.suspected(session, failures) == {}, "also when the success is too old"
         assert quarantines(tried, pool.fleet.caution, pool.clock.now).machines

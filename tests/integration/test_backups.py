@@ -15,7 +15,7 @@ from magister import assembly, copies, rows, schema
 from magister.cli import main
 from magister.database import Sessions, open_database
 from magister.errors import Ambiguous, Transient, Unusable
-from magister.facts import Held
+from magister.held import Held
 from magister.lease import kernel_lock
 from magister.states import LIVE, Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_row, an_offer

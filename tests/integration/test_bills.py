@@ -9,7 +9,8 @@ from magister.bills import Billed
 from magister.conditions import UnknownCharges
 from magister.database import Sessions
 from magister.errors import Transient
-from magister.facts import Charge, Held
+from magister.facts import Charge
+from magister.held import Held
 from magister.states import State
 from tests.builders import a_fleet, a_row, an_offer
 from tests.controller import Controller

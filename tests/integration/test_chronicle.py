@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 
 from magister import bans, chronicle, ledger
 from magister.cli import main
 from magister.database import Sessions
-from magister.facts import Learned
-from magister.settings import Settings
+from magister.held import Learned
+from magister.sentences import About
 from magister.states import Reason, State
-from magister.story import About, told
+from magister.story import told
 from magister.web import create_app
-from tests.builders import NOW, a_fleet, a_row, an_offer
+from tests.builders import NOW, a_fleet, a_row, an_offer, some_settings
 from tests.controller import Controller
 from tests.fakes import FakeClock
 
@@ -118,14 +117,7 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
 
 
 def a_client(sessions: Sessions) -> FlaskClient:
-    settings = Settings(
-        this_magister_addr="http://203.0.113.7",
-        hierophant_ip="203.0.113.8",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="abc",
-        number_instances=3,
-    )
+    settings = some_settings()
     clock = FakeClock(now=NOW)
     return create_app(settings, sessions, clock=clock.wall, monotonic=clock.monotonic).test_client()
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from magister import bans, decision, ledger
+from magister import bans, decision
+from magister import choices as kept_choices
 from magister.actions import Rent
 from magister.database import Sessions
 from magister.decision import Decision
-from magister.facts import Quarantine, Quarantines
 from magister.models_money import Choice
 from magister.planner import plan
+from magister.quarantine import Quarantine, Quarantines
 from magister.reputation import Reputation, Tally
 from magister.states import State
 from tests.builders import NOW, a_fleet, a_row, a_view, an_offer
@@ -95,15 +96,15 @@ def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() ->
 def test_what_was_decided_by_is_kept_of_the_last_rentals_whatever_ids_are_missing(
     pool: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "REPLAYABLE", 3)
-    monkeypatch.setattr(ledger, "EXPLAINED", 6)
+    monkeypatch.setattr(kept_choices, "REPLAYABLE", 3)
+    monkeypatch.setattr(kept_choices, "EXPLAINED", 6)
     known = Decision(a_fleet(), (), a_view(), NOW)
     living = []
     with pool.sessions.write() as session:
         for number in range(9):
             row = a_row(session, state=State.VERIFIED if number == 1 else State.DESTROYED)
             if number % 4 != 2:  # as of a row that was adopted
-                ledger.note_choice(session, row, known)
+                kept_choices.note(session, row, known)
             living += [row.id] if row.live else []
     kept = {choice.instance_id: choice.facts != "" for choice in choices(pool)}
     assert kept == {2: False, 4: False, 5: False, 6: False, 8: True, 9: True}

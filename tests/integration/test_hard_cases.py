@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from magister import ledger, rows
+from magister import findings, ledger, rows
 from magister import pool as pool_row
 from magister.actions import Adopt, List, Move, Send
 from magister.database import Sessions
 from magister.errors import Ambiguous, LeaseLost, NotSent, RateLimited, StartedStopped, Transient
-from magister.facts import Held, Listing, Offer, Route, Sighting
+from magister.facts import Listing, Offer, Route, Sighting
+from magister.held import Held
 from magister.lanes import ThreadLanes
 from magister.lease import LeaseHolder, NoLock, kernel_lock
 from magister.models import Lease
@@ -269,7 +270,7 @@ def test_an_error_amid_trouble_with_the_database_does_not_close_a_lane_for_good(
         ledger.learn(session, row, trouble="a long write of somebody's")
         return ValueError("an answer nobody thought of")
 
-    pool.worker._lanes = ThreadLanes(done=gone.set)
+    pool.worker._dispatcher._lanes = ThreadLanes(done=gone.set)
     pool.vast.before("destroy", seize)
     pool.drop(row)
     pool.step(1)
@@ -342,7 +343,7 @@ def test_a_look_that_was_overtaken_by_a_sighting_proves_nothing(sessions: Sessio
     pool.clock.advance(3)
     pool.step(30)
     with sessions.write() as session:
-        ledger.note_look(session, pool.row(row.id), None, begun_at, fleet=pool.fleet)
+        findings.note_look(session, pool.row(row.id), None, begun_at, fleet=pool.fleet)
     pool.vast.hidden = {row.contract_id}
     pool.run(60)
     assert pool.row(row.id).state is State.VERIFIED, "a look would still have found it"
@@ -378,7 +379,7 @@ def test_a_stopped_box_is_dropped_even_if_a_listing_named_it_first(sessions: Ses
     def found() -> BaseException:
         (box,) = pool.vast.boxes.values()
         with sessions.write() as session:  # what another host's loop does while this one is frozen
-            ledger.note_listing(session, Listing(pool.clock.now, (box,)), fleet=pool.fleet)
+            findings.note_listing(session, Listing(pool.clock.now, (box,)), fleet=pool.fleet)
             row = rows.one(session, 1)
             assert row is not None
             ledger.move(
@@ -402,7 +403,7 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
             session, an_offer(), mac_required=False, actor="test", why="a test", at=pool.clock.now
         )
     listed, asked, pool_held, rows_held = (threading.Event() for _ in range(4))
-    note_listing, hold_renting = ledger.note_listing, pool_row.hold_renting
+    note_listing, hold_renting = findings.note_listing, pool_row.hold_renting
 
     def note_slowly(*args: Any, **facts: Any) -> Any:
         listed.set()
@@ -430,7 +431,7 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
             trouble.append(error)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "note_listing", note_slowly)
+        patch.setattr(findings, "note_listing", note_slowly)
         patch.setattr(pool_row, "hold_renting", hold_slowly)
         pool.vast.boundary = answer_late
         listing = threading.Thread(target=call, args=(List("the poll"),))

@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from magister import ledger, rows
+from magister import experience, findings, ledger, rows
 from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
-from magister.facts import Held, Learned, Listing
+from magister.facts import Listing
+from magister.held import Held, Learned
 from magister.models import Transition
 from magister.states import Failure, Reason, State
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
@@ -119,7 +120,7 @@ def test_a_listing_is_written_into_the_rows_it_shows_and_lacks(sessions: Session
     seen, absent = made(sessions), made(sessions)
     listing = Listing(NOW, (a_sighting(seen.contract_id or 0, actual_status="loading", price=7),))
     with sessions.write() as session:
-        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+        assert findings.note_listing(session, listing, fleet=FLEET) == ()
     assert (now(sessions, seen).actual_status, now(sessions, seen).price) == ("loading", 7)
     assert (now(sessions, absent).absences, now(sessions, absent).absent_since) == (1, NOW)
 
@@ -128,7 +129,7 @@ def test_a_box_under_a_known_key_names_the_contract_of_its_row(sessions: Session
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
         listing = Listing(NOW, (a_sighting(444, label=f"magister:{row.key}"),))
-        assert ledger.note_listing(session, listing, fleet=FLEET) == ()
+        assert findings.note_listing(session, listing, fleet=FLEET) == ()
     assert now(sessions, row).contract_id == 444
 
 
@@ -136,14 +137,14 @@ def test_a_second_box_under_one_key_is_a_stranger_and_a_twin(sessions: Sessions)
     row = made(sessions)
     boxes = (a_sighting(row.contract_id or 0), a_sighting(444, label=f"magister:{row.key}"))
     with sessions.write() as session:
-        (stranger,) = ledger.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
+        (stranger,) = findings.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
     assert (stranger.sighting.contract_id, stranger.twin) == (444, True)
 
 
 def test_a_destroyed_box_that_is_listed_again_asks_for_the_loop(sessions: Sessions) -> None:
     row = made(sessions, State.DESTROYED)
     with sessions.write() as session:
-        ledger.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+        findings.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
     with sessions.read() as session:
         assert [held.id for held in rows.held(session)] == [row.id]
         assert rows.anything_due(session, ago(seconds=1), NOW)
@@ -153,7 +154,7 @@ def test_texts_from_outside_are_kept_short_and_without_nul(sessions: Sessions) -
     row = made(sessions)
     box = a_sighting(row.contract_id or 0, status_msg="a\x00b" * 9000)
     with sessions.write() as session:
-        ledger.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
+        findings.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
     said = now(sessions, row).status_msg or ""
     assert len(said) == ledger.TEXT_LIMIT
     assert "\x00" not in said
@@ -211,13 +212,13 @@ def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions:
                 at=ago(minutes=minutes - 5),
             )
         a_row(session, state=State.VERIFIED, offer=offer, at=ago(minutes=30))
-        trials = rows.trials(session, NOW, timedelta(days=1))
+        trials = experience.trials(session, NOW, timedelta(days=1))
         assert [(trial.machine_id, trial.failure) for trial in trials] == [
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, None),
         ]
-        assert rows.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
+        assert experience.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
 
 
 def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions: Sessions) -> None:
@@ -225,5 +226,5 @@ def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions:
     with sessions.write() as session:
         row = a_row(session, state=State.CREATED, at=later)
         ledger.move(session, row, State.DROPPING, Reason.UNVERIFIED, actor="test", why="a test", at=later)
-        (trial,) = rows.trials(session, NOW, timedelta(days=7))
+        (trial,) = experience.trials(session, NOW, timedelta(days=7))
         assert trial.at < NOW

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from magister import ledger, operations, pool, rows
+from magister import experience, ledger, operations, pool, rows
 from magister.database import Sessions
 from magister.errors import InstanceEnded, Transient, Unreachable
-from magister.facts import Held, Quarantines
-from magister.quarantine import quarantines
+from magister.held import Held
+from magister.quarantine import Quarantines, quarantines
 from magister.states import Reason, State
 from tests.builders import ADDRESS, a_fleet, an_offer
 from tests.controller import Controller
@@ -73,7 +73,7 @@ class Beating:
 def blamed(controller: Controller) -> Quarantines:
     with controller.sessions.read() as session:
         caution = controller.fleet.caution
-        found = rows.trials(session, controller.clock.now, caution.quarantine_cap)
+        found = experience.trials(session, controller.clock.now, caution.quarantine_cap)
     return quarantines(found, caution, controller.clock.now)
 
 
@@ -209,7 +209,7 @@ def test_a_beat_does_not_prove_that_the_template_reaches_the_coordinator(sqlite_
     with sqlite_sessions.write() as session:
         now = controller.clock.now
         operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
-        assert rows.outlook(session, now).verdicts == ()
+        assert experience.outlook(session, now).verdicts == ()
 
 
 def test_a_beat_of_one_that_is_to_go_is_told_so(sessions: Sessions) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from magister import ledger, onstart, operations, pool, rows
 from magister.database import Sessions
 from magister.errors import InstanceEnded, Stale, UnknownInstance, WrongKey
-from magister.facts import Held
+from magister.held import Held
 from magister.models import Transition
 from magister.states import Reason, State
 from tests.builders import NOW, a_row, ago, an_offer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from magister import ledger, rows
+from magister import findings, ledger, rows
 from magister.database import Sessions
 from magister.errors import (
     Ambiguous,
@@ -20,7 +20,7 @@ from magister.errors import (
     StartedStopped,
     VastError,
 )
-from magister.facts import Held
+from magister.held import Held
 from magister.states import Reason, State
 from magister.vast.market import CAP
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
@@ -158,7 +158,7 @@ def test_a_listing_that_names_the_box_first_is_confirmed_by_the_answer(pool: Con
 
 def found_by_a_listing(pool: Controller) -> None:
     with pool.sessions.write() as session:
-        ledger.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
+        findings.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
 
 
 def test_a_second_box_under_one_key_is_destroyed_and_the_first_kept(pool: Controller) -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from magister import ledger, pool, reports
 from magister.actions import Adopt
+from magister.conditions import Condition
 from magister.database import Sessions
-from magister.facts import Adoptable, Condition, Held, Learned, Sighting
+from magister.facts import Adoptable, Sighting
+from magister.held import Held, Learned
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_row, ago, an_offer
 

@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import ledger, rows, spending
+from magister import books, findings, ledger, rows, spending
 from magister.actions import Adopt
 from magister.database import Sessions
-from magister.facts import Adoptable, Held, Learned, Listing, Sighting
+from magister.facts import Adoptable, Listing, Sighting
+from magister.held import Held, Learned
 from magister.models_money import DayCost, PoolHour
 from magister.spending import By, Spent
 from magister.states import Reason, State
@@ -26,7 +27,7 @@ def after(**span: float) -> datetime:
 
 def listed(sessions: Sessions, at: datetime, *boxes: Sighting) -> None:
     with sessions.write() as session:
-        ledger.note_listing(session, Listing(at, boxes), fleet=FLEET)
+        findings.note_listing(session, Listing(at, boxes), fleet=FLEET)
 
 
 def moved(sessions: Sessions, number: int, to: State, reason: Reason, at: datetime) -> None:
@@ -155,9 +156,9 @@ def test_a_contract_named_while_a_listing_found_it_opens_its_account_once(sessio
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
         box = a_sighting(77, label=f"magister:{row.key}", price=500_000, disk_price=DISK)
-        ledger.note_listing(session, Listing(after(seconds=1), (box,)), fleet=FLEET)
+        findings.note_listing(session, Listing(after(seconds=1), (box,)), fleet=FLEET)
         ledger.learn(session, row, **Learned(contract_id=77, created_at=after(seconds=2)))
-        assert len(rows.intervals(session, [row.id])[row.id]) == 2
+        assert len(books.intervals(session, [row.id])[row.id]) == 2
 
 
 def test_an_adopted_box_costs_from_the_day_it_was_made(sessions: Sessions) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
-from magister import books, rates, rows, spending
+from magister import books, experience, rates, rows, spending
 from magister.database import Sessions
 from magister.models import Instance, Transition
 from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate
@@ -330,7 +330,7 @@ def held_against(sessions: Sessions, excused: Mapping[int, int]) -> dict[int, di
     """Return the failures of each machine as the view tells them, when the loop counts the same."""
     names = ("machine_id", "verified", "excused", *Failure)
     with sessions.read() as session:
-        rentals = rows.rentals(session, LONG_AGO)
+        rentals = experience.rentals(session, LONG_AGO)
         told = session.execute(text(f"SELECT {', '.join(names)} FROM machine_record")).all()
     known = reputation(rentals, LONG_AGO)
     found: dict[int, dict[str, int]] = {}

@@ -13,35 +13,23 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from magister import onstart, pool, rows
+from magister.conditions import Condition
 from magister.database import Sessions, open_database
-from magister.facts import Condition, Held, Learned
+from magister.held import Held, Learned
 from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
-from magister.settings import Settings
 from magister.states import State
 from magister.web import create_app, hearing
-from tests.builders import NOW, a_row, ago, an_offer
+from tests.builders import NOW, a_row, ago, an_offer, some_settings
 from tests.fakes import FakeClock
 
 TOKEN = SecretStr("a-token-of-the-operator")
 ADDRESS = "http://203.0.113.7"
 
 
-def some_settings(token: SecretStr | None) -> Settings:
-    return Settings(
-        this_magister_addr=ADDRESS,
-        hierophant_ip="203.0.113.8",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="abc",
-        number_instances=3,
-        api_token=token,
-    )
-
-
 def a_client(sessions: Sessions, *, token: SecretStr | None = None) -> FlaskClient:
     clock = FakeClock(now=NOW)
-    settings = some_settings(token)
+    settings = some_settings(api_token=token)
     app = create_app(
         settings,
         sessions,
@@ -119,9 +107,7 @@ def test_a_worker_that_calls_before_the_first_listing_is_kept_waiting_for_its_ro
             row_in(sqlite_sessions, State.CREATED)
             clock.mono = 0
 
-    app = create_app(
-        some_settings(None), sqlite_sessions, clock=clock.wall, nap=nap, monotonic=clock.monotonic
-    )
+    app = create_app(some_settings(), sqlite_sessions, clock=clock.wall, nap=nap, monotonic=clock.monotonic)
     answer = app.test_client().get("/verify/77")
     assert answer.status_code == (200 if arrives else 503)
     assert arrives or clock.mono >= 1030, "it waited as long as it would for a busy database"
@@ -269,7 +255,7 @@ def test_a_key_opens_its_own_instance_only(sessions: Sessions) -> None:
 def test_the_address_that_a_box_is_given_works_in_both_of_its_forms(sessions: Sessions) -> None:
     client = a_client(sessions, token=TOKEN)
     row = row_in(sessions, State.CREATED, mac_required=True)
-    url = onstart.drop_url(some_settings(TOKEN), 77, onstart.mac(TOKEN, row.key))
+    url = onstart.drop_url(some_settings(api_token=TOKEN), 77, onstart.mac(TOKEN, row.key))
     path = url.removeprefix(f"{ADDRESS}:8555")
     assert client.get(path.replace("drop", "verify")).status_code == 200
     assert client.delete(path).status_code == 200

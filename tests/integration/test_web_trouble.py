@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
@@ -20,14 +19,13 @@ from magister import ledger, pool, reports, rows
 from magister.arrival import BODY_LIMIT
 from magister.database import Sessions, open_database
 from magister.errors import Stale
-from magister.facts import Held
+from magister.held import Held
 from magister.models import Transition
-from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.sqlite import sqlite_file
 from magister.states import State
 from magister.web import create_app
-from tests.builders import NOW, a_row, an_offer
+from tests.builders import NOW, a_row, an_offer, some_settings
 from tests.fakes import FakeClock
 
 PATIENCE = 2.0
@@ -40,13 +38,7 @@ def advance(clock: FakeClock, seconds: float) -> None:
 def a_client(
     sessions: Sessions, clock: FakeClock, *, nap: Callable[[float], None] | None = None
 ) -> FlaskClient:
-    settings = Settings(
-        this_magister_addr="http://203.0.113.7",
-        hierophant_ip="203.0.113.8",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="abc",
-        number_instances=3,
+    settings = some_settings(
         web=Web(busy_timeout_secs=PATIENCE),
     )
     app = create_app(

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from magister import experience
 from magister import pool as pool_row
-from magister import rows
 from magister.database import Sessions
 from magister.errors import BadKey, IncompleteListing, NoCredit, OfferGone, Transient
 from magister.facts import Route
@@ -330,8 +330,8 @@ def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool
     pool.run(220)
     assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
     with pool.sessions.read() as session:
-        assert rows.outlook(session, pool.clock.now).failures == 0
-        assert rows.trials(session, pool.clock.now, timedelta(days=1)) == ()
+        assert experience.outlook(session, pool.clock.now).failures == 0
+        assert experience.trials(session, pool.clock.now, timedelta(days=1)) == ()
     assert len(pool.vast.boxes) == 3
 
 
@@ -341,7 +341,7 @@ def test_a_loop_that_is_back_within_seconds_excuses_nothing(pool: Controller) ->
     pool.restart()
     pool.run(190)
     with pool.sessions.read() as session:
-        assert rows.outlook(session, pool.clock.now).failures == 3
+        assert experience.outlook(session, pool.clock.now).failures == 3
 
 
 def test_a_mass_loss_that_is_real_is_made_good_after_one_canary(sqlite_sessions: Sessions) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magister.actions import Adopt, Move, Rent, Send
-from magister.facts import Fleet, Held, View
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.planner import plan
 from magister.states import State, legal
 from tests.builders import NOW, a_fleet, a_view, an_offer, held

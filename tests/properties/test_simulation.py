@@ -14,7 +14,9 @@ import pytest
 from magister import assembly, evidence, ledger, planner
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
-from magister.facts import Adoptable, Fleet, Held, Learned, Order, Sighting, Stranger, View
+from magister.facts import Adoptable, Order, Sighting, Stranger
+from magister.fleet import Fleet, View
+from magister.held import Held, Learned
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.states import Reason, State

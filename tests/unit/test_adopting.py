@@ -11,7 +11,8 @@ from magister.adopting import Preview, preview
 from magister.cli import main
 from magister.database import Sessions, open_database
 from magister.errors import DatabaseUnusable, IncompleteListing
-from magister.facts import Fleet, Sighting
+from magister.facts import Sighting
+from magister.fleet import Fleet
 from magister.settings import load
 from magister.states import Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_row, a_sighting, ago

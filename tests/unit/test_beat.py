@@ -14,6 +14,7 @@ from magister import beat, onstart
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS, Contemplant
 from tests.box import ENTRYPOINT, Box, Listener, a_box, until
+from tests.builders import some_settings
 
 TOOLS = ("curl", "wget", "busybox", "python3")
 SHELLS = ("bash", "dash")
@@ -30,13 +31,9 @@ TEMPLATES = (
 def given(
     contemplant: dict[str, object], address: str = "http://magister.example", token: str | None = None
 ) -> Settings:
-    return Settings(
+    return some_settings(
         this_magister_addr=address,
         hierophant_ip="hierophant.example",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="819fdf2e42fc8ceb32f295465b5bb21e",
-        number_instances=1,
         api_token=None if token is None else SecretStr(token),
         contemplant=Contemplant.model_validate(contemplant),
     )

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from magister.actions import ReadBill
-from magister.facts import Fleet, View
+from magister.fleet import Fleet, View
 from magister.planner import plan
 from tests.builders import NOW, a_fleet, a_view, ago
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from magister.actions import Move, Rent
 from magister.budget import EXIT, objection, over_budget
-from magister.facts import Fleet, Held
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.money import Budget, Outlay, cost
 from magister.planner import plan
 from magister.states import Reason, State

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from magister import __version__, pool, status
 from magister.cli import main
+from magister.conditions import Condition
 from magister.database import RESCUE, open_database
-from magister.facts import Condition
 
 COMMANDS = (
     "adopt",

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from magister import assembly, bills, ledger, pool, rows
 from magister.cli import main
 from magister.database import Sessions, open_database
-from magister.facts import Charge, Learned
+from magister.facts import Charge
+from magister.held import Learned
 from magister.schema import migrate
 from magister.states import Failure, Reason, State
 from tests.builders import a_row, an_offer

@@ -7,7 +7,8 @@ import pytest
 
 from magister.conditions import Failing, Symptoms, conditions
 from magister.errors import BadKey, IncompleteListing, NoCredit, Refused, Transient
-from magister.facts import Held, Route
+from magister.facts import Route
+from magister.held import Held
 from magister.states import State
 from tests.builders import NOW, a_fleet, ago, held
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from magister.actions import Move
-from magister.facts import Held
+from magister.held import Held
 from magister.planner import plan
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_view, ago, held

@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from magister.facts import Fleet, Held, Offer, Quarantine, Quarantines
+from magister.facts import Offer
+from magister.fleet import Fleet
+from magister.held import Held
 from magister.offers import candidates, unfit
+from magister.quarantine import Quarantine, Quarantines
 from magister.reputation import Rental, Reputation, reputation
 from magister.states import Failure, State
 from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held

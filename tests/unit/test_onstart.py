@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from magister import onstart
 from magister.settings import Settings
 from magister.settings_contemplant import Contemplant, Prover
+from tests.builders import some_settings
 
 ENTRYPOINT = "/usr/local/bin/contemplant-entrypoint.sh"
 NASTY_KEYS = (
@@ -19,13 +20,9 @@ NASTY_KEYS = (
 
 
 def given(contemplant: Contemplant | None = None, token: str | None = None) -> Settings:
-    return Settings(
+    return some_settings(
         this_magister_addr="http://magister.example/",
         hierophant_ip="hierophant.example",
-        hierophant_http_port=9010,
-        vast_api_key=SecretStr("key-of-the-account"),
-        template_hash="819fdf2e42fc8ceb32f295465b5bb21e",
-        number_instances=1,
         api_token=None if token is None else SecretStr(token),
         contemplant=(contemplant or Contemplant()).model_copy(
             update={"beat_secs": 0}

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from magister.actions import Action, CheckAccount, Destroy, List, Look, Move, Rent, Search, Send
-from magister.facts import Fleet, Held, Stranger, View
+from magister.facts import Stranger
+from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.listings import listing_retry
 from magister.planner import plan
 from magister.shortage import shortage

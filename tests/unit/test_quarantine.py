@@ -5,9 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from magister.facts import Quarantine, Quarantines, Trial
 from magister.outlook import Caution
-from magister.quarantine import quarantines
+from magister.quarantine import Quarantine, Quarantines, Trial, quarantines
 from magister.states import Failure, Reason, State, failure
 from tests.builders import NOW, ago
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magister import rates
-from magister.facts import Held, Sighting
+from magister.facts import Sighting
+from magister.held import Held
 from magister.rates import Changes, Interval, Line
 from magister.states import State
 from tests.builders import NOW, a_sighting, ago, held

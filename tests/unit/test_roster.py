@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from magister.actions import CallRoll, Move, Plan
-from magister.facts import Held, Learned, Roster, View
+from magister.facts import Roster
+from magister.fleet import View
+from magister.held import Held, Learned
 from magister.planner import plan
 from magister.roster import called_out, dead_offers, living_offers
 from magister.states import Reason, State

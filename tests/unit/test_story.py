@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from magister.budget import Cap
+from magister.conditions import Condition
 from magister.decision import Candidate
-from magister.facts import Condition, Quarantine, Quarantines
+from magister.quarantine import Quarantine, Quarantines
+from magister.sentences import About, lasting
 from magister.standing import Banned, Leaving, Standing, explained
 from magister.states import Reason, State
-from magister.story import About, Life, Moved, jsonable, lasting, told
+from magister.story import Life, Moved, jsonable, told
 from tests.builders import NOW, ago
 
 

@@ -1,6 +1,6 @@
 """A template that fails alike on three hosts, and never worked, is to blame for it."""
 
-from magister.facts import Trial
+from magister.quarantine import Trial
 from magister.states import Failure
 from magister.suspicion import suspects, without
 from tests.builders import NOW

@@ -1,0 +1,220 @@
+"""Read what earlier rentals showed of machines, hosts, templates and the way as a whole."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, exists, func, or_, select, text
+from sqlalchemy.orm import Session
+
+from magister.models import Instance, Transition
+from magister.outlook import Outlook, Verdict
+from magister.quarantine import Trial
+from magister.reputation import Rental
+from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
+from magister.suspicion import Kind, Tried, suspects, without
+from magister.views import BLAMED
+
+VERDICTS = 64
+"""How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
+
+RENTALS = 5000
+"""How many of the last rentals say what may be expected of a machine."""
+
+
+def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
+    """Return what rentals showed of their machines, oldest first: workers that verified, and failures.
+
+    A moment after `now`, which a clock that was ahead has written, counts as long past.
+    """
+    query = (
+        select(
+            Transition.at,
+            Instance.machine_id,
+            Instance.host_id,
+            Instance.verified_at,
+            Transition.from_state,
+            Transition.to_state,
+            Transition.reason,
+            Instance.failure,
+            Instance.template_hash,
+        )
+        .join(Transition, Transition.instance_id == Instance.id)
+        .where(
+            Transition.at > now - within,
+            Instance.machine_id.is_not(None),
+            or_(
+                Transition.to_state == State.VERIFIED,
+                and_(Transition.reason.in_(FAULTS), Instance.excused.is_(False)),
+            ),
+        )
+        .order_by(Transition.at, Transition.id)
+    )
+    return tuple(
+        Trial(
+            at=_past(at, now),
+            machine_id=machine,
+            host_id=host,
+            failure=kind,
+            worked=max((at - (verified_at or at)).total_seconds(), 0.0),
+            template_hash=template,
+        )
+        for at, machine, host, verified_at, old, new, reason, told, template in session.execute(query)
+        for kind in (_failed(old, new, reason, told),)
+        if machine is not None and (kind is not None or new is State.VERIFIED)
+    )
+
+
+def _failed(old: State | None, new: State, reason: Reason, told: str | None) -> Failure | None:
+    """Return what a move says of how an instance failed, or what its logs told more exactly."""
+    kind = None if new is State.VERIFIED else failure(old, reason)
+    return kind if kind is None or told is None else Failure(told)
+
+
+def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[Rental, ...]:
+    """Return what came of the `newest` rentals that verified or failed, the newest first.
+
+    Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody.
+    """
+    # columns, for most of a row is what Vast said of its offer, and nothing of that is asked
+    query = (
+        select(
+            Instance.requested_at,
+            Instance.created_at,
+            Instance.verified_at,
+            Instance.dropped_at,
+            Instance.destroyed_at,
+            Instance.machine_id,
+            Instance.host_id,
+            Instance.gpu_name,
+            Instance.failure,
+            Instance.excused,
+            Instance.template_hash,
+        )
+        .where(
+            Instance.sends > 0,
+            Instance.machine_id.is_not(None),
+            or_(
+                Instance.verified_at.is_not(None),
+                and_(Instance.failure.is_not(None), Instance.excused.is_(False)),
+            ),
+        )
+        .order_by(Instance.id.desc())
+        .limit(newest)
+    )
+    found: list[Rental] = []
+    for asked, made, verified, dropped, gone, machine, host, gpu, told, excused, template in session.execute(
+        query
+    ):
+        boot, worked = None, 0.0
+        if verified is not None:
+            boot = max((verified - (made or asked)).total_seconds(), 0.0)
+            worked = max(((dropped or gone or now) - verified).total_seconds(), 0.0)
+        rental = Rental(
+            at=asked,
+            machine_id=machine or 0,
+            host_id=host,
+            gpu_name=gpu,
+            boot=boot,
+            worked=worked,
+            failure=None if excused or told is None else Failure(told),
+            template_hash=template,
+        )
+        found.append(rental)
+    return without(found, blamed(session))
+
+
+def blamed(session: Session) -> Mapping[Kind, int]:
+    """Return the templates that are to blame for failures, in which way, and on how many hosts.
+
+    One that ever worked is not. The view that people read of machines asks the same question.
+    """
+    found = session.execute(text(BLAMED))
+    return {(template, Failure(kind)): hosts for template, kind, hosts in found}
+
+
+def suspected(session: Session, tried: Iterable[Tried]) -> Mapping[Kind, int]:
+    """Return the templates that are to blame by what was `tried` alone; one that ever worked is not."""
+    found = suspects(tried)
+    worked = _proved(session, {template for template, _ in found})
+    return {kind: hosts for kind, hosts in found.items() if kind[0] not in worked}
+
+
+def _proved(session: Session, templates: Iterable[str]) -> frozenset[str]:
+    """Return those of the templates with which a worker ever verified: a look at an index for each."""
+    return frozenset(
+        template
+        for template in templates
+        if session.scalar(
+            select(exists().where(Instance.template_hash == template, Instance.verified_at.is_not(None)))
+        )
+    )
+
+
+def last_words(session: Session, template: str, kind: Failure) -> str:
+    """Return what the last box said that failed in this way with this template: its logs, or Vast of it."""
+    query = (
+        select(Instance.autopsy, Instance.status_msg)
+        .where(Instance.template_hash == template, Instance.failure == kind)
+        .order_by(Instance.id.desc())
+        .limit(1)
+    )
+    found = session.execute(query).first()
+    return "" if found is None else found.autopsy or found.status_msg or ""
+
+
+def given_up(session: Session, now: datetime, within: timedelta, reason: Reason) -> datetime | None:
+    """Return when an instance was last given up for `reason`; None = not lately."""
+    query = select(func.max(Transition.at)).where(
+        Transition.at > now - within, Transition.at <= now, Transition.reason == reason
+    )
+    return session.scalar(query)
+
+
+def last_move(session: Session) -> int:
+    """Return the number of the newest move of all; 0 = there was none yet."""
+    return session.scalar(select(func.max(Transition.id))) or 0
+
+
+def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
+    """Return when verified instances were given up lately although nobody had asked for it."""
+    query = select(Transition.at).where(
+        Transition.at > now - within,
+        Transition.at <= now,
+        Transition.from_state == State.VERIFIED,
+        Transition.reason.in_(LOSSES),
+    )
+    return tuple(session.scalars(query))
+
+
+def outlook(session: Session, now: datetime, *, since: datetime | None = None) -> Outlook:
+    """Return what became of the last rentals: verified, or failed by their own fault before that.
+
+    A moment after `now`, which a clock that was ahead has written, counts as long past. `since` leaves
+    out what came before it; None = nothing.
+    """
+    failed = and_(
+        Transition.from_state.in_((State.REQUESTED, State.CREATED)),
+        Transition.reason.in_(DUDS),
+        Instance.excused.is_(False),
+    )
+    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason.in_(PROOFS))
+    query = (
+        select(Transition.at, Instance.requested_at, Transition.to_state)
+        .join(Instance, Instance.id == Transition.instance_id)
+        .where(or_(verified, failed))
+        .order_by(Transition.id.desc())
+        .limit(VERDICTS)
+    )
+    if since is not None:
+        query = query.where(Transition.at > since)
+    told = session.execute(query)
+    return Outlook(
+        tuple(
+            Verdict(_past(at, now), _past(rented_at, now), verified=state is State.VERIFIED)
+            for at, rented_at, state in told
+        )
+    )
+
+
+def _past(moment: datetime, now: datetime) -> datetime:
+    return moment if moment <= now else now - timedelta(days=1)

@@ -1,0 +1,61 @@
+"""Write what listings, looks by id and Hierophant's lists show, or lack, into the rows."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from magister import books, evidence, ledger, roster, rows
+from magister.adoption import key_in, recognised
+from magister.facts import Listing, Roster, Sighting, Stranger
+from magister.fleet import Fleet
+from magister.held import Held
+
+
+def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
+    """Write what a complete listing shows and lacks into the rows; return the boxes no row knows."""
+    mine = rows.held(session, lock=True)
+    boxes = listing.sightings
+    keys = [key for box in boxes if (key := key_in(box))]
+    known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
+    found, strangers = recognised(boxes, known)
+    for row, box in found:
+        _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
+    books.note(session, found, listing.begun_at)
+    seen = {row.id for row, _ in found}
+    for row in mine:
+        if row.id not in seen:
+            ledger.learn(session, row, **evidence.missing(row, listing.begun_at))
+    return strangers
+
+
+def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datetime, *, fleet: Fleet) -> None:
+    """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
+    if box is not None:
+        _note_sighting(session, row, box, begun_at, fleet=fleet)
+        books.note(session, [(row, box)], begun_at)
+        return
+    overtaken = row.last_seen_at is not None and row.last_seen_at >= begun_at
+    if row.absences >= 2 and not overtaken:
+        ledger.learn(session, row, looked_gone_at=begun_at)
+
+
+def _note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetime, *, fleet: Fleet) -> None:
+    """Write what an answer begun at `begun_at` shows of one row."""
+    learned = evidence.seen(row, box, begun_at, fleet)
+    learned["status_msg"] = ledger.clipped(box.status_msg)
+    ledger.learn(session, row, **learned)
+
+
+def note_roster(session: Session, called: Roster) -> None:
+    """Write what Hierophant's lists show and lack into the rows; entries not understood may be anybody."""
+    living, dead = roster.living_offers(called), roster.dead_offers(called)
+    for row in rows.held(session, lock=True):
+        offer_living = row.offer_id in living
+        if row.live and (offer_living or not called.unread):
+            learned = roster.called_out(
+                row,
+                living=offer_living,
+                deaths=dead.get(row.offer_id, 0),
+                begun_at=called.begun_at,
+            )
+            ledger.learn(session, row, **learned)
