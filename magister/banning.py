@@ -46,7 +46,7 @@ def unban(config: Path | None, kind: Kind, banned_id: int) -> tuple[str, int]:
         gone = bans.unban(session, kind, banned_id)
     if banned_id in _in_settings(settings, kind):
         first = "its ban is taken back, but it" if gone else "it"
-        return f"{kind} {banned_id}: {first} stands in bad_{kind}s; take it out there and restart", NOT_DONE
+        return f"{kind} {banned_id}: {first} stands in bad_{kind}s; take it out there and reload", NOT_DONE
     if not gone:
         return f"{kind} {banned_id} was not banned", NOT_DONE
     return f"{kind} {banned_id} may be rented again", ALL_WELL

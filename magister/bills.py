@@ -20,7 +20,7 @@ from magister.models import Instance
 from magister.models_money import Bill, DayCost
 
 ESTIMATED = frozenset({"gpu", "disk", "instance"})
-"""Lines that are estimated as well; all others are traffic, which only the bill shows."""
+"""Lines of GPUs and disk; all others are traffic."""
 
 ALARM = timedelta(days=7)
 """How long charges for boxes that no row knows are told of."""
@@ -33,9 +33,15 @@ class Billed:
     instance: int | None
     contract_id: int
     label: str | None
-    estimated: int
-    billed: int  # for GPU and disk
-    traffic: int
+    estimated: int = 0  # for GPU and disk, as `billed`
+    billed: int = 0
+    estimated_traffic: int = 0
+    billed_traffic: int = 0
+
+    @property
+    def parted(self) -> int:
+        """Return by how much the estimates and the charges differ."""
+        return abs(self.estimated - self.billed) + abs(self.estimated_traffic - self.billed_traffic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,7 @@ class Reconciliation:
 
     @property
     def estimated(self) -> int:
-        """Return the sum of the estimates."""
+        """Return the sum of the estimates for GPUs and disks."""
         return sum(line.estimated for line in self.lines)
 
     @property
@@ -57,14 +63,19 @@ class Reconciliation:
         return sum(line.billed for line in self.lines if line.instance is not None)
 
     @property
-    def traffic(self) -> int:
-        """Return what was charged beside that."""
-        return sum(line.traffic for line in self.lines if line.instance is not None)
+    def estimated_traffic(self) -> int:
+        """Return the sum of the estimates of traffic, as far as listings counted it."""
+        return sum(line.estimated_traffic for line in self.lines)
+
+    @property
+    def billed_traffic(self) -> int:
+        """Return what was charged for the traffic of instances that are known."""
+        return sum(line.billed_traffic for line in self.lines if line.instance is not None)
 
     @property
     def unknown(self) -> UnknownCharges:
         """Return what was charged under our tag for boxes that no row knows."""
-        found = [line.billed + line.traffic for line in self.lines if line.instance is None]
+        found = [line.billed + line.billed_traffic for line in self.lines if line.instance is None]
         return UnknownCharges(len(found), sum(found))
 
 
@@ -124,40 +135,63 @@ def reconcile(session: Session, first: date, last: date, now: datetime) -> Recon
     )
     for instance, contract, label, line, micros in session.execute(query):
         charged[instance, contract, label][line in ESTIMATED] += micros
-    lines = [
-        Billed(
-            instance=instance,
-            contract_id=contract,
-            label=label,
-            estimated=0 if instance is None else estimated.pop(instance, (contract, 0))[1],
-            billed=sums[True],
-            traffic=sums[False],
-        )
-        for (instance, contract, label), sums in charged.items()
-    ]
+    lines = []
+    for (row, contract, label), sums in charged.items():
+        guess = Guess(contract) if row is None else estimated.pop(row, Guess(contract))
+        lines.append(_billed(row, contract, label, guess, sums))
     lines += [
-        Billed(instance=instance, contract_id=contract, label=None, estimated=micros, billed=0, traffic=0)
-        for instance, (contract, micros) in estimated.items()
-        if micros
+        _billed(number, guess.contract_id, None, guess, Counter())
+        for number, guess in estimated.items()
+        if guess.micros or guess.traffic
     ]
-    lines.sort(key=lambda line: (-abs(line.estimated - line.billed), line.contract_id))
+    lines.sort(key=lambda line: (-line.parted, line.contract_id))
     return Reconciliation(first=first, last=last, lines=tuple(lines))
 
 
-def _estimated(session: Session, first: date, last: date, now: datetime) -> dict[int, tuple[int, int]]:
-    """Return the contract and the estimated micro-dollars of each instance that cost anything."""
-    found: dict[int, tuple[int, int]] = {}
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Hold what is estimated of one instance, in micro-dollars."""
+
+    contract_id: int
+    micros: int = 0
+    traffic: int = 0
+
+
+def _billed(
+    instance: int | None, contract: int, label: str | None, guess: Guess, sums: Counter[bool]
+) -> Billed:
+    return Billed(
+        instance=instance,
+        contract_id=contract,
+        label=label,
+        estimated=guess.micros,
+        billed=sums[True],
+        estimated_traffic=guess.traffic,
+        billed_traffic=sums[False],
+    )
+
+
+def _estimated(session: Session, first: date, last: date, now: datetime) -> dict[int, Guess]:
+    """Return what is estimated of each instance that cost anything."""
+    found: dict[int, Guess] = {}
     for one in spending.living(session, now):
-        micros = sum(micros for day, micros in one.days.items() if first <= day <= last)
-        found[one.id] = (one.contract_id or 0, micros)
+        days = tuple(one.within(first, last))
+        found[one.id] = Guess(
+            one.contract_id or 0, sum(micros for _, micros, _ in days), sum(more for *_, more in days)
+        )
     query = (
-        select(DayCost.instance_id, Instance.contract_id, func.sum(DayCost.micros))
+        select(
+            DayCost.instance_id,
+            Instance.contract_id,
+            func.sum(DayCost.micros),
+            func.sum(DayCost.traffic_micros),
+        )
         .join(Instance, Instance.id == DayCost.instance_id)
         .where(DayCost.day.between(first, last))
         .group_by(DayCost.instance_id, Instance.contract_id)
     )
-    for instance, contract, micros in session.execute(query):
-        found[instance] = (contract or 0, int(micros))
+    for instance, contract, micros, more in session.execute(query):
+        found[instance] = Guess(contract or 0, int(micros), int(more))
     return found
 
 

@@ -1,21 +1,23 @@
-"""Keep the books of instances: the intervals of their rates, and once they are gone what they came to.
+"""Keep the books of instances: their rates and traffic, and once they are gone what they came to.
 
 Only the ledger and the findings write here, each in the transaction of what it notes.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from dataclasses import asdict
+from datetime import date, datetime
 
-from sqlalchemy import Select, UpdateBase, delete, func, insert, select, text, update
+from sqlalchemy import Date, Select, UpdateBase, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from magister import rates, rows
+from magister import rates, rows, traffic
 from magister.facts import Sighting
 from magister.held import Held
 from magister.models import Instance
-from magister.models_money import DayCost, InstanceTotal, Rate
+from magister.models_money import DayCost, DayTraffic, InstanceTotal, Rate
 from magister.rates import Changes, Hour, Interval, Line, Work
 from magister.states import Reason, State
+from magister.traffic import Traffic
 
 
 def intervals(
@@ -60,6 +62,16 @@ def note(session: Session, seen: Iterable[tuple[Held, Sighting]], at: datetime) 
     last = last_intervals(session, [row.id for row, _ in pairs])
     for row, box in pairs:
         _write(session, row.id, rates.noticed(row, box, at, last.get(row.id, {})))
+    _note_traffic(session, [pair for pair in pairs if traffic.shown(pair[1])], at)
+
+
+def moved(session: Session, ids: Collection[int] | Select[int]) -> dict[int, dict[date, Traffic]]:
+    """Return what instances moved on each UTC day; one that moved nothing that was seen is left out."""
+    found: dict[int, dict[date, Traffic]] = {}
+    query = select(DayTraffic).where(DayTraffic.instance_id.in_(ids)).order_by(DayTraffic.day)
+    for one in session.scalars(query, execution_options=rows.FRESH):
+        found.setdefault(one.instance_id, {})[one.day] = Traffic(one.down_kb, one.up_kb, one.fractions)
+    return found
 
 
 def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
@@ -83,7 +95,11 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
         "host_id": known.host_id,
         "gpu_name": known.gpu_name,
     }
-    entries = [{"day": day, "micros": micros, **shared} for day, micros in rates.by_day(kept, at).items()]
+    days, beside = rates.by_day(kept, at), traffic.by_day(moved(session, [row.id]).get(row.id, {}))
+    entries = [
+        {"day": day, "micros": days.get(day, 0), "traffic_micros": beside.get(day, 0), **shared}
+        for day in sorted(days.keys() | beside.keys())
+    ]
     if entries:
         session.execute(insert(DayCost), entries)
     if row.contract_id is not None or row.verified_at is not None:  # else there never was a box
@@ -169,6 +185,27 @@ def turn_back(session: Session, to: datetime) -> None:
     live = Rate.instance_id.in_(rows.live_ids())
     _execute(session, update(Rate).where(live, Rate.begins_at > to).values(begins_at=to))
     _execute(session, update(Rate).where(live, Rate.ends_at > to).values(ends_at=to))
+
+
+_MORE = text(
+    """
+    INSERT INTO day_traffic (instance_id, day, down_kb, up_kb, fractions)
+    VALUES (:instance_id, :day, :down_kb, :up_kb, :fractions)
+    ON CONFLICT (instance_id, day) DO UPDATE SET
+        down_kb = day_traffic.down_kb + excluded.down_kb,
+        up_kb = day_traffic.up_kb + excluded.up_kb,
+        fractions = day_traffic.fractions + excluded.fractions
+    """
+).bindparams(bindparam("day", type_=Date))
+
+
+def _note_traffic(session: Session, seen: Collection[tuple[Held, Sighting]], at: datetime) -> None:
+    """Write what boxes moved beyond what is noted, on the day of the sighting."""
+    noted = moved(session, [row.id for row, _ in seen]) if seen else {}
+    for row, box in seen:
+        more = traffic.grown(row, box, at, traffic.total(noted.get(row.id, {}).values()))
+        if more is not None:
+            session.execute(_MORE, {"instance_id": row.id, "day": rates.day_of(at), **asdict(more)})
 
 
 def _execute(session: Session, statement: UpdateBase) -> None:

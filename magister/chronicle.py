@@ -12,7 +12,7 @@ from magister.budget import caps
 from magister.fleet import Fleet
 from magister.models import Instance, Transition
 from magister.reports import unsigned
-from magister.spending import costs_of, outlay
+from magister.spending import costs_of, outlay, traffic_of
 from magister.standing import Banned, Leaving, Standing
 from magister.states import Failure, State
 from magister.story import Life, Moved
@@ -30,7 +30,18 @@ _SAME = tuple(
     name
     for name in Life.__dataclass_fields__
     if name
-    not in {"now", "gpu", "cost", "excused", "moves", "candidates", "status_msg", "trouble", "autopsy"}
+    not in {
+        "now",
+        "gpu",
+        "cost",
+        "traffic",
+        "excused",
+        "moves",
+        "candidates",
+        "status_msg",
+        "trouble",
+        "autopsy",
+    }
 )
 
 
@@ -63,6 +74,7 @@ def life(session: Session, instance_id: int, now: datetime) -> Life | None:
         autopsy=unsigned(row.autopsy),
         excused=row.excused or _template_blamed(session, row),
         cost=costs_of(session, (row.id,), now)[row.id],
+        traffic=traffic_of(session, row.id),
         moves=tuple(_moved(move) for move in session.scalars(query)),
         candidates=choices.candidates(session, row.id),
         **{name: getattr(row, name) for name in _SAME},

@@ -1,6 +1,7 @@
 """The command line: words only. What a command needs is imported when it runs, so that help is quick."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,9 @@ def serve(config: Path | None, parent: int | None) -> int:
     """Run the whole service: migrate the database, answer HTTP, keep the pool.
 
     SIGTERM or Ctrl-C ends it within 10 seconds. The rented boxes go on, and the next start takes them over.
+    SIGHUP reads the settings again: good ones hold at once, and bad ones change nothing.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it ends nothing, and the settings are still to be read
     from magister import serve as service
 
     return service.serve(config, parent=parent)
@@ -92,12 +95,13 @@ def serve(config: Path | None, parent: int | None) -> int:
 @main.command(short_help="Answer HTTP only.")
 @configured
 @click.option("--fd", "descriptor", type=int, hidden=True)
+@click.option("--ready-fd", "ready", type=int, hidden=True)
 @leashed
-def web(config: Path | None, descriptor: int | None, parent: int | None) -> int:
+def web(config: Path | None, descriptor: int | None, ready: int | None, parent: int | None) -> int:
     """Answer HTTP only; the loop runs elsewhere, as `magister worker`."""
     from magister import web_process
 
-    return web_process.run(config, descriptor=descriptor, parent=parent)
+    return web_process.run(config, descriptor=descriptor, parent=parent, ready=ready)
 
 
 @main.command(short_help="Keep the pool only.")
@@ -116,12 +120,12 @@ def worker(config: Path | None, parent: int | None) -> None:
 @main.command(short_help="Bring the database up to date.")
 @configured
 @click.option("--quiet", is_flag=True, help="Say nothing if all goes well.")
-@click.option("--parent-fd", type=int, hidden=True, expose_value=False)
-def migrate(config: Path | None, quiet: bool) -> None:
+@leashed
+def migrate(config: Path | None, quiet: bool, parent: int | None) -> None:
     """Bring the database to the revision of this version; `magister serve` does so by itself."""
     from magister import migrating
 
-    said = migrating.migrate(config)
+    said = migrating.migrate(config, parent=parent)
     if not quiet:
         click.echo(said)
 

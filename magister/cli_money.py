@@ -21,7 +21,7 @@ def cost(
 ) -> None:
     """Show what was spent on some days, from the database, whether or not the service runs.
 
-    It is estimated from Vast's listings to this moment, without traffic. By reason: why an instance left the
+    It is estimated from Vast's listings to this moment, traffic apart. By reason: why an instance left the
     pool.
     """
     from magister import receipts

@@ -88,7 +88,7 @@ def _key(symptoms: Symptoms) -> Iterator[Condition]:
     if any(isinstance(error, BadKey) for error in errors):
         yield Condition(
             "Vast does not accept the API key",
-            "set vast_api_key to a key of your account and restart",
+            "set vast_api_key to a key of your account and reload or restart",
             "bad_key",
         )
 
@@ -186,7 +186,7 @@ def _budget(symptoms: Symptoms) -> Iterator[Condition]:
     if symptoms.dear is not None:
         yield Condition(
             f"nothing more is rented: {symptoms.dear}",
-            "raise the cap in [budget] and restart, add credit, or wait for the next UTC day or month",
+            "raise the cap in [budget] and reload, add credit, or wait for the next UTC day or month",
             "budget",
         )
 

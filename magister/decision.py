@@ -74,7 +74,7 @@ def _rejection(offer: Offer, fleet: Fleet, view: View) -> str:
 def _candidate(offer: Offer, decision: Decision, rejection: str | None) -> Candidate:
     view, fleet = decision.view, decision.fleet
     hosts = Counter(row.host_id for row in decision.held if row.live)
-    expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name)
+    expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name, offer.price)
     quarantine = view.quarantines.of(offer.machine_id, offer.host_id)
     return Candidate(
         offer_id=offer.id,

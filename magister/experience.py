@@ -86,6 +86,7 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
             Instance.machine_id,
             Instance.host_id,
             Instance.gpu_name,
+            Instance.price,
             Instance.failure,
             Instance.excused,
             Instance.template_hash,
@@ -102,9 +103,20 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
         .limit(newest)
     )
     found: list[Rental] = []
-    for asked, made, verified, dropped, gone, machine, host, gpu, told, excused, template in session.execute(
-        query
-    ):
+    for (
+        asked,
+        made,
+        verified,
+        dropped,
+        gone,
+        machine,
+        host,
+        gpu,
+        price,
+        told,
+        excused,
+        template,
+    ) in session.execute(query):
         boot, worked = None, 0.0
         if verified is not None:
             boot = max((verified - (made or asked)).total_seconds(), 0.0)
@@ -114,6 +126,7 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
             machine_id=machine or 0,
             host_id=host,
             gpu_name=gpu,
+            price=price,
             boot=boot,
             worked=worked,
             failure=None if excused or told is None else Failure(told),

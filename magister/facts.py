@@ -75,6 +75,10 @@ class Sighting:
     template_hash: str | None = None
     price: int | None = None  # micro-dollars per hour while running, disk included
     disk_price: int | None = None  # micro-dollars per hour, in every state
+    inet_down_billed: int | None = None  # kB that it ever downloaded
+    inet_up_billed: int | None = None  # kB that it ever uploaded
+    inet_down_cost: int | None = None  # micro-dollars per GB
+    inet_up_cost: int | None = None  # micro-dollars per GB
     start_date: datetime | None = None
     end_date: datetime | None = None
 

@@ -29,16 +29,16 @@ log = structlog.get_logger("magister.worker")
 def run(config: Path | None, *, parent: int | None = None) -> None:
     """Keep the pool until SIGTERM, SIGINT or the death of the supervisor at the other end of `parent`.
 
-    The rented boxes go on. Raises Unusable; under a supervisor the database is not asked for its revision,
-    since the migration has just run and trouble that comes later is waited for.
+    The rented boxes go on. Raises Unusable; under a supervisor, who hands the settings down, the database is
+    not asked for its revision, since the migration has just run and trouble that comes later is waited for.
     """
-    loaded = startup.begin(config, warn=parent is None)
-    sessions = database(loaded.settings, bound=True)  # what a call comes to is for the rows it was made for
+    settings = startup.begin(config).settings if parent is None else startup.inherit()
+    sessions = database(settings, bound=True)  # what a call comes to is for the rows it was made for
     if parent is None:
         from magister.schema import require_current  # a supervised process needs no migrations in memory
 
         require_current(sessions)
-    machine = assembled(loaded.settings, sessions)
+    machine = assembled(settings, sessions)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ended = threading.Event()
     signals.when_ending(lambda: _end(machine, ended), parent=parent)

@@ -6,9 +6,12 @@ from magister import schema, startup
 from magister.assembly import database
 
 
-def migrate(config: Path | None) -> str:
-    """Migrate the database and return what was done, in a sentence. Raises Unusable."""
-    settings = startup.begin(config, warn=False).settings
+def migrate(config: Path | None, *, parent: int | None = None) -> str:
+    """Migrate the database and return what was done, in a sentence. Raises Unusable.
+
+    `parent` is the pipe to the supervisor, who hands the settings down; None = there is none.
+    """
+    settings = startup.begin(config, warn=False).settings if parent is None else startup.inherit()
     sessions = database(settings)
     before = schema.revision(sessions)
     changed = schema.migrate(sessions)

@@ -28,21 +28,37 @@ class Rate(Table):
     micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars per hour
 
 
+class DayTraffic(Table):
+    """What one instance moved on one UTC day, by the listings that showed it."""
+
+    __tablename__ = "day_traffic"
+    __table_args__ = (CheckConstraint("down_kb >= 0 AND up_kb >= 0 AND fractions >= 0", name="grows"),)
+
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    down_kb: Mapped[int] = mapped_column(BigInteger)
+    up_kb: Mapped[int] = mapped_column(BigInteger)
+    fractions: Mapped[int] = mapped_column(
+        BigInteger
+    )  # micro-dollars per GB times kB: 1048576 of them are one
+
+
 class DayCost(Table):
     """What one settled instance cost on one UTC day, beside what reports group by."""
 
     __tablename__ = "day_costs"
     __table_args__ = (
-        Index("ix_day_costs_day_micros", "day", "micros"),
-        Index("ix_day_costs_machine_id_day_micros", "machine_id", "day", "micros"),
-        Index("ix_day_costs_host_id_day_micros", "host_id", "day", "micros"),
-        Index("ix_day_costs_gpu_name_day_micros", "gpu_name", "day", "micros"),
-        Index("ix_day_costs_reason_day_micros", "reason", "day", "micros"),
+        Index("ix_day_costs_day", "day", "micros", "traffic_micros"),
+        Index("ix_day_costs_machine_id", "machine_id", "day", "micros", "traffic_micros"),
+        Index("ix_day_costs_host_id", "host_id", "day", "micros", "traffic_micros"),
+        Index("ix_day_costs_gpu_name", "gpu_name", "day", "micros", "traffic_micros"),
+        Index("ix_day_costs_reason", "reason", "day", "micros", "traffic_micros"),
     )
 
     instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
-    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars, of GPUs and disk
+    traffic_micros: Mapped[int] = mapped_column(BigInteger, default=0)  # micro-dollars, beside them
     machine_id: Mapped[int | None] = mapped_column(BigInteger)
     host_id: Mapped[int | None] = mapped_column(BigInteger)
     gpu_name: Mapped[str | None] = mapped_column(Text)

@@ -80,7 +80,7 @@ def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int) -> float:
         case "score":
             return -(offer.score or 0.0)
         case _:
-            expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name)
+            expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name, offer.price)
             value = cost_per_verified_hour(
                 offer.price, expected, fleet.verify_within + fleet.provisioning_grace
             )

@@ -10,7 +10,7 @@ from magister.states import Failure
 class Caution:
     """Say how failures in a row slow the renting down.
 
-    `backoff` is how long to rent nothing after so many failures, the last repeats; `recent` is how long
+    `backoff` is how long to rent nothing after so many tries failed, the last repeats; `recent` is how long
     a failure counts if no worker verifies before; `trip` failures among the last `window` rentals open
     the breaker, since it is then the template or the network, and not a machine. Another one opens when
     more than `loss_share` of the verified, and more than one, are lost within `loss_window`; its first
@@ -64,6 +64,18 @@ class Outlook:
         return next((n for n, verdict in enumerate(self.verdicts) if verdict.verified), len(self.verdicts))
 
     @property
+    def tries(self) -> int:
+        """Count the failures since a worker last verified, those rented before any was known as one try.
+
+        A pool that is filled rents all it wants at once; that the machines first in line are bad may be
+        learned of all of them together, and is no reason to wait as if each had been tried after the other.
+        """
+        failed = self.verdicts[: self.failures]
+        known_at = min((verdict.at for verdict in failed), default=None)
+        again = sum(known_at is not None and verdict.rented_at > known_at for verdict in failed)
+        return again + bool(failed)
+
+    @property
     def canary_at(self) -> datetime | None:
         """Return when the youngest box was rented whose worker verified; None = not among the last."""
         return max((verdict.rented_at for verdict in self.verdicts if verdict.verified), default=None)
@@ -79,7 +91,7 @@ class Outlook:
         """Return when renting may go on after the last failure; None = nothing failed last."""
         if self.failures == 0:
             return None
-        return self.verdicts[0].at + caution.backoff[min(self.failures, len(caution.backoff)) - 1]
+        return self.verdicts[0].at + caution.backoff[min(self.tries, len(caution.backoff)) - 1]
 
     def unverified_at_once(self, target: int, caution: Caution, now: datetime) -> int | None:
         """Return how many boxes may wait for their workers at the same time; None = any number."""

@@ -11,8 +11,8 @@ Where Vast's charges cannot be known to the second, the estimate is conservative
 - an adopted box that runs is taken to have run since Vast made it, at today's price.
 
 It is too low only where nothing was seen: a box whose create was never answered costs nothing before the
-first sighting (then from the start on), a price that rose counts from the sighting that showed it, a stay
-between two sightings is not seen, and traffic, which no listing shows, is only on the bill.
+first sighting (then from the start on), a price that rose counts from the sighting that showed it, and a stay
+between two sightings is not seen. Traffic has no rate: see `traffic`.
 """
 
 from collections import Counter

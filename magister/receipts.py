@@ -36,10 +36,18 @@ def cost(config: Path | None, *, first: str | None, last: str | None, by: str | 
     name = asked.by.value
     unknown = STILL if name == "reason" else "unknown"
     lines = [
-        (unknown if line.key is None else str(line.key), f"{usd(line.micros):.4f}") for line in told.costs
+        (
+            unknown if line.key is None else str(line.key),
+            f"{usd(line.micros):.4f}",
+            f"{usd(line.traffic):.4f}",
+        )
+        for line in told.costs
     ]
-    click.echo(f"{asked.first} to {asked.last} (UTC): {usd(told.micros):.4f} USD, estimated, without traffic")
-    _table((name, "USD"), lines, numbers={1})
+    click.echo(
+        f"{asked.first} to {asked.last} (UTC): {usd(told.micros):.4f} USD, and for traffic "
+        f"{usd(told.traffic):.4f} USD, estimated"
+    )
+    _table((name, "USD", "traffic"), lines, numbers={1, 2})
 
 
 def bill(config: Path | None, *, first: str | None, last: str | None, as_json: bool) -> None:
@@ -58,7 +66,8 @@ def bill(config: Path | None, *, first: str | None, last: str | None, as_json: b
         return
     click.echo(
         f"{told.first} to {told.last} (UTC): estimated {usd(told.estimated):.3f} USD, billed "
-        f"{usd(told.billed):.3f} USD, and for traffic {usd(told.traffic):.3f} USD"
+        f"{usd(told.billed):.3f} USD; and for traffic estimated "
+        f"{usd(told.estimated_traffic):.3f} USD, billed {usd(told.billed_traffic):.3f} USD"
     )
     unknown = told.unknown
     if unknown.contracts:
@@ -67,11 +76,15 @@ def bill(config: Path | None, *, first: str | None, last: str | None, as_json: b
         (
             "unknown" if line.instance is None else f"#{line.instance}",
             str(line.contract_id),
-            *(f"{usd(micros):.3f}" for micros in (line.estimated, line.billed, line.traffic)),
+            *(
+                f"{usd(micros):.3f}"
+                for micros in (line.estimated, line.billed, line.estimated_traffic, line.billed_traffic)
+            ),
         )
         for line in told.lines
     ]
-    _table(("", "contract", "estimated", "billed", "traffic"), lines, numbers={2, 3, 4})
+    names = ("", "contract", "estimated", "billed", "traffic estimated", "billed")
+    _table(names, lines, numbers={2, 3, 4, 5})
 
 
 def history(

@@ -1,10 +1,9 @@
-"""Pure: what may be expected of a machine, from our own rentals on it, on its host, of its GPU and of all."""
+"""Pure: what may be expected of a machine, from our own rentals on it, on its host, and of others like it."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from magister.states import Failure
 
@@ -23,6 +22,19 @@ BELIEF = 1.0
 It is small, for machines differ: one on which a worker never verified hardly is one that mostly works.
 """
 
+BAND = math.log(1.1)
+"""How wide a band of prices is, as a logarithm: what asks a tenth more is in the next one."""
+
+NEAR = 0.5
+"""How much a rental counts in the bands next to its own."""
+
+ANY, SAME_MODEL, SAME_PRICE = 0.1, 0.2, 1.0
+"""How much rentals on other hosts count: on any machine, on one of the model, on one that asks the same, too.
+
+They are weak witnesses unless alike: that ten of the cheapest machines failed says that the eleventh is bad
+as well, and hardly anything of one that costs a third more.
+"""
+
 EMPTY_PLACE = 5
 """By how much an hour of an empty place is dearer than one of a box: it is wanted for what it earns."""
 
@@ -32,7 +44,8 @@ class Rental:
     """Tell what came of one rental that made a box; times in seconds.
 
     `boot` is how long it took until its worker verified, None = it never did; `worked` how long it then
-    was kept. `failure` None = it goes on, or it ended by nobody's fault.
+    was kept. `price` is in micro-dollars per hour, None = unknown. `failure` None = it goes on, or it ended
+    by nobody's fault.
     """
 
     at: datetime
@@ -40,6 +53,7 @@ class Rental:
     host_id: int | None
     gpu_name: str | None
     boot: float | None
+    price: int | None = None
     worked: float = 0.0
     failure: Failure | None = None
     template_hash: str | None = None
@@ -82,7 +96,15 @@ class Tally:
         self.worked += weight * rental.worked
         self.ended += weight * (rental.failure is not None)
 
-    def without(self, part: "Tally") -> "Tally":
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return the sums of both."""
+        return Tally(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def __mul__(self, share: float) -> "Tally":
+        """Return the sums as if each rental counted for a share of one."""
+        return Tally(*(getattr(self, name) * share for name in self.__dataclass_fields__))
+
+    def __sub__(self, part: "Tally") -> "Tally":
         """Return the sums less those of a part, so that nothing is counted at two levels.
 
         A machine whose host was not known once is no part of it: then nothing is left, not less.
@@ -110,44 +132,80 @@ NONE = Tally()
 """What a level shows on which nothing was rented."""
 
 
+@dataclass(slots=True)
+class Group:
+    """Hold the sums of many rentals: of all, by GPU model, and by the band of the price within a model.
+
+    What is wrong with machines often shows in what is asked for them: a dozen failures among the cheapest
+    say little of dearer ones.
+    """
+
+    all: Tally = field(default_factory=Tally)
+    gpus: dict[str, Tally] = field(default_factory=dict)
+    bands: dict[str, dict[int, Tally]] = field(default_factory=dict)
+
+    def add(self, rental: Rental, weight: float) -> None:
+        """Count one rental; in the bands beside that of its price it counts less."""
+        self.all.add(rental, weight)
+        if rental.gpu_name is None:
+            return
+        self.gpus.setdefault(rental.gpu_name, Tally()).add(rental, weight)
+        if rental.price is None:
+            return
+        bands, middle = self.bands.setdefault(rental.gpu_name, {}), band(rental.price)
+        for number, share in ((middle - 1, NEAR), (middle, 1.0), (middle + 1, NEAR)):
+            bands.setdefault(number, Tally()).add(rental, share * weight)
+
+    def of(self, gpu_name: str, price: int) -> tuple[Tally, Tally]:
+        """Return the sums of a GPU model, and of that part of them that asks about the same."""
+        return self.gpus.get(gpu_name, NONE), self.bands.get(gpu_name, {}).get(band(price), NONE)
+
+
+NOBODY = Group()
+"""A host on which nothing was rented."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reputation:
-    """Hold the sums by machine, host and GPU model, and of all rentals."""
+    """Hold the sums of all rentals, of those on each host, and of those on each machine."""
 
-    overall: Tally = field(default_factory=Tally)
-    gpus: Mapping[str, Tally] = field(default_factory=dict)
-    hosts: Mapping[int, Tally] = field(default_factory=dict)
+    everywhere: Group = field(default_factory=Group)
+    hosts: Mapping[int, Group] = field(default_factory=dict)
     machines: Mapping[int, Tally] = field(default_factory=dict)
 
-    def of(self, machine_id: int, host_id: int, gpu_name: str) -> Expectation:
-        """Return what may be expected of a machine, from what it showed, its host, its GPU, and all."""
-        levels = (
-            self.overall,
-            self.gpus.get(gpu_name, NONE),
-            self.hosts.get(host_id, NONE),
-            self.machines.get(machine_id, NONE),
+    def of(self, machine_id: int, host_id: int, gpu_name: str, price: int) -> Expectation:
+        """Return what may be expected of a machine that asks `price`, in micro-dollars per hour.
+
+        What was seen on the machine counts most, then what was on its host, and then what was elsewhere.
+        """
+        host, machine = self.hosts.get(host_id, NOBODY), self.machines.get(machine_id, NONE)
+        model, alike = self.everywhere.of(gpu_name, price)
+        model_here, alike_here = host.of(gpu_name, price)
+        elsewhere = (
+            (self.everywhere.all - host.all) * ANY
+            + (model - model_here) * (SAME_MODEL - ANY)
+            + (alike - alike_here) * (SAME_PRICE - SAME_MODEL)
         )
-        expected = NOTHING_KNOWN
-        for level, below in pairwise((*levels, NONE)):
-            expected = level.without(below).shrunk(expected)
-        return expected
+        return machine.shrunk((host.all - machine).shrunk(elsewhere.shrunk(NOTHING_KNOWN)))
 
 
 def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
     """Sum up rentals that made a box, whether they are over or go on."""
-    overall = Tally()
-    gpus: dict[str, Tally] = {}
-    hosts: dict[int, Tally] = {}
+    everywhere = Group()
+    hosts: dict[int, Group] = {}
     machines: dict[int, Tally] = {}
     for rental in rentals:
         weight = 0.5 ** (max(now - rental.at, timedelta()) / HALF_LIFE)
-        overall.add(rental, weight)
+        everywhere.add(rental, weight)
         machines.setdefault(rental.machine_id, Tally()).add(rental, weight)
         if rental.host_id is not None:
-            hosts.setdefault(rental.host_id, Tally()).add(rental, weight)
-        if rental.gpu_name is not None:
-            gpus.setdefault(rental.gpu_name, Tally()).add(rental, weight)
-    return Reputation(overall, gpus, hosts, machines)
+            hosts.setdefault(rental.host_id, Group()).add(rental, weight)
+    return Reputation(everywhere, hosts, machines)
+
+
+def band(price: int) -> int:
+    """Return the band of a price in micro-dollars per hour."""
+    return round(math.log(max(price, 1)) / BAND)
 
 
 def cost_per_verified_hour(price: int, expected: Expectation, trial: timedelta) -> float:

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from magister import provenance
 from magister.errors import BadSettings
-from magister.provenance import Described, Found, Shown
+from magister.provenance import Described, Found, Known, Shown
 from magister.settings_contemplant import PROVER_VARIABLES, Contemplant
 from magister.settings_groups import Hierophant, Lease, Pace, VastQuery, Web
 from magister.settings_policy import Billing, Budget, Caution, Health, Placement
@@ -221,14 +221,19 @@ def effective(loaded: Loaded) -> tuple[Shown, ...]:
     settings = loaded.settings
     rows: list[Shown] = []
     for setting in provenance.known(Settings):
-        holder = getattr(settings, setting.group) if setting.group else settings
-        value: object = getattr(holder, setting.key)
         if setting.name == "database_url":
             text = provenance.toml(settings.database_url_shown)
         else:
-            text = provenance.shown(value, secret=setting.secret)
+            text = provenance.shown(value(settings, setting), secret=setting.secret)
         rows.append(Shown(setting.name, text, loaded.origins[setting.name]))
     return tuple(rows)
+
+
+def value(settings: Settings, setting: Known) -> object:
+    """Return the value of a setting."""
+    holder = getattr(settings, setting.group) if setting.group else settings
+    found: object = getattr(holder, setting.key)
+    return found
 
 
 def _read(sources: Sequence[Layer], found: Layer, refused: tuple[str, ...], file: str) -> Settings:

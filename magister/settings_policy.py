@@ -51,7 +51,7 @@ class Caution(Group):
 
     launch_backoff_secs: Waits = Field(
         default=(0, 60, 120, 300, 600, 1800),
-        description="How long to rent nothing after 1, 2, … failures in a row; the last repeats, seconds.",
+        description="How long to rent nothing after 1, 2, … tries in a row that failed; the last repeats, seconds.",
     )
     recent_secs: Interval = Field(
         default=1800,

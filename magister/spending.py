@@ -13,11 +13,12 @@ from enum import StrEnum
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from magister import books, rates, rows
+from magister import books, rates, rows, traffic
 from magister.models import Instance
 from magister.models_money import DayCost
 from magister.money import Outlay
 from magister.states import WANTED, State
+from magister.traffic import Traffic
 
 
 class By(StrEnum):
@@ -37,15 +38,19 @@ Key = date | int | str | None
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Hold what was spent for one key, in micro-dollars."""
+    """Hold what was spent for one key, in micro-dollars: on GPUs and disk, and beside them on traffic."""
 
     key: Key
     micros: int
+    traffic: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Living:
-    """Hold what an instance that is not proved gone has cost so far, day by day in micro-dollars."""
+    """Hold what an instance that is not proved gone has cost so far, day by day in micro-dollars.
+
+    `days` are of its GPUs and disk, `traffic` stands beside them.
+    """
 
     id: int
     contract_id: int | None
@@ -55,15 +60,17 @@ class Living:
     state: State
     reason: str | None  # None = it is still wanted
     days: Mapping[date, int]
+    traffic: Mapping[date, int]
 
-    @property
-    def micros(self) -> int:
-        """Return what it has cost so far."""
-        return sum(self.days.values())
+    def within(self, first: date, last: date) -> Iterator[tuple[date, int, int]]:
+        """Yield each day from `first` to `last` with what it cost, and what its traffic cost beside that."""
+        for day in self.days.keys() | self.traffic.keys():
+            if first <= day <= last:
+                yield day, self.days.get(day, 0), self.traffic.get(day, 0)
 
 
 def spent(session: Session, begin: datetime | None, now: datetime) -> int:
-    """Return what all instances cost from `begin` until `now`, in micro-dollars; None = ever.
+    """Return what all instances cost from `begin` until `now`, with traffic, in micro-dollars; None = ever.
 
     The whole UTC day of `begin` counts, since what is gone is kept by the day: for a moment within a day it
     is an overestimate, and at a midnight it is exact. Boxes that no sighting and no answer of Vast has shown
@@ -72,9 +79,10 @@ def spent(session: Session, begin: datetime | None, now: datetime) -> int:
     first = date.min if begin is None else rates.day_of(begin)
     # the living first: one that is settled between the two readings counts twice rather than never
     unsettled = sum(
-        micros for one in living(session, now) for day, micros in one.days.items() if day >= first
+        micros + more for one in living(session, now) for _, micros, more in one.within(first, date.max)
     )
-    stored = select(func.coalesce(func.sum(DayCost.micros), 0)).where(DayCost.day >= first)
+    both = func.sum(DayCost.micros + DayCost.traffic_micros)
+    stored = select(func.coalesce(both, 0)).where(DayCost.day >= first)
     return unsettled + int(session.execute(stored).scalar_one())
 
 
@@ -92,7 +100,8 @@ def living(session: Session, now: datetime) -> tuple[Living, ...]:
     """Return what each instance that is not proved gone has cost until `now`, oldest first."""
     query = select(Instance).where(Instance.id.in_(rows.live_ids())).order_by(Instance.id)
     found = session.scalars(query, execution_options=rows.FRESH).all()
-    costs = books.intervals(session, [row.id for row in found])
+    ids = [row.id for row in found]
+    costs, moved = books.intervals(session, ids), books.moved(session, ids)
     return tuple(
         Living(
             id=row.id,
@@ -103,15 +112,21 @@ def living(session: Session, now: datetime) -> tuple[Living, ...]:
             state=row.state,
             reason=None if row.state in WANTED else row.reason.value,
             days=rates.by_day(costs.get(row.id, ()), now),
+            traffic=traffic.by_day(moved.get(row.id, {})),
         )
         for row in found
     )
 
 
 def costs_of(session: Session, ids: tuple[int, ...], now: datetime) -> dict[int, int]:
-    """Return what instances cost until `now`, by the id of their row; 0 = nothing is known to have cost."""
+    """Return what instances cost until `now`, without traffic, by the id of their row; 0 = nothing known."""
     found = books.intervals(session, ids)
     return {number: rates.cost(found.get(number, ()), now) for number in ids}
+
+
+def traffic_of(session: Session, instance_id: int) -> Traffic:
+    """Return what one instance is known to have moved, and what that costs."""
+    return traffic.total(books.moved(session, [instance_id]).get(instance_id, {}).values())
 
 
 def report(session: Session, by: By, first: date, last: date, now: datetime) -> tuple[Spent, ...]:
@@ -120,16 +135,18 @@ def report(session: Session, by: By, first: date, last: date, now: datetime) -> 
     Keys that cost nothing are left out.
     """
     sums: Counter[Key] = Counter()
+    moved: Counter[Key] = Counter()
     for one in living(session, now):
-        for day, micros in one.days.items():
-            if first <= day <= last:
-                sums[_key(one, day, by)] += micros
-    for key, micros in _stored(session, by, first, last):
+        for day, micros, more in one.within(first, last):
+            sums[_key(one, day, by)] += micros
+            moved[_key(one, day, by)] += more
+    for key, micros, more in _stored(session, by, first, last):
         sums[key] += micros
-    found = [Spent(key, micros) for key, micros in sums.items() if micros]
+        moved[key] += more
+    found = [Spent(key, sums[key], moved[key]) for key in sums if sums[key] or moved[key]]
     if by is By.DAY:
         return tuple(sorted(found, key=lambda one: str(one.key)))
-    return tuple(sorted(found, key=lambda one: (-one.micros, str(one.key))))
+    return tuple(sorted(found, key=lambda one: (-one.micros - one.traffic, str(one.key))))
 
 
 _COLUMNS: Mapping[By, InstrumentedAttribute[Key]] = {
@@ -141,19 +158,20 @@ _COLUMNS: Mapping[By, InstrumentedAttribute[Key]] = {
 }
 
 
-def _stored(session: Session, by: By, first: date, last: date) -> Iterator[tuple[Key, int]]:
+def _stored(session: Session, by: By, first: date, last: date) -> Iterator[tuple[Key, int, int]]:
     within = DayCost.day.between(first, last)
+    micros, more = func.sum(DayCost.micros), func.sum(DayCost.traffic_micros)
     if by is By.STATE:  # only what is proved gone is settled
-        total = session.scalar(select(func.sum(DayCost.micros)).where(within))
-        yield State.DESTROYED.value, int(total or 0)
+        total = session.execute(select(micros, more).where(within)).one()
+        yield State.DESTROYED.value, int(total[0] or 0), int(total[1] or 0)
         return
     column = _COLUMNS[by]
     if by is not By.DAY:
         # not a plain column, or SQLite would look up each row by its day instead of reading one index through
         within = func.coalesce(DayCost.day, DayCost.day).between(first, last)
-    query: Select[Key, int] = select(column, func.sum(DayCost.micros)).where(within).group_by(column)
-    for key, micros in session.execute(query):
-        yield key, int(micros)
+    query: Select[Key, int, int] = select(column, micros, more).where(within).group_by(column)
+    for key, cost, moved in session.execute(query):
+        yield key, int(cost), int(moved)
 
 
 def _key(one: Living, day: date, by: By) -> Key:

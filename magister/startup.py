@@ -5,6 +5,7 @@ The supervisor stays small, so nothing here may import the database, the web or 
 
 import errno
 import os
+import pickle
 import re
 import socket
 import sys
@@ -35,10 +36,32 @@ def begin(config: Path | None, *, warn: bool = True) -> Loaded:
     Raises BadSettings with every problem found.
     """
     loaded = usable(config)
+    take_up(loaded, warn=warn)
+    return loaded
+
+
+def take_up(loaded: Loaded, *, warn: bool = True) -> None:
+    """Set up the log for these settings and, if `warn`, write there what is doubtful."""
     set_up_log(secrets(loaded.settings))
     for warning in (*loaded.warnings, *onstart.doubts(loaded.settings)) if warn else ():
         log.warning("settings.doubtful", what=warning)
-    return loaded
+
+
+def handed_down(settings: Settings) -> bytes:
+    """Return the settings in the form in which a child is told them."""
+    return pickle.dumps(settings)
+
+
+def inherit() -> Settings:
+    """Take the settings from the supervisor, who writes them to stdin, and set up the log.
+
+    So that all processes have the same ones, those that were accepted, whatever becomes of the files.
+    """
+    settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - nobody but the supervisor has the other end
+    if not isinstance(settings, Settings):
+        raise TypeError("the supervisor wrote no settings")
+    set_up_log(secrets(settings))
+    return settings
 
 
 def usable(config: Path | None) -> Loaded:

@@ -35,8 +35,13 @@ class Statement:
 
     @property
     def micros(self) -> int:
-        """Return the sum, in micro-dollars."""
+        """Return the sum on GPUs and disk, in micro-dollars."""
         return sum(cost.micros for cost in self.costs)
+
+    @property
+    def traffic(self) -> int:
+        """Return the sum on traffic, in micro-dollars."""
+        return sum(cost.traffic for cost in self.costs)
 
 
 def wish(now: datetime, *, first: str | None, last: str | None, by: str | None) -> Wish:
@@ -75,7 +80,11 @@ def jsonable(told: Statement) -> dict[str, object]:
         "to": told.wish.last.isoformat(),
         "by": by,
         "usd": usd(told.micros),
-        "costs": [{by: plain(cost.key), "usd": usd(cost.micros)} for cost in told.costs],
+        "traffic_usd": usd(told.traffic),
+        "costs": [
+            {by: plain(cost.key), "usd": usd(cost.micros), "traffic_usd": usd(cost.traffic)}
+            for cost in told.costs
+        ],
     }
 
 
@@ -83,8 +92,8 @@ def as_csv(told: Statement) -> str:
     """Return the statement as CSV: a line of names, then a line for each key, dollars to the micro-dollar."""
     lines = io.StringIO()
     writer = csv.writer(lines)
-    writer.writerow((told.wish.by.value, "usd"))
-    writer.writerows((plain(cost.key), exact(cost.micros)) for cost in told.costs)
+    writer.writerow((told.wish.by.value, "usd", "traffic_usd"))
+    writer.writerows((plain(cost.key), exact(cost.micros), exact(cost.traffic)) for cost in told.costs)
     return lines.getvalue()
 
 
@@ -96,7 +105,8 @@ def bill_jsonable(told: Reconciliation) -> dict[str, object]:
         "to": None if told.last is None else told.last.isoformat(),
         "estimated_usd": usd(told.estimated),
         "billed_usd": usd(told.billed),
-        "traffic_usd": usd(told.traffic),
+        "estimated_traffic_usd": usd(told.estimated_traffic),
+        "billed_traffic_usd": usd(told.billed_traffic),
         "unknown": unknown.contracts,
         "unknown_usd": usd(unknown.micros),
         "instances": [
@@ -106,7 +116,8 @@ def bill_jsonable(told: Reconciliation) -> dict[str, object]:
                 "label": line.label,
                 "estimated_usd": usd(line.estimated),
                 "billed_usd": usd(line.billed),
-                "traffic_usd": usd(line.traffic),
+                "estimated_traffic_usd": usd(line.estimated_traffic),
+                "billed_traffic_usd": usd(line.billed_traffic),
             }
             for line in told.lines
         ],
@@ -117,10 +128,11 @@ def bill_as_csv(told: Reconciliation) -> str:
     """Return the bill beside the estimate as CSV, a line for each contract."""
     lines = io.StringIO()
     writer = csv.writer(lines)
-    writer.writerow(("id", "instance_id", "label", "estimated_usd", "billed_usd", "traffic_usd"))
+    money = ("estimated", "billed", "estimated_traffic", "billed_traffic")
+    writer.writerow(("id", "instance_id", "label", *(f"{name}_usd" for name in money)))
     for line in told.lines:
-        money = (exact(line.estimated), exact(line.billed), exact(line.traffic))
-        writer.writerow((line.instance, line.contract_id, line.label, *money))
+        amounts = (exact(getattr(line, name)) for name in money)
+        writer.writerow((line.instance, line.contract_id, line.label, *amounts))
     return lines.getvalue()
 
 

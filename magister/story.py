@@ -10,6 +10,7 @@ from magister.decision import SHOWN, Candidate
 from magister.money import MICROS_PER_USD, usd
 from magister.sentences import NAMED, About, Sentence, clock, counted, lasting, spaced, written
 from magister.states import WANTED, Reason, State
+from magister.traffic import KB_PER_GB, Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Life:
     autopsy: str | None = field(default=None, repr=False)
     autopsy_at: datetime | None = None
     cost: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     moves: tuple[Moved, ...] = ()
     candidates: tuple[Candidate, ...] = ()  # of its choice; empty = none are kept
 
@@ -179,10 +181,19 @@ def _signs(life: Life) -> Iterator[Sentence]:
 def _cost(life: Life) -> Iterator[Sentence]:
     if life.cost == 0:
         yield Sentence(About.COST, "It is not known to have cost anything.")
+        yield from _traffic(life.traffic)
         return
     when = "so far" if life.state is not State.DESTROYED else "in all"
     rate = "" if life.price is None else f", at {usd(life.price)} USD per hour while running"
     yield Sentence(About.COST, f"It cost about {_fine(life.cost)} USD {when}{rate}.")
+    yield from _traffic(life.traffic)
+
+
+def _traffic(moved: Traffic) -> Iterator[Sentence]:
+    if moved.down_kb or moved.up_kb:
+        down, up = moved.down_kb / KB_PER_GB, moved.up_kb / KB_PER_GB
+        said = f"Its traffic cost {_fine(moved.micros)} USD beside that: {down:.1f} GB down, {up:.1f} GB up."
+        yield Sentence(About.COST, said)
 
 
 def _end(life: Life) -> Iterator[Sentence]:
@@ -222,6 +233,7 @@ def jsonable(life: Life) -> dict[str, object]:
         "host_id": life.host_id,
         "state": str(life.state),
         "cost": life.cost / MICROS_PER_USD,
+        "traffic_cost": life.traffic.micros / MICROS_PER_USD,
         "failure": life.failure,
         "story": [written(sentence) for sentence in told(life)],
         "log": (life.autopsy or "").splitlines(),

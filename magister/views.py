@@ -1,7 +1,8 @@
 """SQL for people: the views, which say the same on SQLite and PostgreSQL.
 
-Money is in whole micro-dollars (`micros`), exact as in `rates`, and beside it in dollars (`usd`). What still
-costs is counted to the moment of the query. Times are UTC.
+Money is in whole micro-dollars (`micros`), exact as in `rates`, and beside it in dollars (`usd`). It is that
+of GPUs and disk; traffic has columns of its own. What still costs is counted to the moment of the query.
+Times are UTC.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from magister.states import BLAMELESS, BOOT_FAILURES, Failure
 from magister.suspicion import HOSTS
+from magister.traffic import KB_PER_GB
 
 HISTORY = """
     SELECT t.id AS move, t.at, t.instance_id, i.offer_id, i.contract_id, i.machine_id, i.host_id,
@@ -133,10 +135,17 @@ def _instance_cost(said: Dialect) -> str:
     SELECT i.id AS instance_id, i.contract_id, i.offer_id, i.machine_id, i.host_id, i.gpu_name, i.num_gpus,
            i.state, CASE WHEN i.state IN ('dropping', 'destroyed') THEN COALESCE(t.reason, {left}, i.reason)
            END AS reason, i.requested_at, i.created_at, i.verified_at, i.dropped_at, i.destroyed_at,
-           {numbers}, COALESCE(t.micros, c.micros, 0) / 1000000.0 AS usd
+           {numbers}, COALESCE(t.micros, c.micros, 0) / 1000000.0 AS usd,
+           COALESCE(m.down_kb, 0) / {KB_PER_GB}.0 AS down_gb, COALESCE(m.up_kb, 0) / {KB_PER_GB}.0 AS up_gb,
+           COALESCE(m.micros, 0) AS traffic_micros, COALESCE(m.micros, 0) / 1000000.0 AS traffic_usd
     FROM instances i
     LEFT JOIN instance_totals t ON t.instance_id = i.id
     LEFT JOIN ({_unsettled(said)}) c ON c.instance_id = i.id
+    LEFT JOIN (
+        SELECT instance_id, CAST(SUM(down_kb) AS BIGINT) AS down_kb, CAST(SUM(up_kb) AS BIGINT) AS up_kb,
+               CAST(SUM(fractions) AS BIGINT) / {KB_PER_GB} AS micros
+        FROM day_traffic GROUP BY instance_id
+    ) m ON m.instance_id = i.id
     """
 
 
@@ -159,14 +168,29 @@ def _daily_cost(said: Dialect) -> str:
                CAST(SUM(fractions) OVER (PARTITION BY instance_id ORDER BY day) AS BIGINT) AS total
         FROM days
     )
-    SELECT {said.date("d.day")} AS day, d.instance_id, i.machine_id, i.host_id, i.gpu_name,
-           CASE WHEN i.state = 'dropping' THEN i.reason END AS reason, i.state,
-           d.total / 3600 - (d.total - d.fractions) / 3600 AS micros,
-           (d.total / 3600 - (d.total - d.fractions) / 3600) / 1000000.0 AS usd
-    FROM sums d JOIN instances i ON i.id = d.instance_id
+    SELECT d.day, d.instance_id, i.machine_id, i.host_id, i.gpu_name,
+           CASE WHEN i.state = 'dropping' THEN i.reason END AS reason, i.state, d.micros,
+           d.micros / 1000000.0 AS usd, d.traffic_micros, d.traffic_micros / 1000000.0 AS traffic_usd
+    FROM (
+        SELECT day, instance_id, CAST(SUM(micros) AS BIGINT) AS micros,
+               CAST(SUM(traffic_micros) AS BIGINT) AS traffic_micros
+        FROM (
+            SELECT {said.date("day")} AS day, instance_id,
+                   total / 3600 - (total - fractions) / 3600 AS micros, 0 AS traffic_micros
+            FROM sums
+            UNION ALL
+            SELECT day, instance_id, 0, total / {KB_PER_GB} - (total - fractions) / {KB_PER_GB}
+            FROM (
+                SELECT m.day, m.instance_id, m.fractions,
+                       CAST(SUM(m.fractions) OVER (PARTITION BY m.instance_id ORDER BY m.day) AS BIGINT)
+                       AS total
+                FROM day_traffic m JOIN instances i ON i.id = m.instance_id WHERE i.state <> 'destroyed'
+            ) moved
+        ) parts GROUP BY day, instance_id
+    ) d JOIN instances i ON i.id = d.instance_id
     UNION ALL
     SELECT c.day, c.instance_id, c.machine_id, c.host_id, c.gpu_name, c.reason, 'destroyed', c.micros,
-           c.micros / 1000000.0
+           c.micros / 1000000.0, c.traffic_micros, c.traffic_micros / 1000000.0
     FROM day_costs c
     """
 

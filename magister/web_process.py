@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +35,21 @@ HOPELESS = {1: 3, 2: 4}
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where gunicorn keeps its sign of life, a file without a name
 
 
-def run(config: Path | None, *, descriptor: int | None = None, parent: int | None = None) -> int:
+def run(
+    config: Path | None, *, descriptor: int | None = None, parent: int | None = None, ready: int | None = None
+) -> int:
     """Answer HTTP until SIGTERM, SIGINT or the death of the supervisor, and return the exit code.
 
-    `descriptor` is a listening socket, None = open one; `parent` is the pipe to the supervisor, under which
-    the database is not asked for its revision, since the migration has just run. Raises Unusable.
+    `descriptor` is a listening socket, None = open one; `parent` is the pipe to the supervisor, who hands the
+    settings down, and under whom the database is not asked for its revision, since the migration has just
+    run; `ready` is the pipe that tells him of the first process that answers. Raises Unusable.
     """
-    loaded = startup.begin(config, warn=parent is None)
+    settings = startup.begin(config).settings if parent is None else startup.inherit()
     if descriptor is None:
-        descriptor = startup.listen(loaded.settings).detach()
+        descriptor = startup.listen(settings).detach()
     master = os.getpid()
     try:
-        Server(loaded.settings, descriptor, parent).run()
+        Server(settings, descriptor, parent, ready).run()
     except SystemExit as ended:
         if os.getpid() != master:
             raise  # a web process leaves here as well, with a code that is for gunicorn
@@ -58,16 +62,18 @@ def run(config: Path | None, *, descriptor: int | None = None, parent: int | Non
 class Server(BaseApplication):
     """Run gunicorn with what the settings say of the web side."""
 
-    def __init__(self, settings: Settings, descriptor: int, parent: int | None) -> None:
-        """Take a listening socket and the pipe to the supervisor; None = there is none."""
+    def __init__(self, settings: Settings, descriptor: int, parent: int | None, ready: int | None) -> None:
+        """Take a listening socket and the pipes from and to the supervisor; None = there is none."""
         self._settings = settings
         self._descriptor = descriptor
         self.parent = parent
+        self._ready = ready
         super().__init__()
 
     def load_config(self) -> None:
         """Tell gunicorn how to run; what an older one does not know is left out."""
-        for name, value in options(self._settings, self._descriptor).items():
+        told = options(self._settings, self._descriptor) | {"post_worker_init": self._at_work}
+        for name, value in told.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
@@ -87,6 +93,13 @@ class Server(BaseApplication):
         """Serve until asked to end; always leaves by SystemExit."""
         Master(self).run()
 
+    def _at_work(self, worker: object) -> None:
+        """Say that a web process answers; it is to outlive its terminal, though gunicorn told it to die."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if self._ready is not None:
+            with suppress(OSError):  # the supervisor listens for the first one only
+                os.write(self._ready, b".")
+
 
 class Master(Arbiter):
     """Keep the web processes, as long as the supervisor lives."""
@@ -100,7 +113,7 @@ class Master(Arbiter):
         super().murder_workers()
 
     def handle_hup(self) -> None:
-        """Do nothing: settings are read at the start, and a terminal that closes changes none."""
+        """Do nothing: the supervisor is who reads the settings again, and starts another for them."""
 
     handle_usr2 = handle_hup  # a second master would answer beside this one
 
@@ -142,11 +155,5 @@ def options(settings: Settings, descriptor: int) -> dict[str, object]:
         "worker_tmp_dir": str(IN_MEMORY) if os.access(IN_MEMORY, os.W_OK) else None,
         "accesslog": "-" if debugging() else None,
         "logger_class": Log,
-        "post_worker_init": _ignore_hangups,
         "proc_name": "magister",
     }
-
-
-def _ignore_hangups(worker: object) -> None:
-    """Let a web process outlive its terminal, too; gunicorn has just told it to die of that."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)

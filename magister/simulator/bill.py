@@ -1,11 +1,13 @@
 """What boxes cost: the running bill and the charges Vast shows afterwards."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from magister.simulator.clock import Calendar
 from magister.simulator.contracts import Contract
 from magister.simulator.refusals import Refused
 from magister.simulator.tokens import token_for, value_of
+from magister.simulator.traffic import DOWN_PRICE, UP_PRICE, flow, moved
 
 DAY = 86_400.0
 HOUR = 3600.0
@@ -13,11 +15,21 @@ MOST_CHARGES = 500
 DEFAULT_CHARGES = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Hold one line of a bill in Vast's words; the amount is in dollars."""
+
+    kind: str
+    words: str
+    amount: float
+
+
 def accrue(contract: Contract, until: float, *, online: bool) -> float:
     """Bill a box up to a moment and give the dollars added.
 
-    GPUs cost while the box is `running`, its disk from the create on in every state, and nothing while the
-    host is offline (Vast's billing guide). The bill is kept by day because charges are asked for by day.
+    GPUs cost while the box is `running`, its disk from the create on in every state, its traffic by the byte,
+    and nothing while the host is offline (Vast's billing guide). The bill is kept by day because charges are
+    asked for by day.
     """
     added = 0.0
     start = contract.billed_until
@@ -36,7 +48,7 @@ def accrue(contract: Contract, until: float, *, online: bool) -> float:
             )
             for column, amount in enumerate(amounts):
                 entry[column] += amount
-            added += amounts[1] + amounts[3]
+            added += amounts[1] + amounts[3] + flow(contract, int(day), secs)
         start = end
     contract.billed_until = max(contract.billed_until, until)
     return added
@@ -44,7 +56,8 @@ def accrue(contract: Contract, until: float, *, online: bool) -> float:
 
 def spent(contract: Contract) -> float:
     """Give all the dollars a box has cost so far."""
-    return sum(entry[1] + entry[3] for entry in contract.bill.values())
+    down, up = moved(contract)
+    return sum(entry[1] + entry[3] for entry in contract.bill.values()) + down * DOWN_PRICE + up * UP_PRICE
 
 
 def spend_rate(contracts: Iterable[Contract]) -> dict[str, object]:
@@ -78,8 +91,8 @@ def charges(
     if shown_until is not None:
         until = min(until, shown_until // DAY * DAY - 1)
     kinds = _kinds(filters)
-    rows = [(box, _sums(box, since, until)) for box in contracts]
-    rows = [(box, sums) for box, sums in rows if any(sums) and "instance" in kinds]
+    rows = [(box, _lines(box, since, until)) for box in contracts]
+    rows = [(box, lines) for box, lines in rows if lines and "instance" in kinds]
     rows.sort(key=lambda pair: pair[0].id, reverse=latest_first)
     total = len(rows)
     if after is not None:
@@ -95,7 +108,7 @@ def charges(
         "count": len(page),
         "total": total,
         "next_token": token_for({"id": page[-1][0].id}) if more else None,
-        "results": [_row(box, sums, calendar) for box, sums in page],
+        "results": [_row(box, lines, calendar) for box, lines in page],
     }
 
 
@@ -116,28 +129,36 @@ def _kinds(filters: object) -> list[object]:
     return chosen if isinstance(chosen, list) and chosen else ["instance"]
 
 
-def _sums(contract: Contract, since: float, until: float) -> list[float]:
-    first, last = since // DAY, until // DAY
-    entries = [entry for day, entry in contract.bill.items() if first <= int(day) <= last]
-    return [sum(entry[column] for entry in entries) for column in range(4)]
+def _lines(contract: Contract, since: float, until: float) -> list[Line]:
+    """Give the lines of a contract's bill for some days; none if it cost nothing, no traffic if none was."""
+    days = [day for day in contract.bill if since // DAY <= int(day) <= until // DAY]
+    if not days:
+        return []
+    gpu_secs, gpu, disk_secs, disk = (sum(contract.bill[day][column] for day in days) for column in range(4))
+    lines = [
+        Line("gpu", f"{gpu_secs / HOUR:.3f} hours at ${contract.gpu_price:.3f}/hour", gpu),
+        Line("disk", f"{disk_secs / HOUR:.3f} hours at ${contract.storage_hourly:.3f}/hour", disk),
+    ]
+    for kind, gb, price in zip(("bwd", "bwu"), moved(contract, days), (DOWN_PRICE, UP_PRICE), strict=True):
+        if gb > 0:
+            lines.append(Line(kind, f"{gb:.3f} GB at ${price:.3f}/GB", gb * price))
+    return lines
 
 
-def _row(contract: Contract, sums: list[float], calendar: Calendar) -> dict[str, object]:
-    gpu_secs, gpu_cost, disk_secs, disk_cost = sums
+def _row(contract: Contract, lines: list[Line], calendar: Calendar) -> dict[str, object]:
     start = int(calendar.told(contract.created_at))
     end = int(calendar.told(contract.billed_until if contract.ended_at is None else contract.ended_at))
     days = max(1, round((end - start) / DAY))
     metadata: dict[str, object] = {} if contract.label is None else {"label": contract.label}
 
-    def item(kind: str, secs: float, hourly: float, amount: float) -> Mapping[str, object]:
-        words = f"{secs / HOUR:.3f} hours at ${hourly:.3f}/hour"
+    def item(line: Line) -> Mapping[str, object]:
         fixed: dict[str, object] = {"source": None, "metadata": {}, "items": []}
         return {
             "start": start,
             "end": end,
-            "type": kind,
-            "description": words,
-            "amount": round(amount, 3),
+            "type": line.kind,
+            "description": line.words,
+            "amount": round(line.amount, 3),
             **fixed,
         }
 
@@ -147,10 +168,7 @@ def _row(contract: Contract, sums: list[float], calendar: Calendar) -> dict[str,
         "type": "instance",
         "source": f"instance-{contract.id}",
         "description": f"Instance {contract.id} Charges - {days} day{'s' if days > 1 else ''}",
-        "amount": round(gpu_cost + disk_cost, 3),
+        "amount": round(sum(line.amount for line in lines), 3),
         "metadata": metadata,
-        "items": [
-            item("gpu", gpu_secs, contract.gpu_price, gpu_cost),
-            item("disk", disk_secs, contract.storage_hourly, disk_cost),
-        ],
+        "items": [item(line) for line in lines],
     }

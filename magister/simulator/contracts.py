@@ -38,7 +38,10 @@ class Order:
 
 @dataclass(slots=True, kw_only=True)
 class Contract:
-    """Hold one contract from its create on, also after its end; moments are simulated seconds."""
+    """Hold one contract from its create on, also after its end.
+
+    Moments are simulated seconds, what it moves is in GB; `bill` and `traffic` are by the day.
+    """
 
     id: int
     offer_id: int
@@ -77,6 +80,10 @@ class Contract:
     exported: dict[str, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     bill: dict[str, list[float]] = field(default_factory=dict)
+    to_pull: float = 0.0
+    down_hourly: float = 0.0
+    up_hourly: float = 0.0
+    traffic: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:
@@ -107,8 +114,13 @@ def signed(
     now: float,
     ends_at: float,
     lag: float,
+    habits: tuple[float, float, float],
 ) -> Contract:
-    """Make a contract of an order; a bid sets its own price, and `lag` seconds pass before it is listed."""
+    """Make a contract of an order; a bid sets its own price, and `lag` seconds pass before it is listed.
+
+    `habits` are the GB of its image, and those that it downloads and uploads per hour.
+    """
+    to_pull, down_hourly, up_hourly = habits
     return Contract(
         id=contract_id,
         offer_id=offer_id,
@@ -130,4 +142,7 @@ def signed(
         ends_at=ends_at,
         listed_from=now + lag,
         billed_until=now,
+        to_pull=to_pull,
+        down_hourly=down_hourly,
+        up_hourly=up_hourly,
     )

@@ -3,7 +3,7 @@
 import heapq
 import random
 
-from magister.simulator import bill, lives
+from magister.simulator import bill, lives, traffic
 from magister.simulator.contracts import Contract, Order, Worker, signed
 from magister.simulator.estate import Estate
 from magister.simulator.hardware import Machine
@@ -233,6 +233,7 @@ class Market:
             now=self.now,
             ends_at=self.ends_at(machine),
             lag=lag,
+            habits=traffic.habits(self.plan, self.next_contract),
         )
         self.next_contract += self.rng.randint(1, 5)
         self.contracts[contract.id] = contract

@@ -2,6 +2,7 @@
 
 from magister.simulator.clock import Calendar
 from magister.simulator.hardware import HOURS_PER_MONTH, Machine
+from magister.simulator.traffic import DOWN_PRICE, UP_PRICE
 
 SECONDS_PER_DAY = 86_400.0
 
@@ -86,10 +87,10 @@ def _prices(machine: Machine, price: float, storage: float, hourly: float) -> di
         "min_bid": round(hourly * 0.6, 6),
         "storage_cost": machine.storage_price,
         "storage_total_cost": storage,
-        "inet_up_cost": 0.003,
-        "inet_down_cost": 0.002,
-        "internet_up_cost_per_tb": 3.0,
-        "internet_down_cost_per_tb": 2.0,
+        "inet_up_cost": UP_PRICE,
+        "inet_down_cost": DOWN_PRICE,
+        "internet_up_cost_per_tb": UP_PRICE * 1024,
+        "internet_down_cost_per_tb": DOWN_PRICE * 1024,
         "vram_costperhour": price / max(1, machine.gpu.ram),
         "search": costs(price, storage),
         "instance": costs(0.0, storage),

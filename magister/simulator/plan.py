@@ -57,6 +57,10 @@ class MarketPlan:
     """Relative standard deviation of an offer's price per hour; a running box keeps its price."""
     storage_price_range: tuple[float, float] = (0.05, 0.25)
     """Dollars per GB and month."""
+    image_gb: float = 6.0
+    """What a box downloads at its first boot."""
+    traffic_gb_hourly: tuple[float, float] = (0.05, 0.5)
+    """What a running box downloads per hour, and as much again that it uploads, both drawn for each."""
     charges_lag_secs: float = 0.0
     """How long after its end a day of charges is shown; 0 = also while it lasts."""
     credit: float = 100.0

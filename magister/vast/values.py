@@ -52,6 +52,12 @@ def whole(value: object) -> int | None:
     return value if isinstance(value, int) else int(taken)
 
 
+def count(value: object) -> int | None:
+    """Take a running total, whole units of it; a negative one is none."""
+    taken = number(value)
+    return int(taken) if taken is not None and 0 <= taken < BIGINT else None
+
+
 def micros(value: object) -> int | None:
     """Take an amount of dollars as micro-dollars, to the nearest one."""
     dollars = number(value)
@@ -62,7 +68,7 @@ def micros(value: object) -> int | None:
 
 
 def price(value: object) -> int | None:
-    """Take dollars per hour as micro-dollars per hour; a negative price is none."""
+    """Take dollars per hour, or per GB, as micro-dollars; a negative price is none."""
     taken = micros(value)
     return taken if taken is not None and taken >= 0 else None
 

@@ -16,6 +16,7 @@ from magister.vast import values
 Identity = Annotated[int | None, BeforeValidator(values.identity)]
 Whole = Annotated[int | None, BeforeValidator(values.whole)]
 Number = Annotated[float | None, BeforeValidator(values.number)]
+Count = Annotated[int | None, BeforeValidator(values.count)]
 Price = Annotated[int | None, BeforeValidator(values.price)]
 DiskHour = Annotated[int | None, BeforeValidator(values.disk_hour)]
 Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
@@ -50,6 +51,10 @@ class InstanceRow(BaseModel):
     dph_total: Price = None
     storage_total_cost: Price = None
     search: DiskHour = None
+    inet_down_billed: Count = None
+    inet_up_billed: Count = None
+    inet_down_cost: Price = None
+    inet_up_cost: Price = None
     start_date: Moment = None
     end_date: Moment = None
 

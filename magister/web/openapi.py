@@ -200,8 +200,16 @@ def _schemas() -> Json:
     state: Json = {"type": "string", "enum": [str(state) for state in State if state in LIVE]}
     return {
         "Cost": _object(
-            {"from": DAY, "to": DAY, "by": TEXT, "usd": MONEY, "costs": {"type": "array"}},
-            "What was spent from a UTC day to another, each cost with its key and `usd`.",
+            {
+                "from": DAY,
+                "to": DAY,
+                "by": TEXT,
+                "usd": MONEY | {"description": "US dollars for GPUs and disk."},
+                "traffic_usd": MONEY
+                | {"description": "US dollars beside them, as far as listings count it."},
+                "costs": {"type": "array"},
+            },
+            "What was spent from a UTC day to another, each cost with its key, `usd` and `traffic_usd`.",
         ),
         "Bill": _object(
             {
@@ -209,12 +217,13 @@ def _schemas() -> Json:
                 "to": _or_null(DAY),
                 "estimated_usd": MONEY,
                 "billed_usd": MONEY,
-                "traffic_usd": MONEY,
+                "estimated_traffic_usd": MONEY,
+                "billed_traffic_usd": MONEY,
                 "unknown": WHOLE,
                 "unknown_usd": MONEY,
                 "instances": {"type": "array"},
             },
-            "The UTC days whose charges were read, null = none; traffic is on the bill only.",
+            "The UTC days whose charges were read, null = none; traffic is told apart from GPUs and disk.",
         ),
         "Problem": _object(
             {"type": TEXT, "title": TEXT, "status": WHOLE, "detail": TEXT, "instance": TEXT},
@@ -300,7 +309,8 @@ def _told() -> Json:
         "machine_id": _or_null(ID),
         "host_id": _or_null(ID),
         "state": {"enum": [str(state) for state in State]},
-        "cost": AMOUNT | {"description": "US dollars until now."},
+        "cost": AMOUNT | {"description": "US dollars until now, without traffic."},
+        "traffic_cost": AMOUNT | {"description": "US dollars until now, as far as listings count it."},
         "failure": _or_null(TEXT) | {"description": "In which way it failed; null = it did not."},
         "story": {"type": "array", "items": _ref("Sentence")},
         "log": {"type": "array", "items": TEXT, "description": "The last lines of its logs, if it failed."},

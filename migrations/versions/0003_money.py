@@ -8,11 +8,21 @@ down_revision = "0002"
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
-TABLES = ("rates", "day_costs", "instance_totals", "pool_hours", "bills", "bans", "choices")
+TABLES = (
+    "rates",
+    "day_traffic",
+    "day_costs",
+    "instance_totals",
+    "pool_hours",
+    "bills",
+    "bans",
+    "choices",
+)
 
 
 def upgrade() -> None:
     make_rates()
+    make_day_traffic()
     make_day_costs()
     make_totals()
     op.create_table(
@@ -102,12 +112,31 @@ def make_rates() -> None:
     )
 
 
+def make_day_traffic() -> None:
+    op.create_table(
+        "day_traffic",
+        sa.Column("instance_id", BIG_ID, autoincrement=False, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("down_kb", sa.BigInteger(), nullable=False),
+        sa.Column("up_kb", sa.BigInteger(), nullable=False),
+        sa.Column("fractions", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "down_kb >= 0 AND up_kb >= 0 AND fractions >= 0", name=op.f("ck_day_traffic_grows")
+        ),
+        sa.ForeignKeyConstraint(
+            ["instance_id"], ["instances.id"], name=op.f("fk_day_traffic_instance_id_instances")
+        ),
+        sa.PrimaryKeyConstraint("instance_id", "day", name=op.f("pk_day_traffic")),
+    )
+
+
 def make_day_costs() -> None:
     op.create_table(
         "day_costs",
         sa.Column("instance_id", BIG_ID, autoincrement=False, nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("micros", sa.BigInteger(), nullable=False),
+        sa.Column("traffic_micros", sa.BigInteger(), nullable=False),
         sa.Column("machine_id", sa.BigInteger(), nullable=True),
         sa.Column("host_id", sa.BigInteger(), nullable=True),
         sa.Column("gpu_name", sa.Text(), nullable=True),
@@ -117,9 +146,10 @@ def make_day_costs() -> None:
         ),
         sa.PrimaryKeyConstraint("instance_id", "day", name=op.f("pk_day_costs")),
     )
-    op.create_index("ix_day_costs_day_micros", "day_costs", ["day", "micros"])
+    covered = ["day", "micros", "traffic_micros"]
+    op.create_index("ix_day_costs_day", "day_costs", covered)
     for column in ("machine_id", "host_id", "gpu_name", "reason"):
-        op.create_index(f"ix_day_costs_{column}_day_micros", "day_costs", [column, "day", "micros"])
+        op.create_index(f"ix_day_costs_{column}", "day_costs", [column, *covered])
 
 
 def make_totals() -> None:

@@ -111,6 +111,11 @@ class Host:
         assert not self.members(), "some processes outlived the service"
         return code
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process that was started."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ended(self) -> int:
         """Wait for the service to end by itself, and return its exit code."""
         process, self._process = self._process, None

@@ -262,7 +262,7 @@ def test_a_call_under_way_comes_to_its_end(service: Service) -> None:
     assert process.wait(10) == 0
 
 
-def test_a_hangup_means_nothing(service: Service) -> None:
+def test_a_hangup_without_new_settings_means_nothing(service: Service) -> None:
     process = service.start("serve")
     until(service.full)
     children = family(process.pid)
@@ -270,6 +270,7 @@ def test_a_hangup_means_nothing(service: Service) -> None:
         os.kill(pid, signal.SIGHUP)
     beats = _asked(service, "list")
     until(lambda: _asked(service, "list") > beats + 2)
+    until(lambda: "reload.unchanged" in service.log)
     assert process.poll() is None
     assert family(process.pid) == children
 
@@ -414,17 +415,6 @@ def test_all_that_is_needed_can_be_checked_beforehand(service: Service) -> None:
     assert f"ok    template {KNOWN_TEMPLATE} exists" in findings
     assert [line for line in findings if line.startswith("ok ") and f"for {TARGET} wanted" in line]
     assert not service.boxes()
-
-
-def test_settings_that_were_spoiled_meanwhile_end_the_service(service: Service) -> None:
-    config = service.directory / "pool.toml"
-    config.write_text("")
-    process = service.start("serve", "--config", "pool.toml")
-    worker = until(lambda: named(process.pid, "worker"))
-    config.write_text('number_instances = "many"\nhttp_prot = 1\n')
-    os.kill(worker, signal.SIGKILL)
-    assert process.wait(PATIENCE) == 2
-    assert "magister: pool.toml: http_prot is not a setting" in service.log
 
 
 def test_the_simulator_runs_as_a_command(service: Service) -> None:

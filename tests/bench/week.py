@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import func, select, update
 
-from magister import assembly, operations
+from magister import assembly, operations, pool
 from magister.errors import InstanceEnded
 from magister.executor import Executor
 from magister.lanes import InlineLanes
@@ -51,8 +51,7 @@ class Scene:
     mean_life: float = 12 * 3600.0
     bad_life: float = 300.0
     """Mean life of a box on a machine where they die soon."""
-    poll: int = 60
-    """Between two listings: twice as long as the default, for the sake of the running time."""
+    poll: int = 30
 
 
 @dataclass(slots=True)
@@ -104,6 +103,8 @@ class Week:
         self.market = a_market(scene, self.seed)
         self.measures = Measures(self.seed)
         self._drift = random.Random(f"prices {self.seed}")
+        self._next_drift = EPOCH + DRIFT_EVERY
+        self._shown = -1
         self._sessions = in_memory()
         self._settings = settings(
             target=scene.target, poll=scene.poll, placement=self.placement, caution=self.caution
@@ -117,22 +118,29 @@ class Week:
         ends = EPOCH + self.scene.secs
         with self._sessions.write() as session:
             session.execute(update(Pool).values(hearing_since=moment(EPOCH)))
-        next_drift = EPOCH + DRIFT_EVERY
         while self.market.now < ends:
             report = self._step()
-            until = min(self._next_step(report), ends)
-            if self._at_rest():
-                until = min(self._next_poll(self._next_event()), ends)
-            while self.market.now < until:
-                self._pass(min(until, self._next_event(), next_drift))
-                if self.market.now >= next_drift:
-                    self._change_prices()
-                    next_drift += DRIFT_EVERY
+            due = self._next_poll(self._next_event()) if self._at_rest() else self._next_step(report)
+            self._let_pass(min(due, ends))
         return self._measured()
 
+    def _let_pass(self, until: float) -> None:
+        """Let time pass until the loop has something to do, or a poll that shows what it has not seen."""
+        while self.market.now < until:
+            self._pass(min(until, self._next_event(), self._next_drift))
+            if self.market.now >= self._next_drift:
+                self._change_prices()
+                self._next_drift += DRIFT_EVERY
+            if self.market.changes != self._shown or self._boots():
+                until = min(until, self._next_poll(self.market.now))
+
     def _step(self) -> Report:
-        """Let the loop do what is due."""
+        """Let the loop do what is due, and list where the poll would show it something new."""
         self._beat([box for box in self.market.live() if self._works(box)])
+        if self.market.changes != self._shown or self._boots():
+            with self._sessions.write() as session:
+                pool.ask_for_listing(session, moment(self.market.now))
+        self._shown = self.market.changes
         self.measures.steps += 1
         return self._worker.step(moment(self.market.now))
 
@@ -143,6 +151,10 @@ class Week:
             session.execute(update(Pool).values(heard_at=now))
             beaten = update(Instance).where(Instance.contract_id.in_([box.id for box in working]))
             session.execute(beaten.values(beaten_at=now))
+
+    def _boots(self) -> bool:
+        """Say whether a box comes up: while it does, each poll puts off what is expected of it."""
+        return any(self.market.actual_status(box) != "running" for box in self.market.live())
 
     def _at_rest(self) -> bool:
         """Say whether all boxes work: until something happens, listings would show nothing new."""
@@ -158,7 +170,7 @@ class Week:
         times = [self.market.now + max(wait, 0.5) for wait in waits]
         if report.next_at is not None:
             times.append(max(report.next_at.timestamp(), self.market.now + 0.02))
-        return min(times, default=self.market.now + self.scene.poll)
+        return min(times, default=self.market.now + DAY)
 
     def _next_event(self) -> float:
         due = [box.worker_due for box in self.market.live() if box.worker_due is not None]
@@ -224,7 +236,8 @@ class Week:
         lease = LeaseHolder(
             self._sessions, FreeLock(), holder="week", lasts=timedelta(days=2), renew=timedelta(hours=12)
         )
-        wanted, known = assembly.fleet(self._settings), self._settings
+        known = self._settings
+        wanted = replace(assembly.fleet(known), listing_every=timedelta(days=1))  # this class polls for it
         renter = Renter(
             sessions=self._sessions,
             vast=self._vast,

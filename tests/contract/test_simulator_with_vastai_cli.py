@@ -73,7 +73,9 @@ def test_a_box_is_found_rented_shown_labelled_read_and_destroyed(server: Simulat
     assert server.simulation.market.contracts[contract].ended_by == "client"
 
     charges = json.loads(vastai(server, home, "show", "invoices-v1", "--charges")[0])
-    assert [charge["source"] for charge in charges["results"]] == [f"instance-{contract}"]
+    (charge,) = charges["results"]
+    assert charge["source"] == f"instance-{contract}"
+    assert [item["type"] for item in charge["items"]] == ["gpu", "disk", "bwd", "bwu"]
 
 
 def test_the_account_is_shown(server: SimulatorServer, home: Path) -> None:

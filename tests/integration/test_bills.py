@@ -53,10 +53,11 @@ def test_the_estimate_of_a_day_is_held_against_its_bill(sessions: Sessions) -> N
             label="magister:x",
             estimated=1_000_000,
             billed=990_000,
-            traffic=30_000,
+            estimated_traffic=0,
+            billed_traffic=30_000,
         ),
     )
-    assert (found.estimated, found.billed, found.traffic) == (1_000_000, 990_000, 30_000)
+    assert (found.estimated, found.billed, found.billed_traffic) == (1_000_000, 990_000, 30_000)
 
 
 def test_a_day_that_is_read_again_replaces_what_was_kept_of_it(sessions: Sessions) -> None:
@@ -123,16 +124,16 @@ def test_a_bill_that_cannot_be_read_is_tried_again_after_an_hour(sessions: Sessi
 def test_the_bill_is_shown_over_http(sessions: Sessions) -> None:
     client = a_client(sessions)
     assert client.get("/bill").json == {
-        "from": None, "to": None, "estimated_usd": 0.0, "billed_usd": 0.0, "traffic_usd": 0.0,
-        "unknown": 0, "unknown_usd": 0.0, "instances": [],
+        "from": None, "to": None, "estimated_usd": 0.0, "billed_usd": 0.0, "estimated_traffic_usd": 0.0,
+        "billed_traffic_usd": 0.0, "unknown": 0, "unknown_usd": 0.0, "instances": [],
     }  # fmt: skip
     noted(sessions, ORPHAN)
     answer = client.get("/bill")
     assert answer.json is not None
     assert (answer.json["unknown"], answer.json["unknown_usd"]) == (1, 0.25)
     assert client.get("/bill?format=csv").text.splitlines() == [
-        "id,instance_id,label,estimated_usd,billed_usd,traffic_usd",
-        ",666,magister:0123,0.000000,0.250000,0.000000",
+        "id,instance_id,label,estimated_usd,billed_usd,estimated_traffic_usd,billed_traffic_usd",
+        ",666,magister:0123,0.000000,0.250000,0.000000,0.000000",
     ]
 
 

@@ -222,7 +222,7 @@ def test_an_unban_that_changes_nothing_says_why(asked: Asked) -> None:
     assert (never.exit_code, never.stdout) == (1, "host 9 was not banned\n")
     set_so = asked("unban", "machine", "66")
     assert set_so.exit_code == 1
-    assert set_so.stdout == "machine 66: it stands in bad_machines; take it out there and restart\n"
+    assert set_so.stdout == "machine 66: it stands in bad_machines; take it out there and reload\n"
     asked("ban", "machine", "66", "--why", "twice")
     assert "its ban is taken back, but it stands in bad_machines" in asked("unban", "machine", "66").stdout
 

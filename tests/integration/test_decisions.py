@@ -14,7 +14,7 @@ from magister.decision import Decision
 from magister.models_money import Choice
 from magister.planner import plan
 from magister.quarantine import Quarantine, Quarantines
-from magister.reputation import Reputation, Tally
+from magister.reputation import Group, Reputation, Tally
 from magister.states import State
 from tests.builders import NOW, a_fleet, a_row, a_view, an_offer
 from tests.controller import Controller
@@ -79,7 +79,7 @@ def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() ->
     view = a_view(
         offers=(offer,),
         reputation=Reputation(
-            hosts={host: Tally(tried=1) for host in (*many, offer.host_id)},
+            hosts={host: Group(Tally(tried=1)) for host in (*many, offer.host_id)},
             machines={machine: Tally(tried=1) for machine in (*many, offer.machine_id)},
         ),
         quarantines=Quarantines(

@@ -372,6 +372,7 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
         {"host_id": 0, "verified_hours": 1.0, "usd_per_verified_hour": 0.5144},
         {"host_id": 1, "verified_hours": 0.0, "usd_per_verified_hour": None},
     ],
+    "This month's traffic, by host": [{"host_id": 0, "usd": 0.5, "traffic_usd": 0.0}],
     "The last day, hour by hour": [{"instances": 1, "verified": 1}],
 }
 """What the first lines say, as far as a test can know: by the query."""

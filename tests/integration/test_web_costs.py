@@ -6,7 +6,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from magister.database import Sessions
+from magister.models_money import DayTraffic
 from magister.states import State
+from magister.traffic import KB_PER_GB
 from tests.builders import NOW, a_row, an_offer
 from tests.integration.test_web_api import a_client
 
@@ -16,7 +18,9 @@ def client(sessions: Sessions) -> FlaskClient:
     with sessions.write() as session:
         for machine, hours in ((5, 1), (6, 13)):
             offer = an_offer(machine_id=machine, disk_price=300_001)
-            a_row(session, state=State.VERIFIED, offer=offer, at=NOW - timedelta(hours=hours))
+            row = a_row(session, state=State.VERIFIED, offer=offer, at=NOW - timedelta(hours=hours))
+        fractions = 20_000 * KB_PER_GB
+        session.add(DayTraffic(instance_id=row.id, day=NOW.date(), down_kb=9, up_kb=1, fractions=fractions))
     return a_client(sessions)
 
 
@@ -28,7 +32,11 @@ def test_the_cost_of_this_month_comes_by_day(client: FlaskClient) -> None:
         "to": "2026-11-24",
         "by": "day",
         "usd": 4.200014,
-        "costs": [{"day": "2026-11-23", "usd": 0.300001}, {"day": "2026-11-24", "usd": 3.900013}],
+        "traffic_usd": 0.02,
+        "costs": [
+            {"day": "2026-11-23", "usd": 0.300001, "traffic_usd": 0.0},
+            {"day": "2026-11-24", "usd": 3.900013, "traffic_usd": 0.02},
+        ],
     }
 
 
@@ -39,7 +47,11 @@ def test_the_cost_comes_as_csv_to_whoever_asks_for_it(client: FlaskClient, query
     answer = client.get(f"/cost?by=machine{query}", headers={"Accept": accept})
     assert answer.content_type == "text/csv; charset=utf-8"
     assert answer.headers["Vary"] == "Accept"
-    assert answer.text.splitlines() == ["machine,usd", "6,3.900013", "5,0.300001"]
+    assert answer.text.splitlines() == [
+        "machine,usd,traffic_usd",
+        "6,3.900013,0.020000",
+        "5,0.300001,0.000000",
+    ]
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json, text/csv", "text/html"])
@@ -50,7 +62,7 @@ def test_json_is_what_everybody_else_gets(client: FlaskClient, accept: str) -> N
 def test_days_can_be_chosen(client: FlaskClient) -> None:
     answer = client.get("/cost?from=2026-11-23&to=2026-11-23&by=state")
     assert answer.json is not None
-    assert answer.json["costs"] == [{"state": "verified", "usd": 0.300001}]
+    assert answer.json["costs"] == [{"state": "verified", "usd": 0.300001, "traffic_usd": 0.0}]
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,16 @@ def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(
     assert "one box at a time is tried" in condition.what
 
 
+def test_a_template_whose_boxes_stop_at_once_costs_no_more_rentals(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
+    pool.vast.stock(an_offer() for _ in range(100))
+    for _ in range(360):
+        for contract in pool.vast.boxes:
+            pool.vast.change(contract, actual_status="exited")
+        pool.step(10)
+    assert 5 < len(pool.vast.created) <= 5 + 6
+
+
 def test_one_worker_that_verifies_ends_the_caution(sqlite_sessions: Sessions) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))

@@ -1,4 +1,4 @@
-"""In a simulated pool with all that changes a bill, the estimate is what Vast charges, within 1 %."""
+"""In a simulated pool with all that changes a bill, the estimates are what Vast charges, within 1 %."""
 
 import json
 from collections import Counter
@@ -102,6 +102,8 @@ def a_pool(sessions: Sessions, seed: int) -> tuple[Controller, MarketVast]:
         mean_life_secs=8 * 3600.0,
         deaths=(("exit", 3.0), ("offline", 3.0), ("unknown", 1.0), ("vanish", 1.0)),
         away_secs=(300.0, 7200.0),
+        image_gb=20.0,
+        traffic_gb_hourly=(2.0, 20.0),
     )
     clock = FakeClock(now=NOW + timedelta(hours=11.5))
     pool = Controller(
@@ -153,3 +155,5 @@ def test_the_estimate_is_within_one_per_cent_of_the_bill(sqlite_sessions: Sessio
     assert found.billed > 10_000_000
     rounding = 1000 * len(found.lines)  # Vast's, to three decimals
     assert found.billed - rounding <= found.estimated < found.billed * 1.01
+    assert found.billed_traffic > 1_000_000
+    assert found.estimated_traffic == pytest.approx(found.billed_traffic, rel=0.01)

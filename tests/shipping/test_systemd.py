@@ -60,6 +60,10 @@ def test_what_a_person_has_to_mend_is_not_tried_again() -> None:
     assert setting("Restart") == "on-failure"
 
 
+def test_a_reload_asks_the_supervisor_alone() -> None:
+    assert setting("ExecReload") == "/bin/kill -HUP $MAINPID"
+
+
 def test_the_supervisor_has_time_to_end_the_others() -> None:
     assert setting("KillMode") == "mixed"
     assert float(setting("TimeoutStopSec")) > END_WITHIN + 5

@@ -14,8 +14,10 @@ from magister.cli import main
 from magister.database import Sessions, open_database
 from magister.facts import Charge
 from magister.held import Learned
+from magister.models_money import DayTraffic
 from magister.schema import migrate
 from magister.states import Failure, Reason, State
+from magister.traffic import KB_PER_GB
 from tests.builders import a_row, an_offer
 from tests.unit.test_cli import SETTINGS
 
@@ -38,6 +40,10 @@ def past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessions]:
             at=NOW - timedelta(hours=2),
             learned=Learned(absent_since=NOW - timedelta(hours=1), absences=2),
         )
+        pulled = DayTraffic(
+            instance_id=gone.id, day=NOW.date(), down_kb=7 * KB_PER_GB, up_kb=0, fractions=14_000 * KB_PER_GB
+        )
+        session.add(pulled)
         for to, reason in ((State.DROPPING, Reason.UNVERIFIED), (State.DESTROYED, Reason.PROVED_GONE)):
             row = rows.one(session, gone.id)
             assert row is not None
@@ -55,9 +61,9 @@ def run(*arguments: str) -> Result:
 
 def test_the_cost_of_this_month_is_shown_by_day() -> None:
     assert run("cost").stdout.splitlines() == [
-        "2026-11-01 to 2026-11-24 (UTC): 1.3600 USD, estimated, without traffic",
-        "day            USD",
-        "2026-11-24  1.3600",
+        "2026-11-01 to 2026-11-24 (UTC): 1.3600 USD, and for traffic 0.0140 USD, estimated",
+        "day            USD  traffic",
+        "2026-11-24  1.3600   0.0140",
     ]
 
 
@@ -68,7 +74,11 @@ def test_the_cost_can_be_told_apart_as_json() -> None:
         "to": "2026-11-24",
         "by": "reason",
         "usd": 1.36,
-        "costs": [{"reason": None, "usd": 1.0}, {"reason": "unverified", "usd": 0.36}],
+        "traffic_usd": 0.014,
+        "costs": [
+            {"reason": None, "usd": 1.0, "traffic_usd": 0.0},
+            {"reason": "unverified", "usd": 0.36, "traffic_usd": 0.014},
+        ],
     }
 
 
@@ -156,16 +166,21 @@ def test_a_failure_that_is_held_against_nobody_is_shown_as_such(past: Sessions) 
 def test_the_bill_is_shown_beside_the_estimate(past: Sessions) -> None:
     assert "no charges of these days were read yet" in run("cost", "--bill").stdout
     with past.write() as session:
-        charges = [Charge(9001, None, "gpu", 300_000), Charge(666, "magister:0", "disk", 70_000)]
+        charges = [
+            Charge(9001, None, "gpu", 300_000),
+            Charge(9001, None, "bwd", 15_000),
+            Charge(666, "magister:0", "disk", 70_000),
+        ]
         bills.note(session, NOW.date(), charges, tag="magister", at=NOW)
         pool.note_bills(session, NOW + timedelta(days=1))
     assert run("cost", "--bill").stdout.splitlines() == [
-        "2026-11-24 to 2026-11-24 (UTC): estimated 1.360 USD, billed 0.300 USD, and for traffic 0.000 USD",
+        "2026-11-24 to 2026-11-24 (UTC): estimated 1.360 USD, billed 0.300 USD; "
+        "and for traffic estimated 0.014 USD, billed 0.015 USD",
         "charged for 1 boxes nobody here knows: 0.070 USD",
-        "         contract  estimated  billed  traffic",
-        "#2       9002          1.000   0.000    0.000",
-        "unknown  666           0.000   0.070    0.000",
-        "#1       9001          0.360   0.300    0.000",
+        "         contract  estimated  billed  traffic estimated  billed",
+        "#2       9002          1.000   0.000              0.000   0.000",
+        "unknown  666           0.000   0.070              0.000   0.000",
+        "#1       9001          0.360   0.300              0.014   0.015",
     ]
     assert json.loads(run("cost", "--bill", "--json").stdout)["unknown"] == 1
 

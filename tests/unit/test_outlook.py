@@ -11,9 +11,12 @@ USUAL = Caution()
 
 
 def outlook(told: str, *, minutes_ago: float = 0) -> Outlook:
-    """Read verdicts from a text, the newest first: v = verified, x = failed."""
+    """Read verdicts from a text, the newest first: v = verified, x = failed, each rented after the last."""
     return Outlook(
-        tuple(Verdict(ago(minutes=minutes_ago + n), ago(hours=1), word == "v") for n, word in enumerate(told))
+        tuple(
+            Verdict(ago(minutes=minutes_ago + n), ago(minutes=minutes_ago + n + 0.5), word == "v")
+            for n, word in enumerate(told)
+        )
     )
 
 
@@ -23,6 +26,15 @@ def outlook(told: str, *, minutes_ago: float = 0) -> Outlook:
 )
 def test_each_failure_in_a_row_makes_the_next_try_wait_longer(told: str, minutes: float) -> None:
     assert outlook(told).rent_from(USUAL) == NOW + timedelta(minutes=minutes)
+
+
+def test_boxes_that_were_rented_together_failed_in_one_try() -> None:
+    together = tuple(Verdict(ago(minutes=n), ago(minutes=12), verified=False) for n in range(10))
+    assert Outlook(together).rent_from(USUAL) == NOW
+    assert Outlook(together).unverified_at_once(20, USUAL, NOW) == 1
+    after = (Verdict(NOW, ago(minutes=5), verified=False), *together[6:])
+    assert Outlook(after).tries == 2
+    assert Outlook(after).rent_from(USUAL) == NOW + timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("told", ["", "v", "vxxxxx"])

@@ -33,8 +33,10 @@ def rental(*, verified: bool = True, days: float = 0, **facts: object) -> Rental
     return Rental(**plain | facts)  # type: ignore[arg-type] # names are Rental's
 
 
-def expected(*rentals: Rental, machine: int = 1, host: int = 7, gpu: str = "RTX 4090") -> Expectation:
-    return reputation(rentals, NOW).of(machine, host, gpu)
+def expected(
+    *rentals: Rental, machine: int = 1, host: int = 7, gpu: str = "RTX 4090", price: float = 0.4
+) -> Expectation:
+    return reputation(rentals, NOW).of(machine, host, gpu, round(price * 1_000_000))
 
 
 def test_before_anything_was_rented_the_same_is_expected_of_all() -> None:
@@ -54,6 +56,29 @@ def test_an_unknown_machine_is_judged_by_its_host_and_then_by_its_model() -> Non
     of_unknown_host = expected(*bad, *good, machine=99, host=9).verify
     of_good_host = expected(*bad, *good, machine=99, host=8).verify
     assert of_bad_host < of_unknown_host < of_good_host
+
+
+def test_failures_of_the_cheapest_machines_say_little_of_dearer_ones() -> None:
+    cheap = [
+        rental(verified=False, machine_id=n, host_id=n, price=300_000 + 2_000 * n) for n in range(10, 20)
+    ]
+    alike, near, dear = (expected(*cheap, host=99, machine=99, price=price) for price in (0.33, 0.36, 0.45))
+    assert alike.verify < near.verify < dear.verify
+    working = rental(machine_id=30, host_id=30, price=410_000)
+    assert expected(*cheap, working, host=99, machine=99, price=0.4).verify > 0.3
+    assert expected(*cheap, working, host=99, machine=99, price=0.33).verify < 0.2
+
+
+def test_what_a_model_asks_says_nothing_of_another_model_at_that_price() -> None:
+    cheap = [rental(verified=False, machine_id=n, host_id=n, price=300_000) for n in range(10, 20)]
+    working = [rental(machine_id=n, host_id=n, gpu_name="L40S", price=600_000) for n in range(20, 30)]
+    other = expected(*cheap, *working, machine=99, host=99, gpu="L40S", price=0.3)
+    assert other.verify > 4 * expected(*cheap, *working, machine=99, host=99, price=0.3).verify
+
+
+def test_a_machine_that_works_is_trusted_among_bad_ones_of_its_price() -> None:
+    cheap = [rental(verified=False, machine_id=n, host_id=n, price=300_000) for n in range(10, 20)]
+    assert expected(*cheap, *[rental(price=300_000)] * 3, price=0.3).verify > 0.6
 
 
 def test_one_failure_does_not_damn_an_unknown_machine() -> None:
@@ -105,6 +130,8 @@ def test_failures_boots_and_short_lives_make_an_hour_of_work_dearer() -> None:
             days=st.floats(0, 1000),
             machine_id=st.integers(1, 3),
             host_id=st.integers(7, 8),
+            gpu_name=st.sampled_from(["RTX 4090", "H100", None]),
+            price=st.sampled_from([None, 390_000, 400_000, 800_000]),
         ),
         max_size=12,
     )

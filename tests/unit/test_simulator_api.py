@@ -326,7 +326,24 @@ def test_charges_are_told_after_the_destroy_in_three_decimals() -> None:
     assert (answer["count"], answer["total"], answer["next_token"]) == (1, 1, None)
     assert (row["source"], row["metadata"]["label"]) == (f"instance-{contract}", "mine")
     assert row["amount"] == round(row["amount"], 3) > 0
-    assert [item["type"] for item in row["items"]] == ["gpu", "disk"]
+    assert [item["type"] for item in row["items"]] == ["gpu", "disk", "bwd", "bwu"]
+    assert row["amount"] == pytest.approx(sum(item["amount"] for item in row["items"]), abs=0.003)
+
+
+def test_the_listing_counts_in_kilobytes_what_the_bill_charges_by_the_gb() -> None:
+    vast = Vast()
+    contract = vast.rented()
+    row = vast.ask("GET", "/api/v1/instances/").get_json()["instances"][0]
+    assert (row["inet_down_billed"], row["inet_up_billed"]) == (None, None)
+    vast.later(7200)
+    row = vast.ask("GET", "/api/v1/instances/").get_json()["instances"][0]
+    days = {"gte": vast.now - 86_400, "lte": vast.now + 86_400}
+    answer = vast.ask("GET", "/api/v0/charges/", select_filters={"day": days}).get_json()
+    charged = {item["type"]: item["amount"] for item in answer["results"][0]["items"]}
+    for way, line in (("down", "bwd"), ("up", "bwu")):
+        amount = row[f"inet_{way}_billed"] / 1024**2 * row[f"inet_{way}_cost"]
+        assert charged[line] == pytest.approx(amount, abs=0.0006) != 0
+    assert vast.market.contracts[contract].to_pull == 0
 
 
 def test_charges_are_those_of_the_days_asked_for() -> None:

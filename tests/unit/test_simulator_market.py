@@ -4,13 +4,21 @@ from dataclasses import replace
 
 import pytest
 
+from magister.simulator import traffic
 from magister.simulator.contracts import Contract, Order, Worker
 from magister.simulator.market import Market
 from magister.simulator.plan import MarketPlan
 from magister.simulator.refusals import Refused
 
 PLAN = MarketPlan(
-    machines=12, gpu_counts=(4,), dud_share=0.0, odd_share=0.0, unverified_share=0.0, storage_only=0
+    machines=12,
+    gpu_counts=(4,),
+    dud_share=0.0,
+    odd_share=0.0,
+    unverified_share=0.0,
+    storage_only=0,
+    image_gb=0.0,
+    traffic_gb_hourly=(0.0, 0.0),
 )
 ORDER = Order(
     label="mine",
@@ -181,6 +189,33 @@ def test_a_booting_box_costs_its_disk_only() -> None:
     contract, _ = place.rent(whole_machine(place), ORDER)
     place.tick(1800.0)
     assert place.plan.credit - place.credit == pytest.approx(contract.storage_hourly / 2)
+
+
+def test_a_box_pulls_its_image_once_and_moves_what_it_is_drawn_to_move() -> None:
+    place = market(image_gb=6.0, traffic_gb_hourly=(1.0, 2.0), boot_secs=(600.0, 600.0))
+    contract, _ = place.rent(whole_machine(place), ORDER)
+    place.tick(160.0)  # it is `loading` for ten seconds
+    assert traffic.moved(contract) == pytest.approx((1.0, 0.0))
+    place.tick(600.0 + 3600.0)
+    place.stop(contract.id)
+    place.tick(9000.0)
+    place.start(contract.id)
+    place.tick(9600.0 + 1800.0)
+    down, up = traffic.moved(contract)
+    assert down == pytest.approx(6.0 + 1.5 * contract.down_hourly, rel=1e-3)
+    assert up == pytest.approx(1.5 * contract.up_hourly, rel=1e-3)
+    assert 1.0 <= contract.up_hourly <= 2.0
+    paid = sum(entry[1] + entry[3] for entry in contract.bill.values())
+    assert place.plan.credit - place.credit == pytest.approx(paid + down * 0.002 + up * 0.003)
+
+
+def test_a_box_moves_nothing_while_its_host_is_offline() -> None:
+    place = market(traffic_gb_hourly=(1.0, 2.0))
+    contract = running(place)
+    place.host_away(contract.machine_id)
+    before = traffic.moved(contract)
+    place.tick(place.now + 3600.0)
+    assert traffic.moved(contract) == before
 
 
 def test_without_credit_all_boxes_are_stopped_and_none_can_be_rented() -> None:

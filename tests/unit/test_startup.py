@@ -1,11 +1,14 @@
 """What a process of the service does first."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from magister import startup
+from magister.settings import load
 
 SETTINGS = {
     "THIS_MAGISTER_ADDR": "http://magister.example",
@@ -30,3 +33,16 @@ def test_the_start_tells_that_beats_have_no_room(
     with capture_logs() as lines:
         startup.begin(None)
     assert [line["what"][:36] for line in lines] == told
+
+
+def test_a_child_gets_the_settings_that_were_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    accepted = load(None, SETTINGS).settings
+    masked: list[object] = []
+    monkeypatch.setattr(startup, "set_up_log", masked.extend)
+    told = io.BytesIO(startup.handed_down(accepted))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(told))
+    assert startup.inherit() == accepted
+    assert masked == [accepted.vast_api_key]

@@ -12,6 +12,7 @@ from magister.sentences import About, lasting
 from magister.standing import Banned, Leaving, Standing, explained
 from magister.states import Reason, State
 from magister.story import Life, Moved, jsonable, told
+from magister.traffic import KB_PER_GB, Traffic
 from tests.builders import NOW, ago
 
 
@@ -144,6 +145,14 @@ def test_the_cost_is_told_as_an_estimate() -> None:
         "It cost about 1.23 USD so far, at 0.41 USD per hour while running."
     ]
     assert said(a_life(), About.COST) == ["It is not known to have cost anything."]
+
+
+def test_traffic_is_told_beside_the_cost() -> None:
+    moved = Traffic(6 * KB_PER_GB + KB_PER_GB // 2, 0, 13_000 * KB_PER_GB)
+    assert said(a_life(cost=1, traffic=moved), About.COST)[1:] == [
+        "Its traffic cost 0.0130 USD beside that: 6.5 GB down, 0.0 GB up."
+    ]
+    assert jsonable(a_life(cost=1, traffic=moved))["traffic_cost"] == 0.013
 
 
 def test_a_failure_is_told_with_what_it_means_and_what_the_logs_left() -> None:

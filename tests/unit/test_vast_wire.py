@@ -50,6 +50,18 @@ OFFER: dict[str, object] = {
 
 
 @pytest.mark.parametrize(
+    ("said", "kb"),
+    [(None, None), (1782579, 1782579), ("12.9", 12), (0.0, 0), (-1, None), ("NaN", None), (1e300, None)],
+)
+def test_traffic_is_counted_in_whole_kilobytes(said: object, kb: int | None) -> None:
+    row = INSTANCE | {"inet_down_billed": said, "inet_up_billed": said}
+    seen, _ = wire.sighting(row | {"inet_down_cost": 0.00123, "inet_up_cost": "0.00456"})
+    assert seen is not None
+    assert (seen.inet_down_billed, seen.inet_up_billed) == (kb, kb)
+    assert (seen.inet_down_cost, seen.inet_up_cost) == (1_230, 4_560)
+
+
+@pytest.mark.parametrize(
     ("said", "micros"),
     [
         ({"storage_total_cost": 0.0042, "search": {"diskHour": 0.9}}, 4200),

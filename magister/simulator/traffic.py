@@ -1,0 +1,57 @@
+"""What boxes download and upload, how Vast counts it in its listing, and what it costs.
+
+Vast's documents name the price per GB and the two lines of the bill, `bwd` and `bwu`. The running totals in
+the listing, `inet_down_billed` and `inet_up_billed`, are in none of them: users saw them null at first, then
+growing, and measured that they are kilobytes.
+"""
+
+import random
+from collections.abc import Iterable
+
+from magister.simulator.contracts import Contract
+from magister.simulator.plan import MarketPlan
+
+DOWN_PRICE = 0.002
+UP_PRICE = 0.003
+"""Dollars per GB, on every machine."""
+PULL_SPEED = 0.1
+"""GB per second at which an image comes; what is still to come at `running` comes at once."""
+KB_PER_GB = 1024 * 1024
+HOUR = 3600.0
+
+
+def habits(plan: MarketPlan, contract_id: int) -> tuple[float, float, float]:
+    """Draw the GB that a box pulls at its first boot, and the GB per hour that it downloads and uploads."""
+    own = random.Random(f"traffic {plan.seed} {contract_id}")  # noqa: S311 - reproducible, and no other draw shifts
+    return plan.image_gb, own.uniform(*plan.traffic_gb_hourly), own.uniform(*plan.traffic_gb_hourly)
+
+
+def flow(contract: Contract, day: int, secs: float) -> float:
+    """Let a box that is online move what it moves in some seconds of a day, and give the dollars added."""
+    running = contract.status == "running"
+    if not running and contract.status != "loading":
+        return 0.0
+    pulled = contract.to_pull if running else min(contract.to_pull, secs * PULL_SPEED)
+    contract.to_pull -= pulled
+    down = pulled + (contract.down_hourly * secs / HOUR if running else 0.0)
+    up = contract.up_hourly * secs / HOUR if running else 0.0
+    entry = contract.traffic.setdefault(str(day), [0.0, 0.0])
+    entry[0] += down
+    entry[1] += up
+    return down * DOWN_PRICE + up * UP_PRICE
+
+
+def moved(contract: Contract, days: Iterable[str] | None = None) -> tuple[float, float]:
+    """Give the GB that a box downloaded and uploaded on some days, None = ever."""
+    entries = [contract.traffic[day] for day in contract.traffic if days is None or day in days]
+    return sum(entry[0] for entry in entries), sum(entry[1] for entry in entries)
+
+
+def counted(contract: Contract) -> dict[str, float | None]:
+    """Give the running totals of the listing; null before anything was moved."""
+    down, up = moved(contract)
+    known = bool(contract.traffic)
+    return {
+        "inet_down_billed": float(int(down * KB_PER_GB)) if known else None,
+        "inet_up_billed": float(int(up * KB_PER_GB)) if known else None,
+    }
