@@ -1,10 +1,11 @@
 """What a plan may ask for: one frozen value for each kind of effect, each with its why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from magister.facts import Adoptable, Offer
 from magister.held import Held
+from magister.quarantine import Quarantines
 from magister.states import Reason, State
 
 
@@ -78,10 +79,11 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Ask the market for offers on `machines` different machines."""
+    """Ask the market for offers on `machines` different machines, beside those that are tried last."""
 
     machines: int
     why: str
+    tried_last: Quarantines = field(default_factory=Quarantines, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

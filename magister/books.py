@@ -1,4 +1,4 @@
-"""Keep the books of instances: the intervals of their rates, their traffic, and their days once they ended.
+"""Keep the books of instances: their rates and traffic, and once they are gone what they came to.
 
 Only the ledger and the findings write here, each in the transaction of what it notes.
 """
@@ -14,15 +14,22 @@ from magister import rates, rows, traffic
 from magister.facts import Sighting
 from magister.held import Held
 from magister.models import Instance
-from magister.models_money import DayCost, DayTraffic, Rate
-from magister.rates import Changes, Interval, Line
+from magister.models_money import DayCost, DayTraffic, InstanceTotal, Rate
+from magister.rates import Changes, Hour, Interval, Line, Work
 from magister.states import Reason, State
 from magister.traffic import Traffic
 
 
-def intervals(session: Session, ids: Collection[int] | Select[int]) -> dict[int, list[Interval]]:
-    """Return what instances cost, oldest first on each line; one that never cost anything is left out."""
+def intervals(
+    session: Session, ids: Collection[int] | Select[int], *, last_rate: int | None = None
+) -> dict[int, list[Interval]]:
+    """Return what instances cost, oldest first on each line; one that never cost anything is left out.
+
+    `last_rate` leaves out what was written after it; None = nothing.
+    """
     query = select(Rate).where(Rate.instance_id.in_(ids)).order_by(Rate.id)
+    if last_rate is not None:
+        query = query.where(Rate.id <= last_rate)
     found: dict[int, list[Interval]] = {}
     for rate in session.scalars(query, execution_options=rows.FRESH):
         found.setdefault(rate.instance_id, []).append(_interval(rate))
@@ -68,35 +75,108 @@ def moved(session: Session, ids: Collection[int] | Select[int]) -> dict[int, dic
 
 
 def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
-    """Close what an instance costs at the proof that it is gone, and write its days.
+    """Close what an instance costs at the proof that it is gone, and write its days, its total and its hours.
 
-    `reason` is that of its end; the days bear the one for which it left the pool.
+    `reason` is that of its end; what is written bears the one for which it left the pool.
     """
     last = last_intervals(session, [row.id]).get(row.id, {})
     _write(session, row.id, rates.gone(row, at, last))
-    days = rates.by_day(intervals(session, [row.id]).get(row.id, ()), at)
+    kept = intervals(session, [row.id]).get(row.id, ())
     known = session.execute(
-        select(Instance.machine_id, Instance.host_id, Instance.gpu_name).where(Instance.id == row.id)
+        select(Instance.machine_id, Instance.host_id, Instance.gpu_name, Instance.dropped_at).where(
+            Instance.id == row.id
+        )
     ).one()
     left = row.reason if row.state is State.DROPPING else reason
-    shared = {"instance_id": row.id, "reason": left.value, **known._mapping}
-    beside = traffic.by_day(moved(session, [row.id]).get(row.id, {}))
+    shared: dict[str, object] = {
+        "instance_id": row.id,
+        "reason": left.value,
+        "machine_id": known.machine_id,
+        "host_id": known.host_id,
+        "gpu_name": known.gpu_name,
+    }
+    days, beside = rates.by_day(kept, at), traffic.by_day(moved(session, [row.id]).get(row.id, {}))
     entries = [
-        {
-            "day": day,
-            "micros": days.get(day, 0),
-            "traffic_micros": beside.get(day, 0),
-            **shared,
-        }
+        {"day": day, "micros": days.get(day, 0), "traffic_micros": beside.get(day, 0), **shared}
         for day in sorted(days.keys() | beside.keys())
     ]
     if entries:
         session.execute(insert(DayCost), entries)
+    if row.contract_id is not None or row.verified_at is not None:  # else there never was a box
+        work = Work(row.verified_at, known.dropped_at or at)
+        session.execute(
+            insert(InstanceTotal).values(
+                **shared, **_total(row, kept, work), last_rate=_last_rate(session, row.id)
+            )
+        )
+        _add_hours(session, rates.by_hour(kept, work), 1)
 
 
 def reopen(session: Session, row: Held) -> None:
-    """Take back the days of an instance that has reappeared: it is not done costing."""
+    """Take back what was written of an instance that has reappeared: it is not done costing."""
     _execute(session, delete(DayCost).where(DayCost.instance_id == row.id))
+    taken = delete(InstanceTotal).where(InstanceTotal.instance_id == row.id)
+    sums = taken.returning(InstanceTotal.works_from, InstanceTotal.works_until, InstanceTotal.last_rate)
+    found = session.execute(sums).first()
+    if found is None:
+        return
+    since, until, last_rate = found
+    # the listing that shows it again has begun new rates already, which were never added
+    added = intervals(session, [row.id], last_rate=last_rate).get(row.id, ())
+    _add_hours(session, rates.by_hour(added, Work(since, until)), -1)
+
+
+def _total(row: Held, intervals: Iterable[Interval], work: Work) -> Mapping[str, object]:
+    """Return what a box came to; how long an adopted one took to boot nobody saw."""
+    adopted, boot = row.sends == 0, None
+    if row.verified_at is not None and not adopted:
+        boot = max(int((row.verified_at - (row.created_at or row.requested_at)).total_seconds()), 0)
+    sums = rates.total(intervals, work)
+    return {
+        "adopted": adopted,
+        "boot_seconds": boot,
+        "works_from": work.since,
+        "works_until": work.until,
+        "paid_seconds": sums.paid,
+        "worked_seconds": sums.worked,
+        "gpu_micros": sums.gpu,
+        "micros": sums.micros,
+    }
+
+
+_HOURS = text(
+    """
+    INSERT INTO pool_hours (hour, instances, verified, fractions)
+    VALUES (:hour, :instances, :verified, :fractions)
+    ON CONFLICT (hour) DO UPDATE SET
+        instances = pool_hours.instances + excluded.instances,
+        verified = pool_hours.verified + excluded.verified,
+        fractions = pool_hours.fractions + excluded.fractions
+    """
+)
+
+
+def _add_hours(session: Session, hours: Mapping[int, Hour], sign: int) -> None:
+    """Add what an instance came to to the hours of the pool, or take it back.
+
+    Always in the order of the hours, so that two who do so wait for one another and never in a circle.
+    """
+    entries = [
+        {
+            "hour": number,
+            "instances": sign,
+            "verified": sign * hour.worked,
+            "fractions": sign * hour.fractions,
+        }
+        for number, hour in sorted(hours.items())
+    ]
+    if entries:
+        session.execute(_HOURS, entries)
+
+
+def _last_rate(session: Session, instance_id: int) -> int:
+    """Return the number of the newest rate of an instance; 0 = it never cost anything."""
+    return session.scalar(select(func.max(Rate.id)).where(Rate.instance_id == instance_id)) or 0
 
 
 def turn_back(session: Session, to: datetime) -> None:

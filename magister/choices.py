@@ -1,9 +1,9 @@
 """Keep why each instance was chosen: the candidates, and of the latest rentals all that was decided by."""
 
-from sqlalchemy import update
+from sqlalchemy import delete, text, update
 from sqlalchemy.orm import Session
 
-from magister import decision
+from magister import decision, rows
 from magister.decision import Candidate, Decision
 from magister.held import Held
 from magister.models_money import Choice
@@ -11,13 +11,20 @@ from magister.models_money import Choice
 REPLAYABLE = 500
 """How many of the last rentals keep all that was decided by; older ones keep the candidates only."""
 
+EXPLAINED = 5000
+"""How many of the last rentals keep the candidates; of older ones only those that are not gone."""
+
 
 def note(session: Session, row: Held, known: Decision) -> None:
     """Keep why `row` was chosen: all candidates, and of the latest rentals all that was decided by."""
     facts, considered = decision.written(known), decision.listed(decision.considered(known))
     session.add(Choice(instance_id=row.id, at=known.now, facts=facts, candidates=considered))
-    old = update(Choice).where(Choice.instance_id == row.id - REPLAYABLE)
-    session.execute(old.values(facts="").execution_options(synchronize_session=False))
+    long = update(Choice).where(Choice.instance_id <= row.id - REPLAYABLE, text("facts <> ''"))
+    session.execute(long.values(facts="").execution_options(synchronize_session=False))
+    longer = delete(Choice).where(
+        Choice.instance_id <= row.id - EXPLAINED, Choice.instance_id.not_in(rows.live_ids())
+    )
+    session.execute(longer.execution_options(synchronize_session=False))
 
 
 def candidates(session: Session, instance_id: int) -> tuple[Candidate, ...]:

@@ -7,18 +7,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, choices, experience, pool, reports, rows
+from magister import bans, choices, experience, pool, records, reports, rows
 from magister.budget import WORTH, caps, dearest, reserved
 from magister.fleet import Fleet, View
 from magister.models import Instance, Transition
 from magister.money import Outlay
-from magister.quarantine import Trial, quarantines
 from magister.reports import unsigned
 from magister.spending import costs_of, outlay, traffic_of
 from magister.standing import Banned, Leaving, Standing
 from magister.states import Failure, Reason, State
 from magister.story import Life, Moved
-from magister.suspicion import without
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +86,7 @@ def _template_blamed(session: Session, row: Instance) -> bool:
     """Say whether it is not the machine, but the template that is to blame for a failure."""
     if row.failure is None or row.template_hash is None:
         return False
-    query = select(Instance.moved_at, Instance.machine_id, Instance.host_id).where(
-        Instance.template_hash == row.template_hash,
-        Instance.failure == row.failure,
-        Instance.excused.is_(False),
-    )
-    kind = Failure(row.failure)
-    alike = [
-        Trial(at=at, machine_id=machine or 0, host_id=host, failure=kind, template_hash=row.template_hash)
-        for at, machine, host in session.execute(query)
-    ]
-    return bool(experience.blamed(session, alike))
+    return (row.template_hash, Failure(row.failure)) in experience.blamed(session)
 
 
 def _moved(move: Transition) -> Moved:
@@ -126,7 +114,6 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         credit=state.credit,
         too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET),
     )
-    tried = experience.trials(session, now, fleet.caution.quarantine_cap)
     return Standing(
         now=now,
         target=fleet.target,
@@ -140,7 +127,7 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         caps=caps(fleet, view.spent, reserved(held, now), now),
         dearest=dearest(fleet, held, view, now) if fleet.budget.any else None,
         credit=state.credit,
-        quarantines=quarantines(without(tried, experience.blamed(session, tried)), fleet.caution, now),
+        quarantines=records.quarantined(session, fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 

@@ -56,7 +56,10 @@ def history(config: Path | None, instance: int | None, since: str | None, limit:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Machines at most.")
 @AS_JSON
 def machines(config: Path | None, limit: int, as_json: bool) -> None:
-    """Show what each machine did for us, the dearest first: rentals, failures, hours paid, cost."""
+    """Show what each machine did for us, the dearest first: rentals, failures, hours paid, cost.
+
+    One that is in quarantine is tried last, until when and why is shown beside it.
+    """
     from magister import receipts
 
     receipts.machines(config, limit=limit, as_json=as_json)

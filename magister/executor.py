@@ -251,9 +251,12 @@ class Executor:
         with self._sessions.read() as session:
             fleet = bans.under(self._fleet, bans.read(session))
             recent = rows.recent_offers(session, self._clock(), self._offer_reuse)
-        offers = self._vast.search(
-            action.machines, lambda offer: offer.id not in recent and unfit(offer, fleet) is None
-        )
+
+        def counts(offer: Offer) -> bool:
+            tried_last = action.tried_last.of(offer.machine_id, offer.host_id) is not None
+            return offer.id not in recent and not tried_last and unfit(offer, fleet) is None
+
+        offers = self._vast.search(action.machines, counts)
         return Outcome(action=action, at=self._clock(), offers=offers)
 
     def _call_roll(self, action: CallRoll) -> Outcome:

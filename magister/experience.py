@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, or_, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import and_, exists, func, or_, select, text
+from sqlalchemy.orm import Session
 
 from magister.models import Instance, Transition
 from magister.outlook import Outlook, Verdict
 from magister.quarantine import Trial
 from magister.reputation import Rental
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
-from magister.suspicion import Kind, Tried, suspects
+from magister.suspicion import Kind, Tried, suspects, without
+from magister.views import BLAMED
 
 VERDICTS = 64
 """How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
@@ -72,10 +73,25 @@ def _failed(old: State | None, new: State, reason: Reason, told: str | None) -> 
 def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[Rental, ...]:
     """Return what came of the `newest` rentals that verified or failed, the newest first.
 
-    Adopted ones are left out, since nobody saw them boot, and failures that were excused.
+    Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody.
     """
+    # columns, for most of a row is what Vast said of its offer, and nothing of that is asked
     query = (
-        select(Instance)
+        select(
+            Instance.requested_at,
+            Instance.created_at,
+            Instance.verified_at,
+            Instance.verify_by,
+            Instance.dropped_at,
+            Instance.destroyed_at,
+            Instance.machine_id,
+            Instance.host_id,
+            Instance.gpu_name,
+            Instance.price,
+            Instance.failure,
+            Instance.excused,
+            Instance.template_hash,
+        )
         .where(
             Instance.sends > 0,
             Instance.contract_id.is_not(None),
@@ -87,37 +103,54 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
         )
         .order_by(Instance.id.desc())
         .limit(newest)
-        .options(defer(Instance.offer), defer(Instance.autopsy))  # most of a row, and nothing of it is asked
     )
-    return tuple(_rental(row, now) for row in session.scalars(query))
+    found: list[Rental] = []
+    for (
+        asked,
+        made,
+        verified,
+        due,
+        dropped,
+        gone,
+        machine,
+        host,
+        gpu,
+        price,
+        told,
+        excused,
+        template,
+    ) in session.execute(query):
+        boot, worked = None, 0.0
+        if verified is not None:
+            # one that counts as verified since a backup was put back had called by its deadline, if ever
+            boot = max((min(verified, due or verified) - (made or asked)).total_seconds(), 0.0)
+            worked = max(((dropped or gone or now) - verified).total_seconds(), 0.0)
+        rental = Rental(
+            at=asked,
+            machine_id=machine or 0,
+            host_id=host,
+            gpu_name=gpu,
+            price=price,
+            boot=boot,
+            worked=worked,
+            failure=None if excused or told is None else Failure(told),
+            template_hash=template,
+        )
+        found.append(rental)
+    return without(found, blamed(session))
 
 
-def _rental(row: Instance, now: datetime) -> Rental:
-    boot, worked = None, 0.0
-    if row.verified_at is not None:
-        # one that counts as verified since a backup was put back had called by its deadline, if it ever did
-        called_at = min(row.verified_at, row.verify_by or row.verified_at)
-        boot = max((called_at - (row.created_at or row.requested_at)).total_seconds(), 0.0)
-        until = row.dropped_at or row.destroyed_at or now
-        worked = max((until - row.verified_at).total_seconds(), 0.0)
-    return Rental(
-        at=row.requested_at,
-        machine_id=row.machine_id or 0,
-        host_id=row.host_id,
-        gpu_name=row.gpu_name,
-        price=row.price,
-        boot=boot,
-        worked=worked,
-        failure=None if row.excused or row.failure is None else Failure(row.failure),
-        template_hash=row.template_hash,
-    )
-
-
-def blamed(session: Session, tried: Iterable[Tried]) -> Mapping[Kind, int]:
+def blamed(session: Session) -> Mapping[Kind, int]:
     """Return the templates that are to blame for failures, in which way, and on how many hosts.
 
-    One that ever worked is not.
+    One that ever worked is not. The view that people read of machines asks the same question.
     """
+    found = session.execute(text(BLAMED))
+    return {(template, Failure(kind)): hosts for template, kind, hosts in found}
+
+
+def suspected(session: Session, tried: Iterable[Tried]) -> Mapping[Kind, int]:
+    """Return the templates that are to blame by what was `tried` alone; one that ever worked is not."""
     found = suspects(tried)
     worked = _proved(session, {template for template, _ in found})
     return {kind: hosts for kind, hosts in found.items() if kind[0] not in worked}

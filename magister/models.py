@@ -95,6 +95,8 @@ class Instance(Table):
               postgresql_where=text("verified_at IS NOT NULL")),
         Index("ix_instances_traffic", "destroyed_at", "traffic_reserve",
               sqlite_where=text("traffic_reserve > 0"), postgresql_where=text("traffic_reserve > 0")),
+        Index("ix_instances_failure", "template_hash", "failure", "host_id", "excused", "machine_id",
+              sqlite_where=text("failure IS NOT NULL"), postgresql_where=text("failure IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Date, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from magister.models import BigId, Table, Utc
@@ -65,6 +65,44 @@ class DayCost(Table):
     reason: Mapped[str] = mapped_column(String(32))  # why it left the pool
 
 
+class InstanceTotal(Table):
+    """What one box came to that is settled, beside what reports group by; None = not known."""
+
+    __tablename__ = "instance_totals"
+    __table_args__ = (
+        Index("ix_instance_totals_machine_id", "machine_id", "host_id", "gpu_name", "adopted", "reason",
+              "boot_seconds", "paid_seconds", "worked_seconds", "micros"),
+    )  # fmt: skip
+
+    instance_id: Mapped[int] = mapped_column(
+        ForeignKey("instances.id"), primary_key=True, autoincrement=False
+    )
+    machine_id: Mapped[int | None] = mapped_column(BigInteger)
+    host_id: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_name: Mapped[str | None] = mapped_column(Text)
+    adopted: Mapped[bool] = mapped_column(Boolean(create_constraint=True, name="adopted"))
+    reason: Mapped[str] = mapped_column(String(32))  # why it left the pool
+    boot_seconds: Mapped[int | None] = mapped_column(BigInteger)  # None = never verified, or adopted
+    works_from: Mapped[datetime | None] = mapped_column(Utc)  # its verification
+    works_until: Mapped[datetime] = mapped_column(Utc)  # when it left the pool
+    last_rate: Mapped[int] = mapped_column(BigInteger)  # the newest of its rates that it sums up; 0 = none
+    paid_seconds: Mapped[int] = mapped_column(BigInteger)
+    worked_seconds: Mapped[int] = mapped_column(BigInteger)
+    gpu_micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars, part of `micros`
+    micros: Mapped[int] = mapped_column(BigInteger)  # micro-dollars
+
+
+class PoolHour(Table):
+    """What all settled boxes came to in one UTC hour; `hour` counts from 1970."""
+
+    __tablename__ = "pool_hours"
+
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    instances: Mapped[int] = mapped_column(BigInteger)
+    verified: Mapped[int] = mapped_column(BigInteger)  # those of them that worked in it
+    fractions: Mapped[int] = mapped_column(BigInteger)  # micro-dollars per hour, times seconds
+
+
 class Bill(Table):
     """What Vast charged for one contract on one UTC day and one line; `line` is Vast's word."""
 
@@ -94,6 +132,10 @@ class Choice(Table):
     """Why one instance was rented and not another: the facts that were decided by, and the candidates."""
 
     __tablename__ = "choices"
+    __table_args__ = (
+        Index("ix_choices_replayable", "instance_id", sqlite_where=text("facts <> ''"),
+              postgresql_where=text("facts <> ''")),
+    )  # fmt: skip
 
     instance_id: Mapped[int] = mapped_column(
         ForeignKey("instances.id"), primary_key=True, autoincrement=False

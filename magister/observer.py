@@ -49,14 +49,11 @@ def observe(
         memory.tried_until = latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        past = experience.rentals(session, now)
-        spoken = without(past, experience.blamed(session, past))
-        memory.reputation, memory.judged_at = reputation(spoken, now), now
-    blamed = experience.blamed(session, tried)
+        memory.reputation, memory.judged_at = reputation(experience.rentals(session, now), now), now
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
-        quarantines=quarantines(without(tried, blamed), fleet.caution, now),
+        quarantines=quarantines(without(tried, experience.blamed(session)), fleet.caution, now),
         outlook=replace(view.outlook, blame=_blame(session, fleet, view, tried)),
         reputation=memory.reputation,
     )
@@ -66,7 +63,7 @@ def observe(
 def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:
     """Say how the template in force fails, if it is to blame by what came after the operator's last word."""
     late = [one for one in tried if view.trusted_at is None or one.at > view.trusted_at]
-    found = experience.blamed(session, (one for one in late if one.template_hash == fleet.template_hash))
+    found = experience.suspected(session, (one for one in late if one.template_hash == fleet.template_hash))
     if not found:
         return None
     (template, kind), hosts = max(found.items(), key=lambda one: (one[1], one[0][1]))

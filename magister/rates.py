@@ -136,6 +136,60 @@ def unseen(row: Held, open_lines: Collection[Line]) -> Interval | None:
     return Interval(Line.GPU, price, whole(since))
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Say when a box was at work: from its verification, None = never, until it left the pool."""
+
+    since: datetime | None
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Hold what one instance came to: seconds, and micro-dollars of which `gpu` are a part."""
+
+    paid: int
+    worked: int
+    gpu: int
+    micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """Hold what one instance came to in an hour; `fractions` are micro-dollars per hour, times seconds."""
+
+    fractions: int = 0
+    worked: bool = False
+
+
+def total(intervals: Iterable[Interval], work: Work) -> Total:
+    """Return what one instance came to whose intervals have all ended.
+
+    It is paid while its disk costs, and works while its GPUs cost and it is at work.
+    """
+    paid = worked = gpu = disk = 0
+    for interval in intervals:
+        secs = max(_until(interval, work.until) - _secs(interval.begins_at), 0)
+        if interval.line is Line.GPU:
+            gpu += interval.micros * secs
+            worked += _at_work(_secs(interval.begins_at), _until(interval, work.until), work)
+        else:
+            disk += interval.micros * secs
+            paid += secs
+    return Total(paid, worked, gpu // HOUR, (gpu + disk) // HOUR)
+
+
+def by_hour(intervals: Iterable[Interval], work: Work) -> dict[int, Hour]:
+    """Return what one instance came to in each hour since 1970; its intervals have all ended."""
+    found: dict[int, Hour] = {}
+    for interval in intervals:
+        for hour, since, until in _pieces(interval, work.until, HOUR):
+            known = found.get(hour, Hour())
+            works = interval.line is Line.GPU and _at_work(since, until, work) > 0
+            found[hour] = Hour(known.fractions + interval.micros * (until - since), known.worked or works)
+    return found
+
+
 def by_day(intervals: Iterable[Interval], now: datetime) -> dict[date, int]:
     """Return what one instance cost on each UTC day, in micro-dollars; open intervals cost until `now`.
 
@@ -143,8 +197,8 @@ def by_day(intervals: Iterable[Interval], now: datetime) -> dict[date, int]:
     """
     fractions: Counter[int] = Counter()
     for interval in intervals:
-        for day, secs in _days(interval, now):
-            fractions[day] += interval.micros * secs
+        for day, since, until in _pieces(interval, now, DAY):
+            fractions[day] += interval.micros * (until - since)
     found: dict[date, int] = {}
     total = 0
     for day in sorted(fractions):
@@ -185,16 +239,24 @@ def _costs(line: Line, status: str | None) -> bool | None:
     return True if status in (PAID_GPU | UNPAID_GPU) - FREE else False if status in FREE else None
 
 
-def _days(interval: Interval, now: datetime) -> Iterator[tuple[int, int]]:
-    """Cut an interval at UTC midnights into days since 1970 and seconds."""
-    since = _secs(interval.begins_at)
-    until = _secs(now if interval.ends_at is None else interval.ends_at)
-    day = since // DAY
-    while day * DAY < until:
-        secs = min(until, (day + 1) * DAY) - max(since, day * DAY)
-        if secs > 0:
-            yield day, secs
-        day += 1
+def _at_work(since: int, until: int, work: Work) -> int:
+    """Return how many of some seconds a box was at work."""
+    if work.since is None:
+        return 0
+    return max(min(until, _secs(work.until)) - max(since, _secs(work.since)), 0)
+
+
+def _pieces(interval: Interval, now: datetime, length: int) -> Iterator[tuple[int, int, int]]:
+    """Cut an interval into pieces of a day or an hour: its number since 1970, and from when to when."""
+    since, until = _secs(interval.begins_at), _until(interval, now)
+    for number in range(since // length, -(-until // length)):
+        begin, end = max(since, number * length), min(until, (number + 1) * length)
+        if begin < end:
+            yield number, begin, end
+
+
+def _until(interval: Interval, now: datetime) -> int:
+    return _secs(now if interval.ends_at is None else interval.ends_at)
 
 
 def _secs(moment: datetime) -> int:

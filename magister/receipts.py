@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
-from magister import assembly, bills, jsonable, records, reports, screen, statements
+from magister import assembly, bills, jsonable, records, reports, screen, statements, wanted
 from magister.errors import BadUsage
+from magister.quarantine import Quarantine
 from magister.records import MachineRecord
 from magister.reports import usd
 from magister.schema import existing
 from magister.sentences import clock
-from magister.settings import load
+from magister.settings import Settings, load
 from magister.statements import Wish
 
 HOUR = 3600.0
@@ -32,7 +33,7 @@ def cost(config: Path | None, *, first: str | None, last: str | None, by: str | 
     """Show what was spent. Raises Unusable, or UsageError for a day or a kind that is none."""
     now = assembly.now()
     asked = _wish(now, first=first, last=last, by=by)
-    with _reading(config) as session:
+    with _reading(load(config).settings) as session:
         told = statements.statement(session, asked, now)
     if as_json:
         _write(statements.jsonable(told))
@@ -59,7 +60,7 @@ def bill(config: Path | None, *, first: str | None, last: str | None, as_json: b
     """Hold the estimate against what Vast charged. Raises Unusable, or UsageError for a day that is none."""
     now = assembly.now()
     asked = _wish(now, first=first, last=last, by=None)
-    with _reading(config) as session:
+    with _reading(load(config).settings) as session:
         told = bills.reconcile(session, asked.first, asked.last, now)
     if as_json:
         _write(statements.bill_jsonable(told))
@@ -97,7 +98,7 @@ def history(
 ) -> None:
     """Tell what happened. Raises Unusable, or UsageError for a moment that is none."""
     moment = None if since is None else _moment(since)
-    with _reading(config) as session:
+    with _reading(load(config).settings) as session:
         events = reports.history(session, limit, moment, instance)
         if instance is not None and not (events or reports.history(session, 1, None, instance)):
             raise BadUsage(f"there is no instance #{instance}: `magister history` and `status` name them")
@@ -122,10 +123,13 @@ def history(
 
 def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
     """Show what machines did for us. Raises Unusable."""
-    with _reading(config) as session:
+    now, settings = assembly.now(), load(config).settings
+    with _reading(settings) as session:
         found = records.machines(session, limit)
+        held = records.quarantined(session, wanted.caution(settings), now)
+    beside = [(machine, held.of(machine.machine_id, machine.host_id)) for machine in found]
     if as_json:
-        _write([_record(machine) for machine in found])
+        _write([_record(machine, quarantine) for machine, quarantine in beside])
         return
     if not found:
         click.echo("no machine was rented yet")
@@ -141,8 +145,9 @@ def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
         "worked",
         "idle",
         "USD",
+        "tried last",
     )
-    _table(names, [_cells(machine) for machine in found], numbers={3, 4, 5, 7, 8, 9}, spare=SPARE)
+    _table(names, [_cells(*one) for one in beside], numbers={3, 4, 5, 7, 8, 9}, spare=SPARE)
 
 
 def _wish(now: datetime, *, first: str | None, last: str | None, by: str | None) -> Wish:
@@ -153,8 +158,7 @@ def _wish(now: datetime, *, first: str | None, last: str | None, by: str | None)
 
 
 @contextmanager
-def _reading(config: Path | None) -> Iterator[Session]:
-    settings = load(config).settings
+def _reading(settings: Settings) -> Iterator[Session]:
     url = settings.database_url.get_secret_value()
     with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions, sessions.read() as session:
         yield session
@@ -170,16 +174,17 @@ def _moment(text: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _record(machine: MachineRecord) -> dict[str, object]:
+def _record(machine: MachineRecord, quarantine: Quarantine | None) -> dict[str, object]:
     told = asdict(machine)
     told["usd"] = usd(told.pop("micros"))
+    told["quarantine_until"] = None if quarantine is None else jsonable.moment(quarantine.until)
+    told["quarantine_why"] = None if quarantine is None else quarantine.why
     return told
 
 
-def _cells(machine: MachineRecord) -> tuple[str, ...]:
-    kinds = ("never_booted", "never_verified", "died", "offline", "given_up")
-    counts = {kind.replace("_", " "): getattr(machine, kind) for kind in kinds}
-    failures = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+def _cells(machine: MachineRecord, quarantine: Quarantine | None) -> tuple[str, ...]:
+    told = {kind.replace("_", " "): count for kind, count in machine.failures.items()}
+    told |= {"excused": machine.excused} if machine.excused else {}
     waited = machine.mean_seconds_to_verify
     return (
         str(machine.machine_id),
@@ -188,10 +193,11 @@ def _cells(machine: MachineRecord) -> tuple[str, ...]:
         str(machine.rentals),
         str(machine.verified),
         "-" if waited is None else screen.span(waited),
-        failures or "-",
+        ", ".join(f"{count} {kind}" for kind, count in told.items()) or "-",
         f"{machine.worked_seconds / HOUR:.1f} h",
         f"{machine.idle_seconds / HOUR:.1f} h",
         f"{usd(machine.micros):.4f}",
+        "-" if quarantine is None else f"until {quarantine.until:%Y-%m-%d %H:%M} UTC: {quarantine.why}",
     )
 
 

@@ -69,7 +69,7 @@ def fill(
             break
         yield Rent(offer, _praise(offer, view, why))
     if not fresh:
-        yield Search(len({row.machine_id for row in held if row.live}) + short, why)
+        yield Search(len({row.machine_id for row in held if row.live}) + short, why, view.quarantines)
 
 
 def _to_send(fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], now: datetime) -> tuple[Held, ...]:

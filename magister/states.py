@@ -1,5 +1,6 @@
 """The states of an instance, the reasons for a move, the table of moves and the diagram drawn from it."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -78,7 +79,8 @@ class Failure(StrEnum):
 
     NEVER_BOOTED = "never_booted"
     NEVER_VERIFIED = "never_verified"
-    DIED = "died"
+    DIED = "died"  # exited or stopped
+    SILENT = "silent"  # the box ran on, its worker was heard no more
     OFFLINE = "offline"
     GIVEN_UP = "given_up"  # by the coordinator
     IMAGE_PULL = "image_pull"  # these are told by its logs, or by what Vast says of it
@@ -101,11 +103,23 @@ _FAILURES: dict[Reason, Failure] = {
     Reason.UNVERIFIED: Failure.NEVER_VERIFIED,
     Reason.STARTED_STOPPED: Failure.NEVER_BOOTED,
     Reason.EXITED: Failure.DIED,
-    Reason.SILENT: Failure.DIED,
+    Reason.SILENT: Failure.SILENT,
     Reason.OFFLINE: Failure.OFFLINE,
     Reason.COORDINATOR: Failure.GIVEN_UP,
     Reason.FORGOTTEN: Failure.GIVEN_UP,
 }
+
+BLAMELESS: Mapping[Reason, str] = {
+    Reason.OPERATOR: "dropped_by_operator",
+    Reason.SURPLUS: "dropped_for_cost",
+    Reason.BUDGET: "dropped_for_cost",
+    Reason.VANISHED: "vanished",
+}
+"""Under which word an end is counted that speaks against no machine.
+
+A box that vanished may have been taken away by its host, or deleted by a person at Vast's console: Vast does
+not say.
+"""
 
 FAULTS = frozenset(_FAILURES)
 """Reasons that speak against the machine."""

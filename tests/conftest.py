@@ -101,7 +101,7 @@ def sqlite_sessions(sqlite_template: Path, tmp_path: Path) -> Iterator[Sessions]
 def postgres_sessions(migrated_postgres: Sessions) -> Sessions:
     """Empty the PostgreSQL database."""
     with migrated_postgres.engine.begin() as connection:
-        connection.execute(text("TRUNCATE bills, bans, instances RESTART IDENTITY CASCADE"))
+        connection.execute(text("TRUNCATE bills, bans, pool_hours, instances RESTART IDENTITY CASCADE"))
         connection.execute(
             text("UPDATE lease SET holder = '', fence = 0, locked = false, expires_at = '1970-01-01'")
         )

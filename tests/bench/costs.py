@@ -1,78 +1,141 @@
-"""Measure the reports on money over a long past: 100,000 instances on SQLite."""
+"""Measure the reports on money and machines over a long past: 100,000 instances on SQLite."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
-from sqlalchemy import insert
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
 
-from magister import rates, spending
+from magister import pool, rates, records, spending
 from magister.database import Sessions, open_database
-from magister.models import Instance
-from magister.models_money import DayCost, Rate
-from magister.rates import Interval, Line
+from magister.fleet import Fleet
+from magister.memory import Memory
+from magister.models import Instance, Transition
+from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate
+from magister.observer import observe
+from magister.rates import Hour, Interval, Line, Work
 from magister.schema import migrate
 from magister.spending import By
-from magister.states import Reason, State
+from magister.states import Failure, Reason, State
 from tests.bench.figures import Figure, below
 
 PAST = 100_000
+MACHINES = 1000
 DAYS = 365
 AT_ONCE = 5_000
 SAMPLES = 5
 AIM_MS = 50.0
+MACHINES_AIM_MS = 200.0
+WEEK_AIM_MS = 200.0
+WHOLE_AIM_MS = 2000.0
+PLAN_AIM_MS = 20.0
+REPUTATION_AIM_MS = 200.0
 END = datetime(2026, 11, 24, 12, tzinfo=UTC)
+FLEET = Fleet(target=10, drop_prefix="http://127.0.0.1/drop/", label_tag="bench", template_hash="template 1")
+
+VIEWS = {
+    "pool_hourly, the last week": (
+        f"SELECT * FROM pool_hourly WHERE hour >= '{END - timedelta(days=7):%Y-%m-%d}'",
+        WEEK_AIM_MS,
+    ),
+    "pool_hourly, the whole year": ("SELECT * FROM pool_hourly", WHOLE_AIM_MS),
+    "machine_record, all": ("SELECT * FROM machine_record", MACHINES_AIM_MS),
+    "instance_cost, the sum of all": ("SELECT SUM(micros) FROM instance_cost", WHOLE_AIM_MS),
+    "daily_cost, the sum of all": ("SELECT SUM(micros) FROM daily_cost", WHOLE_AIM_MS),
+}
+"""What is asked of the views, and the aim in milliseconds."""
 
 
 def reporting(folder: Path) -> list[Figure]:
-    """Fill a database with a year of instances that are gone, and ask what they cost."""
+    """Fill a database with a year of instances that are gone, and ask what they cost and showed."""
     folder.mkdir()
     sessions = open_database(f"sqlite:///{folder / 'past.db'}", busy_timeout=5)
     try:
         migrate(sessions)
         _fill(sessions)
-        worst = {by: _slowest(sessions, by) for by in By}
-        return [
-            *(
-                below(f"cost of a year by {by}, {PAST:,} past instances", slowest, AIM_MS, "ms", 1)
-                for by, slowest in worst.items()
-            ),
-            below("cost of all time, as budgets ask", _slowest(sessions, None), AIM_MS, "ms", 1),
-        ]
+        return [*_costs(sessions), *_views(sessions), *_memory(sessions)]
     finally:
         sessions.engine.dispose()
 
 
-def _slowest(sessions: Sessions, by: By | None) -> float:
-    """Return the slowest of some reports in milliseconds, after one that nobody counts."""
+def _costs(sessions: Sessions) -> Iterator[Figure]:
+    first, last = END.date() - timedelta(days=DAYS), END.date()
+    for by in By:
+        took = _slowest(sessions, partial(spending.report, by=by, first=first, last=last, now=END))
+        yield below(f"cost of a year by {by}, {PAST:,} past instances", took, AIM_MS, "ms", 1)
+    took = _slowest(sessions, lambda session: spending.outlay(session, END))
+    yield below("cost of all time, as budgets ask", took, AIM_MS, "ms", 1)
+
+
+def _views(sessions: Sessions) -> Iterator[Figure]:
+    took = _slowest(sessions, lambda session: records.machines(session, 50))
+    yield below(f"magister machines, {MACHINES:,} machines", took, MACHINES_AIM_MS, "ms", 1)
+    for what, (query, aim) in VIEWS.items():
+        took = _slowest(sessions, partial(_answer, query))
+        yield below(what, took, aim, "ms", 1)
+
+
+def _answer(query: str, session: Session) -> None:
+    session.execute(text(query)).all()
+
+
+def _memory(sessions: Sessions) -> Iterator[Figure]:
+    """Measure what the loop reads before each plan while instances are short."""
+    memory = Memory()
+
+    def observed(session: Session) -> None:
+        observe(session, memory, pool.read(session), FLEET, END, offer_reuse=timedelta(days=1))
+
+    def afresh(session: Session) -> None:
+        memory.judged_at = memory.tried_until = None
+        observed(session)
+
+    took = _slowest(sessions, observed)
+    yield below("before a plan: what is read while instances are short", took, PLAN_AIM_MS, "ms", 1)
+    took = _slowest(sessions, afresh)
+    yield below("once a minute: the reputation of all machines", took, REPUTATION_AIM_MS, "ms", 1)
+
+
+def _slowest(sessions: Sessions, asked: Callable[[Session], object]) -> float:
+    """Return the slowest of some answers in milliseconds, after one that nobody counts."""
     took: list[float] = []
     for _ in range(SAMPLES + 1):
         begun = time.perf_counter()
         with sessions.read() as session:
-            if by is None:
-                spending.outlay(session, END)
-            else:
-                spending.report(session, by, END.date() - timedelta(days=DAYS), END.date(), END)
+            asked(session)
         took.append(1000 * (time.perf_counter() - begun))
     return max(took[1:])
 
 
 def _fill(sessions: Sessions) -> None:
     random = Random(1)
+    hours: dict[int, list[Hour]] = {}
     for first in range(1, PAST, AT_ONCE):
         lives = [_a_life(number, random) for number in range(first, first + AT_ONCE)]
         with sessions.write() as session:
             session.execute(insert(Instance), [row for row, _ in lives])
             session.execute(insert(Rate), [_rate(row, each) for row, found in lives for each in found])
             session.execute(insert(DayCost), [day for row, found in lives for day in _days(row, found)])
+            session.execute(insert(InstanceTotal), [_total(row, found) for row, found in lives])
+            session.execute(insert(Transition), [move for row, _ in lives for move in _moves(row)])
+        for row, found in lives:
+            for number, hour in rates.by_hour(found, _work(row)).items():
+                hours.setdefault(number, []).append(hour)
+    with sessions.write() as session:
+        session.execute(insert(PoolHour), [_hour(number, found) for number, found in hours.items()])
 
 
 def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Interval, ...]]:
+    """Return one instance that is gone: of ten, one never verified and two died."""
     begins = END - timedelta(seconds=random.randrange(86_400, DAYS * 86_400))
     ends = begins + timedelta(seconds=random.randrange(300, 80_000))
-    machine = random.randrange(1, 2000)
+    machine = random.randrange(1, MACHINES + 1)
+    failure = random.choices([None, Failure.DIED, Failure.NEVER_VERIFIED], [7, 2, 1])[0]
+    verified = None if failure is Failure.NEVER_VERIFIED else begins + timedelta(seconds=120)
     row = {
         "id": number,
         "key": f"{number:032x}",
@@ -81,7 +144,7 @@ def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Inter
         "moved_at": ends,
         "requested_at": begins,
         "created_at": begins,
-        "verified_at": begins,
+        "verified_at": verified,
         "dropped_at": ends,
         "destroyed_at": ends,
         "offer_id": number,
@@ -92,6 +155,9 @@ def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Inter
         "gpu_name": f"RTX {machine % 7}",
         "price": 500_000,
         "offer": "{" + " " * 2000 + "}",
+        "sends": 1,
+        "failure": failure,
+        "template_hash": f"template {number % 20}",
     }
     return row, (Interval(Line.GPU, 480_000, begins, ends), Interval(Line.DISK, 20_000, begins, ends))
 
@@ -106,7 +172,62 @@ def _rate(row: dict[str, object], interval: Interval) -> dict[str, object]:
     }
 
 
+def _shared(row: dict[str, object]) -> dict[str, object]:
+    known = {name: row[name] for name in ("machine_id", "host_id", "gpu_name")}
+    return {"instance_id": row["id"], "reason": "coordinator", **known}
+
+
 def _days(row: dict[str, object], found: tuple[Interval, ...]) -> Iterator[dict[str, object]]:
     for day, micros in rates.by_day(found, END).items():
-        known = {name: row[name] for name in ("machine_id", "host_id", "gpu_name")}
-        yield {"instance_id": row["id"], "day": day, "micros": micros, "reason": "coordinator", **known}
+        yield {"day": day, "micros": micros, **_shared(row)}
+
+
+def _work(row: dict[str, object]) -> Work:
+    verified, dropped = row["verified_at"], row["dropped_at"]
+    assert isinstance(dropped, datetime)
+    return Work(verified if isinstance(verified, datetime) else None, dropped)
+
+
+def _total(row: dict[str, object], found: tuple[Interval, ...]) -> dict[str, object]:
+    work = _work(row)
+    sums = rates.total(found, work)
+    return {
+        "adopted": False,
+        "boot_seconds": None if work.since is None else 120,
+        "works_from": work.since,
+        "works_until": work.until,
+        "last_rate": 0,
+        "paid_seconds": sums.paid,
+        "worked_seconds": sums.worked,
+        "gpu_micros": sums.gpu,
+        "micros": sums.micros,
+        **_shared(row),
+    }
+
+
+def _hour(number: int, found: list[Hour]) -> dict[str, object]:
+    return {
+        "hour": number,
+        "instances": len(found),
+        "verified": sum(hour.worked for hour in found),
+        "fractions": sum(hour.fractions for hour in found),
+    }
+
+
+def _moves(row: dict[str, object]) -> Iterator[dict[str, object]]:
+    """Yield the moves that are read again: to verified, and to its end."""
+    moves = [(State.VERIFIED, State.DROPPING, Reason.COORDINATOR, row["dropped_at"])]
+    if row["verified_at"] is None:
+        moves = [(State.CREATED, State.DROPPING, Reason.UNVERIFIED, row["dropped_at"])]
+    else:
+        moves.insert(0, (State.CREATED, State.VERIFIED, Reason.CALLED, row["verified_at"]))
+    for old, new, reason, at in moves:
+        yield {
+            "instance_id": row["id"],
+            "at": at,
+            "from_state": old,
+            "to_state": new,
+            "reason": reason,
+            "actor": "loop",
+            "detail": "",
+        }

@@ -138,7 +138,7 @@ def test_the_machines_get_their_good_name_back(pool: Controller) -> None:
     caution = pool.fleet.caution
     with pool.sessions.read() as session:
         tried = experience.trials(session, pool.clock.now, caution.quarantine_cap)
-        blamed = experience.blamed(session, tried)
+        blamed = experience.blamed(session)
         assert set(blamed) == {("broken", Failure.DRIVER_OCI)}
         assert quarantines(tried, caution, pool.clock.now).machines, "or this would prove nothing"
         assert quarantines(without(tried, blamed), caution, pool.clock.now).machines == {}
@@ -151,7 +151,7 @@ def test_a_template_that_ever_worked_is_not_blamed_and_the_machines_are(pool: Co
     pool.verify(waiting)
     with pool.sessions.read() as session:
         tried = experience.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
-        assert experience.blamed(session, tried) == {}
+        assert experience.blamed(session) == experience.suspected(session, tried) == {}
         failures = [one for one in tried if one.failure is not None]
-        assert experience.blamed(session, failures) == {}, "also when the success is too old to be among them"
+        assert experience.suspected(session, failures) == {}, "also when the success is too old"
         assert quarantines(tried, pool.fleet.caution, pool.clock.now).machines

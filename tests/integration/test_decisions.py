@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from magister import bans, decision
+from magister import choices as kept_choices
 from magister.actions import Rent
 from magister.database import Sessions
 from magister.decision import Decision
@@ -15,7 +16,7 @@ from magister.planner import plan
 from magister.quarantine import Quarantine, Quarantines
 from magister.reputation import Group, Reputation, Tally
 from magister.states import State
-from tests.builders import NOW, a_fleet, a_view, an_offer
+from tests.builders import NOW, a_fleet, a_row, a_view, an_offer
 from tests.controller import Controller
 
 
@@ -90,6 +91,24 @@ def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() ->
     kept = decision.read(text).view
     for known in (kept.reputation.hosts, kept.reputation.machines, kept.quarantines.machines):
         assert len(known) == 1
+
+
+def test_what_was_decided_by_is_kept_of_the_last_rentals_whatever_ids_are_missing(
+    pool: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_choices, "REPLAYABLE", 3)
+    monkeypatch.setattr(kept_choices, "EXPLAINED", 6)
+    known = Decision(a_fleet(), (), a_view(), NOW)
+    living = []
+    with pool.sessions.write() as session:
+        for number in range(9):
+            row = a_row(session, state=State.VERIFIED if number == 1 else State.DESTROYED)
+            if number % 4 != 2:  # as of a row that was adopted
+                kept_choices.note(session, row, known)
+            living += [row.id] if row.live else []
+    kept = {choice.instance_id: choice.facts != "" for choice in choices(pool)}
+    assert kept == {2: False, 4: False, 5: False, 6: False, 8: True, 9: True}
+    assert living == [2], "which is kept for as long as it lives"
 
 
 def test_a_banned_machine_is_not_rented_and_what_runs_there_goes_on(pool: Controller) -> None:

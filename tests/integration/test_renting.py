@@ -1,11 +1,13 @@
 """Every answer that a create may get, in every state its row may be in by then."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from magister import findings, ledger
+from magister import findings, ledger, rows
 from magister.database import Sessions
 from magister.errors import (
     Ambiguous,
@@ -21,7 +23,7 @@ from magister.errors import (
 from magister.held import Held
 from magister.states import Reason, State
 from magister.vast.market import CAP
-from tests.builders import a_fleet, a_sighting, an_offer
+from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
 from tests.controller import Controller
 
 
@@ -210,3 +212,19 @@ def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(sqlite_session
         assert len(controller.rows(State.VERIFIED)) == CAP // 2
         for row in controller.rows(State.VERIFIED):
             controller.drop(row)
+
+
+def test_cheap_machines_in_quarantine_do_not_keep_a_dearer_one_from_being_found(pool: Controller) -> None:
+    pool.vast.offers.clear()
+    bad = [an_offer(price=100_000 + n) for n in range(CAP + 1)]
+    with pool.sessions.write() as session:
+        for offer in bad:
+            row = a_row(session, state=State.CREATED, offer=offer, at=NOW - timedelta(minutes=45))
+            for to, reason in ((State.DROPPING, Reason.UNVERIFIED), (State.DESTROYED, Reason.PROVED_GONE)):
+                fresh = rows.one(session, row.id)
+                assert fresh is not None
+                ledger.move(session, fresh, to, reason, actor="loop", why="", at=NOW - timedelta(minutes=45))
+    good = an_offer(price=900_000)
+    pool.vast.stock([*(replace(offer, id=offer.id + 100_000) for offer in bad), good])
+    pool.run(30)
+    assert [row.offer_id for row in pool.rows() if row.live] == [good.id]

@@ -11,7 +11,7 @@ from magister.actions import Adopt
 from magister.database import Sessions
 from magister.facts import Adoptable, Listing, Sighting
 from magister.held import Held, Learned
-from magister.models_money import DayCost
+from magister.models_money import DayCost, PoolHour
 from magister.spending import By, Spent
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
@@ -229,3 +229,33 @@ def test_what_was_spent_counts_from_the_beginning_of_the_day(past: Sessions) -> 
     assert spent(past, None, now) == spent(past, MIDNIGHT, now) == spent(past, NOW, now) == 14_500_000
     assert spent(past, MIDNIGHT + timedelta(days=1), now) == 1_000_000
     assert spent(past, MIDNIGHT + timedelta(days=2), now) == 0
+
+
+def test_the_hours_of_a_row_that_reappears_are_taken_back_as_they_were_written(sessions: Sessions) -> None:
+    """Two listings show it, and its GPUs stop, before the move is made: what they add was never written."""
+    row = rented(sessions)
+    moved(sessions, row.id, State.VERIFIED, Reason.CALLED, after(minutes=5))
+    for minutes in (10, 100):
+        listed(sessions, after(minutes=minutes), running(row))
+    listed(sessions, after(minutes=130))
+    moved(sessions, row.id, State.DESTROYED, Reason.VANISHED, after(minutes=190))
+    written = hours(sessions)
+    assert len(written) == 3, "or this would prove nothing"
+    listed(sessions, after(minutes=200), running(row))
+    listed(sessions, after(minutes=201), running(row, status="exited"))
+    assert hours(sessions) == written
+    moved(sessions, row.id, State.DROPPING, Reason.REAPPEARED, after(minutes=202))
+    assert hours(sessions) == {}
+    listed(sessions, after(minutes=203))
+    moved(sessions, row.id, State.DESTROYED, Reason.PROVED_GONE, after(minutes=204))
+    assert sum(fractions for _, fractions in hours(sessions).values()) // 3600 == cost(
+        sessions, row, after(days=1)
+    )
+
+
+def hours(sessions: Sessions) -> dict[int, tuple[int, int]]:
+    """Return how many settled instances were paid in each hour of the pool, and for what."""
+    with sessions.read() as session:
+        stored = session.scalars(select(PoolHour))
+        found = {one.hour: (one.instances, one.fractions) for one in stored}
+    return {hour: sums for hour, sums in found.items() if sums != (0, 0)}

@@ -21,7 +21,7 @@ from magister.models import Transition
 from magister.models_money import Rate
 from magister.states import Reason, State
 from magister.views import views
-from tests.builders import NOW, a_row
+from tests.builders import NOW, a_row, an_offer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -127,6 +127,22 @@ def test_the_history_can_be_read_by_a_person(sessions: Sessions) -> None:
         ("created", "dropping", "coordinator", 0.5),
         ("dropping", "destroyed", "proved_gone", 0.5),
     ]
+
+
+def test_what_was_before_money_was_kept_still_tells_of_its_machine(empty: Sessions) -> None:
+    schema.migrate(empty)
+    with empty.write() as session:
+        for state in (State.VERIFIED, State.DESTROYED, State.DESTROYED):
+            a_row(session, state=state, offer=an_offer(machine_id=7))
+        session.execute(text("UPDATE instances SET sends = 0 WHERE id = 2"))
+        session.execute(text("UPDATE instances SET verified_at = NULL WHERE id = 3"))
+    schema.downgrade(empty, "0002")
+    schema.migrate(empty)
+    with empty.read() as session:
+        query = text("SELECT rentals, adopted, verified, mean_seconds_to_verify, micros FROM machine_record")
+        assert session.execute(query).all() == [(2, 1, 1, 0, 0)]
+        reasons = text("SELECT reason FROM instance_totals ORDER BY instance_id")
+        assert session.execute(reasons).scalars().all() == ["coordinator", "coordinator"]
 
 
 def test_every_view_answers(sessions: Sessions) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import text
 
 from magister import assembly, bills, ledger, pool, rows
 from magister.cli import main
@@ -15,7 +16,7 @@ from magister.facts import Charge
 from magister.held import Learned
 from magister.models_money import DayTraffic
 from magister.schema import migrate
-from magister.states import Reason, State
+from magister.states import Failure, Reason, State
 from magister.traffic import KB_PER_GB
 from tests.builders import a_row, an_offer, forget_instances
 from tests.unit.test_cli import SETTINGS
@@ -126,9 +127,40 @@ def test_the_machines_are_shown_the_dearest_first() -> None:
     lines = run("machines").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["machine", "32", "31"]
     assert "1 never verified" in lines[2]
+    assert lines[2].endswith("-"), "it failed an hour ago, which is as long as the first quarantine lasts"
     told = json.loads(run("machines", "--limit", "1", "--json").stdout)
     assert [(one["machine_id"], one["rentals"], one["verified"]) for one in told] == [(32, 1, 1)]
     assert "micros" not in told[0]
+
+
+def test_a_machine_in_quarantine_is_shown_with_its_end_and_why(
+    past: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "now", lambda: NOW - timedelta(minutes=10))
+    lines = run("machines").stdout.splitlines()
+    assert lines[1].endswith("-")
+    assert lines[2].endswith("until 2026-11-24 12:00 UTC: never verified once")
+    good, bad = json.loads(run("machines", "--json").stdout)
+    assert (good["quarantine_until"], good["quarantine_why"]) == (None, None)
+    assert bad["quarantine_until"] == "2026-11-24T12:00:00.000Z"
+    assert bad["quarantine_why"] == "never verified once"
+
+
+@pytest.mark.parametrize("kind", Failure)
+def test_each_way_to_fail_is_shown_of_a_machine(past: Sessions, kind: Failure) -> None:
+    with past.write() as session:
+        session.execute(text("UPDATE instances SET failure = :kind WHERE id = 1"), {"kind": kind.value})
+    assert f" 1 {kind.value.replace('_', ' ')} " in run("machines").stdout
+    told = json.loads(run("machines", "--json").stdout)
+    assert told[1][kind.value] == 1
+
+
+def test_a_failure_that_is_held_against_nobody_is_shown_as_such(past: Sessions) -> None:
+    with past.write() as session:
+        session.execute(text("UPDATE instances SET excused = true WHERE id = 1"))
+    assert " 1 excused " in run("machines").stdout
+    told = json.loads(run("machines", "--json").stdout)
+    assert (told[1]["never_verified"], told[1]["excused"]) == (0, 1)
 
 
 def test_the_bill_is_shown_beside_the_estimate(past: Sessions) -> None:

@@ -87,7 +87,7 @@ def test_machines_whose_host_is_not_known_blame_none() -> None:
     [
         (State.CREATED, Reason.EXITED, Failure.NEVER_BOOTED),
         (State.VERIFIED, Reason.EXITED, Failure.DIED),
-        (State.VERIFIED, Reason.SILENT, Failure.DIED),
+        (State.VERIFIED, Reason.SILENT, Failure.SILENT),
         (State.CREATED, Reason.UNVERIFIED, Failure.NEVER_VERIFIED),
         (State.VERIFIED, Reason.COORDINATOR, Failure.GIVEN_UP),
         (State.VERIFIED, Reason.SURPLUS, None),
