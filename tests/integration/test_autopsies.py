@@ -146,9 +146,9 @@ def test_the_machines_get_their_good_name_back(pool: Controller) -> None:
 
 def test_a_template_that_ever_worked_is_not_blamed_and_the_machines_are(pool: Controller) -> None:
     broken(pool, "manifest unknown")
-    pool.run(120)
-    waiting = pool.rows(State.CREATED)[0]
-    pool.verify(waiting)
+    while not pool.rows(State.CREATED):
+        pool.step(10)
+    pool.verify(pool.rows(State.CREATED)[0])
     with pool.sessions.read() as session:
         tried = experience.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
         assert experience.blamed(session) == experience.suspected(session, tried) == {}
