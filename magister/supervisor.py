@@ -26,6 +26,9 @@ STEADY_AFTER = 60.0
 END_WITHIN = 9.0
 """Seconds that children have to end before they are killed."""
 
+ANSWERS, WRITES = b"a", b"w"
+"""What a seamless child says when it answers, and when the database takes what it writes besides."""
+
 UNUSABLE = 2
 """The exit code of a child that cannot run before the operator changes something."""
 
@@ -36,8 +39,8 @@ log = structlog.get_logger("magister.serve")
 class Role:
     """Name a child, the arguments of `magister` that make it, and what it reads on stdin.
 
-    `descriptors` are handed down open. A `seamless` one is started beside its predecessor, and writes to
-    --ready-fd when it is at work.
+    `descriptors` are handed down open. A `seamless` one is started beside its predecessor, and says ANSWERS
+    to --ready-fd, and WRITES when it is wholly at work.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Child:
     role: Role
     process: subprocess.Popen[bytes] | None = None
     ready: int | None = None  # a pipe that says when it is at work; None = nothing is waited for
+    answers: bool = False  # what it took in may be in its memory only
     started_at: float = 0.0
     start_at: float = 0.0  # when it is to be started, while there is no process
     kill_at: float | None = None  # None = it was not asked to end
@@ -110,7 +114,7 @@ class Supervisor:
             if old.process is None:
                 continue
             self._former.append(old)
-            if not old.role.seamless or old.ready is not None:  # before it is at work it would not be missed
+            if not old.role.seamless or (old.ready is not None and not old.answers):  # it would not be missed
                 self._dismiss(old)
         self._children = [Child(role) for role in roles]
         self._replacing = True
@@ -150,7 +154,7 @@ class Supervisor:
             process_group=0,
         )
         if ready is not None:
-            child.ready = ready[0]
+            child.ready, child.answers = ready[0], False
             os.close(ready[1])
         if (stdin := child.process.stdin) is not None:
             with suppress(BrokenPipeError), stdin:  # one that died already is mourned soon
@@ -166,9 +170,12 @@ class Supervisor:
         for child in self._children:
             if child.ready is None or not readable(child.ready):
                 continue
-            at_work = os.read(child.ready, 1) != b""  # else it died
+            said = os.read(child.ready, 1)  # nothing, if it died
+            child.answers = said != b""
+            if said == ANSWERS:
+                continue
             _close_ready(child)
-            if at_work:
+            if said == WRITES:
                 log.debug("child.at_work", child=child.role.name)
                 self._dismiss_former(child.role)
 

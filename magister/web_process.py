@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from magister.arrival import LINE_LIMIT
 from magister.complaints import complain, debugging
 from magister.reception import CONNECTIONS
 from magister.settings import Settings
+from magister.supervisor import ANSWERS, WRITES
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,7 +44,7 @@ def run(
 
     `descriptor` is a listening socket, None = open one; `parent` is the pipe to the supervisor, who hands the
     settings down, and under whom the database is not asked for its revision, since the migration has just
-    run; `ready` is the pipe that tells him of the first process that answers. Raises Unusable.
+    run; `ready` is the pipe that tells him of the first process that answers and writes. Raises Unusable.
     """
     settings = startup.begin(config).settings if parent is None else startup.inherit()
     if descriptor is None:
@@ -68,6 +70,7 @@ class Server(BaseApplication):
         self._descriptor = descriptor
         self.parent = parent
         self._ready = ready
+        self._signed = threading.Event()
         super().__init__()
 
     def load_config(self) -> None:
@@ -85,7 +88,7 @@ class Server(BaseApplication):
 
             if self.parent is None:
                 require_usable(self._settings)
-            return application(self._settings)
+            return application(self._settings, signed=self._signed)
         except Exception as error:
             raise SystemExit(HOPELESS[complain(error)]) from None
 
@@ -94,11 +97,19 @@ class Server(BaseApplication):
         Master(self).run()
 
     def _at_work(self, worker: object) -> None:
-        """Say that a web process answers; it is to outlive its terminal, though gunicorn told it to die."""
+        """Let the supervisor hear of it; it is to outlive its terminal, though gunicorn told it to die."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if self._ready is not None:
-            with suppress(OSError):  # the supervisor listens for the first one only
-                os.write(self._ready, b".")
+            _say(self._ready, ANSWERS)
+            threading.Thread(target=self._tell, args=(self._ready,), name="at-work", daemon=True).start()
+
+    def _tell(self, ready: int) -> None:
+        """Say that a web process answers, once the database takes what it writes.
+
+        Before that its predecessor may keep drops in memory that would end with it.
+        """
+        self._signed.wait()
+        _say(ready, WRITES)
 
 
 class Master(Arbiter):
@@ -134,6 +145,12 @@ class Log(Logger):
         """Pass over what gunicorn says of an end that was explained already."""
         explained = str(msg).startswith(("Shutting down", "Reason:")) or args[-1:] in {(3,), (4,)}
         self.error_log.log(logging.DEBUG if explained else logging.ERROR, msg, *args)
+
+
+def _say(ready: int, word: bytes) -> None:
+    """Tell the supervisor, who listens for the first process only."""
+    with suppress(OSError):
+        os.write(ready, word)
 
 
 def options(settings: Settings, descriptor: int) -> dict[str, object]:

@@ -4,6 +4,8 @@ Slow clients are kept from its threads by the server alone: with gunicorn by `-k
 and `--keep-alive 0`, with others by a proxy in front. The settings are those of the folder it is started in.
 """
 
+import atexit
+import threading
 from datetime import UTC, datetime, timedelta
 
 from flask import Flask
@@ -23,13 +25,17 @@ HOPELESS = 4
 """The code with which a web process tells gunicorn that starting another would be of no use."""
 
 
-def application(settings: Settings) -> Flask:
-    """Return the application; to be called after the fork, for it has an engine and threads of its own."""
+def application(settings: Settings, *, signed: threading.Event | None = None) -> Flask:
+    """Return the application; to be called after the fork, for it has an engine and threads of its own.
+
+    `signed` is set as soon as the database was written to; None = nobody waits for that.
+    """
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
-    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout))
+    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed)
     kept = KeptDrops(sessions, _now, settings.api_token)
     kept.start()
+    atexit.register(kept.end)
     return create_app(settings, sessions, clock=_now, kept=kept)
 
 

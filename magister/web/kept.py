@@ -1,7 +1,7 @@
 """Drops that could not be written yet: kept in memory, and written as soon as the database takes them.
 
 The coordinator asks once and listens to no answer. What it asked for is kept for as long as this process
-lives; the answer is a 503 all the same, since nothing is committed.
+lives, and named in the log if it ends before; the answer is a 503 all the same, since nothing is committed.
 """
 
 import threading
@@ -97,6 +97,19 @@ class KeptDrops:
                 self._drops.pop(of, None)
                 if not self._drops:
                     self._any.clear()
+
+    def end(self) -> None:
+        """Write what is kept for the last time, and name what ends with this process."""
+        self.write()
+        with self._lock:
+            forgotten = tuple(self._drops.values())
+        for drop in forgotten:
+            log.error(
+                "drop.forgotten",
+                offer=drop.offer_id,
+                why=drop.why,
+                cure="drop its box by hand: this process ends, and the database does not take it",
+            )
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return what an operator should know of the drops that this process has not written."""

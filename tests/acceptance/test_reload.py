@@ -2,9 +2,10 @@
 
 import json
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -153,3 +154,29 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
         world.until(lambda: len(lines(world, event="reload.accepted")) == 3, "the last settings")
         assert world.terminate() == 0  # in the midst of it
         assert len(world.live()) == 3
+
+
+def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "WEB_BUSY_TIMEOUT_SECS": "0.5"}
+    with a_world(tmp_path, 2, MAGISTER_LOG="debug", **settings) as world:
+        world.start()
+        world.until(world.settled, "a full pool")
+        dropped, _ = prices(world)
+        with closing(sqlite3.connect(tmp_path / "magister.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert not world.answers(f"/drop/{dropped}", method="DELETE")
+            assert lines(world, event="drop.kept")
+            write(tmp_path, 2, cap="99")
+            hang_up(world)
+            world.until(lambda: len(lines(world, event="child.started", child="web")) == 2, "another web")
+            # by then it answers calls, and the old one would have gone
+            world.until(lambda: len(lines(world, event="web.sign_left_out")) > 2, "tries of it to write")
+            write(tmp_path, 2, cap="98")
+            hang_up(world)
+            world.until(lambda: len(lines(world, event="child.started", child="web")) == 3, "a third one")
+            asked = [line for line in lines(world, event="child.asked_to_end") if line["child"] == "web"]
+            assert asked == []
+        world.until(lambda: lines(world, event="reload.done"), "the end of the reload")
+        world.until(lambda: dropped not in prices(world), "the end of the dropped box")
+        assert lines(world, event="drop.heard")

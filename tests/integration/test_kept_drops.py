@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from magister import onstart, pool
 from magister.database import Sessions
@@ -185,6 +186,20 @@ def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
     drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
     assert tried.wait(20)
     stop.set()
+    assert state_of(sessions, row) is State.DROPPING
+
+
+def test_at_the_end_of_the_process_it_is_tried_once_more_and_else_named(sessions: Sessions) -> None:
+    row, drops = a_box(sessions), KeptDrops(sessions, lambda: NOW, TOKEN)
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    with failing(sessions, times=1000), capture_logs() as lines:
+        drops.end()
+    assert [(line["event"], line["offer"]) for line in lines if line["log_level"] == "error"] == [
+        ("drop.forgotten", 77)
+    ]
+    with capture_logs() as lines:
+        drops.end()
+    assert not [line for line in lines if line["log_level"] == "error"]
     assert state_of(sessions, row) is State.DROPPING
 
 

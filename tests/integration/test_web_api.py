@@ -499,7 +499,7 @@ def test_the_web_side_signs_that_it_listens(sessions: Sessions) -> None:
 
 def test_a_sign_that_cannot_be_written_harms_nobody(tmp_path: Path) -> None:
     nowhere = open_database(f"sqlite:///{tmp_path}/no/such/magister.db", busy_timeout=1)
-    hearing.sign(nowhere, lambda: NOW)
+    assert not hearing.sign(nowhere, lambda: NOW)
 
 
 def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
@@ -509,8 +509,10 @@ def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
         signed.set()
         return NOW
 
-    hearing.listen(sessions, clock, pool.DEAF_AFTER, stop)
+    written = threading.Event()
+    hearing.listen(sessions, clock, pool.DEAF_AFTER, stop, written)
     assert signed.wait(10)
+    assert written.wait(10)
     stop.set()
 
 
