@@ -9,6 +9,11 @@ from magister.settings import Loaded, Settings, effective, value
 FIXED = ("http_port", "web.bind", "database_url")
 """What a running service cannot change: where its boxes call, and where their rows are."""
 
+LOCKS_OUT = (
+    "must stay as it is while the service runs: boxes that call under it would be answered 403, their drops "
+    "too, and be replaced as silent; restart it to change that all the same"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -27,19 +32,24 @@ class Change:
 
 
 def between(before: Loaded, after: Loaded) -> tuple[Change, ...]:
-    """Return every setting that changes; raises BadSettings if one does that is FIXED."""
+    """Return every setting that changes; raises BadSettings if one does that must stay."""
     pairs = zip(provenance.known(Settings), effective(before), effective(after), strict=True)
     changes = tuple(
         Change(setting.name, old.value, new.value, new.origin)
         for setting, old, new in pairs
         if value(before.settings, setting) != value(after.settings, setting)
     )
-    if problems := tuple(_fixed(change) for change in changes if change.name in FIXED):
+    if problems := tuple(line for change in changes if (line := _refusal(change))):
         raise BadSettings(problems)
     return changes
 
 
-def _fixed(change: Change) -> str:
+def _refusal(change: Change) -> str:
+    """Say why a running service cannot change it; "" = it can."""
+    if change.name == "api_token" and change.before == provenance.MASK:  # a first one locks nobody out
+        return f"api_token = {change.after} from {change.origin}: {LOCKS_OUT}"
+    if change.name not in FIXED:
+        return ""
     return (
         f"{change.name} = {change.after} from {change.origin}: "
         f"must stay {change.before} while the service runs; restart it to change that"

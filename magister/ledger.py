@@ -169,8 +169,9 @@ def _on_entering(row: Held, to: State, at: datetime) -> dict[str, object]:
             back = {**again, "destroy_acked": False, "destroys": 0} if row.state is State.DESTROYED else {}
             return {"dropped_at": at, "due_at": at, "destroyed_at": None, **back}
         case State.DESTROYED:
-            never = {"traffic_reserve": 0} if row.state is State.REQUESTED else {}
-            return {"destroyed_at": at, "due_at": None, **never}
+            # what never was a box moves nothing, also when it was given up before that was known
+            never = row.contract_id is None and row.verified_at is None
+            return {"destroyed_at": at, "due_at": None, **({"traffic_reserve": 0} if never else {})}
         case State.REQUESTED:
             return {}
 

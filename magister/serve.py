@@ -7,7 +7,7 @@ import structlog
 
 from magister import changes, startup
 from magister.errors import BadSettings
-from magister.settings import Loaded, Settings
+from magister.settings import DOTENV, Loaded, Settings
 from magister.supervisor import Role, supervisor
 
 log = structlog.get_logger("magister.serve")
@@ -64,6 +64,7 @@ class Service:
         """
         try:
             # a file that was there is not given up for the defaults because it is not there for a moment
+            self._require_dotenv()
             fresh = startup.usable(self.config or self.loaded.config)
             changed = changes.between(self.loaded, fresh)
         except BadSettings as error:
@@ -76,6 +77,13 @@ class Service:
         startup.take_up(fresh)
         log.info("reload.accepted", changed="; ".join(map(str, changed)))
         return self.roles()
+
+    def _require_dotenv(self) -> None:
+        """Raise BadSettings if the .env is gone that settings in force come from."""
+        lost = [name for name, origin in self.loaded.origins.items() if origin.startswith(f"{DOTENV} ")]
+        if lost and not DOTENV.exists():
+            line = f"{DOTENV}: is not there, and {', '.join(lost)} came from it; restart to do without it"
+            raise BadSettings((line,))
 
     def _told(self) -> bytes:
         return startup.handed_down(self.loaded.settings)

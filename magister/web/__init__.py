@@ -42,10 +42,11 @@ def create_app(
         patience=settings.web.busy_timeout_secs,
     )
     stale_after = timedelta(seconds=settings.web.heartbeat_stale_secs)
-    for_people = pages(store, fleet(settings), stale_after)
+    drops = kept or KeptDrops(sessions, clock, settings.api_token)
+    for_people = pages(store, fleet(settings), stale_after, drops)
     api = Api(
         store=store,
-        kept=kept or KeptDrops(sessions, clock, settings.api_token),
+        kept=drops,
         token=settings.api_token,
         stale_after=stale_after,
         pages=for_people,

@@ -11,6 +11,7 @@ from flask import Response, render_template, request
 
 from magister import reports
 from magister.budget import Cap
+from magister.conditions import Condition
 from magister.dashboard import LATELY, Dashboard, dashboard
 from magister.fleet import Fleet
 from magister.money import price, total
@@ -19,6 +20,7 @@ from magister.sentences import About, capital, lasting, spaced
 from magister.standing import explained
 from magister.states import LOOP, State
 from magister.story import Life, told
+from magister.web.kept import KeptDrops
 from magister.web.store import Store
 
 HTML = "text/html"
@@ -83,6 +85,7 @@ class Pages:
     store: Store
     fleet: Fleet
     stale_after: timedelta
+    kept: KeptDrops
     css: str
     js: str
 
@@ -95,7 +98,8 @@ class Pages:
         ready = seen.readiness
         if reports.late(ready, self.stale_after):
             ready = reports.obstructed(ready, self.store.obstacle())
-        wrong, boxes = tuple(_wrong(seen, ready.why)), _boxes(seen)
+        conditions = (*seen.overview.conditions, *self.kept.conditions())
+        wrong, boxes = tuple(_wrong(seen, ready.why, conditions)), _boxes(seen)
         page = render_template(
             "pool.html",
             css=self.css,
@@ -143,10 +147,10 @@ class Pages:
         return answer
 
 
-def pages(store: Store, fleet: Fleet, stale_after: timedelta) -> Pages:
+def pages(store: Store, fleet: Fleet, stale_after: timedelta, kept: KeptDrops) -> Pages:
     """Return the pages."""
     css, js = ((TEMPLATES / name).read_text() for name in ("page.css", "page.js"))
-    return Pages(store=store, fleet=fleet, stale_after=stale_after, css=css, js=js)
+    return Pages(store=store, fleet=fleet, stale_after=stale_after, kept=kept, css=css, js=js)
 
 
 def wanted() -> bool:
@@ -158,11 +162,11 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _wrong(seen: Dashboard, troubles: tuple[str, ...]) -> Iterator[Wrong]:
+def _wrong(seen: Dashboard, troubles: tuple[str, ...], conditions: tuple[Condition, ...]) -> Iterator[Wrong]:
     cure = "" if seen.overview.acting else "No loop acts: see that `magister serve` runs, and its log"
     for place, trouble in enumerate(troubles):
         yield Wrong(capital(trouble), "" if place else cure, grave=True)
-    for condition in seen.overview.conditions:
+    for condition in conditions:
         yield Wrong(capital(condition.what), capital(condition.cure), grave=False)
 
 

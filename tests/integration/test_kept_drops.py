@@ -173,6 +173,17 @@ def test_only_so_many_are_kept_and_the_others_are_counted(
     ]
 
 
+def test_the_page_tells_of_drops_that_wait_and_of_those_that_are_lost(
+    client: FlaskClient, drops: KeptDrops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MOST", 1)
+    for offer in (77, 78):
+        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    assert "could not be written to the database yet" in page
+    assert "waited for the database, and are lost" in page
+
+
 def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
     row, stop, tried = a_box(sessions), threading.Event(), threading.Event()
 

@@ -221,3 +221,23 @@ def test_a_total_that_no_column_could_hold_harms_no_listing(sessions: Sessions) 
     row, other = a_box(sessions), a_box(sessions)
     listed(sessions, NOW, counting(row, 0, inet_down_billed=2**62, inet_down_cost=2**62), counting(other, 1))
     assert spent(sessions) == 2_000
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_nothing_stays_set_aside_for_a_box_that_never_was(sessions: Sessions, sent: bool) -> None:
+    with sessions.write() as session:
+        row = ledger.open_row(
+            session, an_offer(), mac_required=False, actor="test", why="", at=NOW, traffic_reserve=5_000
+        )
+        if sent:
+            row = ledger.claim_send(session, row, fence=1, at=NOW)
+    gone = Reason.NEVER_TOOK_EFFECT if sent else Reason.NEVER_SENT
+    for to, reason in ((State.DROPPING, Reason.OPERATOR), (State.DESTROYED, gone)):
+        with sessions.read() as session:
+            assert spending.outlay(session, NOW).total == 5_000
+        with sessions.write() as session:
+            known = rows.one(session, row.id)
+            assert known is not None
+            ledger.move(session, known, to, reason, actor="test", why="a test", at=NOW)
+    with sessions.read() as session:
+        assert spending.outlay(session, NOW).total == 0

@@ -54,6 +54,16 @@ def test_a_secret_is_told_by_its_name_only() -> None:
     ]
 
 
+@pytest.mark.parametrize(("token", "shown"), [("fedcba9876543210", "***"), ("", "not set")])
+def test_a_token_under_which_boxes_call_stays_while_the_service_runs(token: str, shown: str) -> None:
+    before = loaded(API_TOKEN="0123456789abcdef")
+    with pytest.raises(BadSettings) as caught:
+        changes.between(before, loaded(API_TOKEN=token))
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"api_token = {shown} from ")
+    assert "answered 403" in problem
+
+
 def test_all_that_a_running_service_cannot_change_is_refused_in_one_go() -> None:
     url = "postgresql+psycopg://magister:pass%20word@db/"
     before = loaded(DATABASE_URL=f"{url}one")

@@ -15,7 +15,7 @@ from magister import conditions
 from magister.cli import main as magister
 from magister.database import Sessions
 from magister.states import Reason
-from magister.web import openapi
+from magister.web import kept, openapi
 from magister.web.api import ENDPOINTS
 from tests.pages import DOCS, MARKS, PAGES, README, ROOT, Block, anchors, blocks, links
 from tests.readme import PARTS, written
@@ -148,9 +148,10 @@ def unknown(words: list[str]) -> list[str]:
 
 def kinds() -> set[str]:
     """Return the kinds of all conditions that the code can make."""
-    tree = ast.parse(Path(conditions.__file__).read_text())
+    trees = [ast.parse(Path(str(module.__file__)).read_text()) for module in (conditions, kept)]
     made = [
         node
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Condition"
     ]
