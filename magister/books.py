@@ -200,13 +200,17 @@ _MORE = text(
 
 
 def _note_traffic(session: Session, seen: Collection[tuple[Held, Sighting]], at: datetime) -> None:
-    """Write what boxes moved beyond what is noted, on the day of the sighting."""
+    """Write what boxes moved beyond what is noted: on the day it was seen, the first on all their days."""
     noted = moved(session, [row.id for row, _ in seen]) if seen else {}
     for row, box in seen:
-        more = traffic.grown(row, box, at, traffic.total(noted.get(row.id, {}).values()))
-        if more is not None:
-            session.execute(_MORE, {"instance_id": row.id, "day": rates.day_of(at), **asdict(more)})
-            _use_reserve(session, row.id, more.micros)
+        before = noted.get(row.id, {})
+        more = traffic.grown(row, box, at, traffic.total(before.values()))
+        if more is None:
+            continue
+        days = {rates.day_of(at): more} if before else traffic.spread(row, more, at)
+        for day, part in days.items():
+            session.execute(_MORE, {"instance_id": row.id, "day": day, **asdict(part)})
+        _use_reserve(session, row.id, more.micros)
 
 
 def _use_reserve(session: Session, instance_id: int, micros: int) -> None:

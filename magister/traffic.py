@@ -12,7 +12,7 @@ STEP.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from magister.evidence import RUNNING
 from magister.facts import Sighting
@@ -64,6 +64,25 @@ def by_day(days: Mapping[date, Traffic]) -> dict[date, int]:
         before, fractions = fractions, fractions + days[day].fractions
         found[day] = fractions // KB_PER_GB - before // KB_PER_GB
     return found
+
+
+def spread(row: Held, more: Traffic, at: datetime) -> dict[date, Traffic]:
+    """Return on which UTC days the first that is noted of a box counts: evenly on all since it was made.
+
+    It was moved while nobody looked: before the box was adopted, or while Magister was not there. On one day
+    it would all count against the cap of that day.
+    """
+    seen = at.astimezone(UTC).date()
+    born = min((row.created_at or row.requested_at).astimezone(UTC).date(), seen)
+    days = [born + timedelta(days=n) for n in range((seen - born).days + 1)]
+    share = Traffic(*(total // len(days) for total in (more.down_kb, more.up_kb, more.fractions)))
+    rest = len(days) - 1
+    last = Traffic(
+        more.down_kb - rest * share.down_kb,
+        more.up_kb - rest * share.up_kb,
+        more.fractions - rest * share.fractions,
+    )
+    return {**dict.fromkeys(days[:-1], share), days[-1]: last}
 
 
 def shown(box: Sighting) -> bool:

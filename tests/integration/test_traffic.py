@@ -106,6 +106,18 @@ def test_what_is_known_of_traffic_is_no_longer_set_aside_for_it(sessions: Sessio
     assert totals == [10_000, 10_000, 10_000, 10_000, 14_000]
 
 
+def test_what_a_box_moved_before_anybody_looked_counts_on_all_its_days(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, offer=an_offer(disk_price=0), at=NOW - timedelta(days=20))
+    listed(sessions, NOW, counting(row, 2100))
+    listed(sessions, after(minutes=1), counting(row, 2101))
+    with sessions.read() as session:
+        outlay = spending.outlay(session, after(minutes=1))
+        days = [one.traffic for one in spending.report(session, By.DAY, date.min, date.max, NOW)]
+    assert (outlay.day, outlay.total) == (202_000, 4_202_000)
+    assert days == [200_000] * 20 + [202_000]
+
+
 def test_a_box_that_reappears_goes_on_where_its_count_was(sessions: Sessions) -> None:
     row = over_midnight(sessions)
     ended(sessions, row, after(hours=14))
@@ -154,7 +166,7 @@ def test_it_is_told_apart_from_gpus_and_disk_by_whatever_is_asked(sessions: Sess
         ended(sessions, other, after(hours=14))
     with sessions.read() as session:
         told_apart = {by: spending.report(session, by, FIRST, SECOND, after(hours=14)) for by in By}
-    assert [(one.key, one.traffic) for one in told_apart[By.DAY]] == [(FIRST, 12_000), (SECOND, 9_000)]
+    assert [(one.key, one.traffic) for one in told_apart[By.DAY]] == [(FIRST, 12_500), (SECOND, 8_500)]
     five, four = told_apart[By.MACHINE]
     assert (five.key, five.traffic, four) == (5, 1_000, Spent(4, 0, 20_000))
     assert all(sum(one.traffic for one in found) == 21_000 for found in told_apart.values())
