@@ -18,12 +18,11 @@ from magister.database import Sessions
 from magister.errors import Transient
 from magister.facts import Route
 from magister.loop import Loop
-from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.states import Reason, State
 from magister.web import create_app
 from magister.worker import Clock, Rhythm
-from tests.builders import ADDRESS, a_fleet, an_offer
+from tests.builders import ADDRESS, a_fleet, an_offer, some_settings
 from tests.controller import Controller
 
 
@@ -198,7 +197,7 @@ def test_the_loop_says_what_is_wrong_without_a_traceback_and_goes_on(
 @pytest.fixture
 def client(pool: Controller) -> Iterator[FlaskClient]:
     """Answer for a pool, with a patience that passes at once."""
-    settings = Settings.model_construct(
+    settings = some_settings(
         this_magister_addr=ADDRESS, api_token=None, web=Web(busy_timeout_secs=2, heartbeat_stale_secs=60)
     )
     app = create_app(

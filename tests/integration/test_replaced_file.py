@@ -11,11 +11,10 @@ from magister.database import Sessions, open_database
 from magister.errors import DatabaseReplaced
 from magister.lease import kernel_lock
 from magister.schema import migrate
-from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.states import Reason, State
 from magister.web import create_app
-from tests.builders import ADDRESS, a_fleet, a_row, an_offer
+from tests.builders import ADDRESS, a_fleet, a_row, an_offer, some_settings
 from tests.controller import Controller
 
 
@@ -167,9 +166,7 @@ def test_a_backup_in_the_place_of_the_file_is_gone_on_with_by_a_new_start(
 
 def test_the_web_side_goes_on_with_the_file_that_is_there(file: Path) -> None:
     sessions = open_database(f"sqlite:///{file}", busy_timeout=1)
-    settings = Settings.model_construct(
-        this_magister_addr=ADDRESS, api_token=None, web=Web(busy_timeout_secs=0.01)
-    )
+    settings = some_settings(this_magister_addr=ADDRESS, api_token=None, web=Web(busy_timeout_secs=0.01))
     clock = Controller(sessions).clock
     app = create_app(settings, sessions, clock=clock.wall, nap=lambda secs: None)
     client = app.test_client()
