@@ -106,7 +106,7 @@ def _too_dear_an_hour(fleet: Fleet, rate: int) -> Objection | None:
         return None
     return Objection(
         f"{at_least(rate)} USD per hour would be more than budget.usd_per_hour = {usd(most)}",
-        f"set budget.usd_per_hour to {at_least(rate)} or more and restart; a cheaper offer, or a box that "
+        f"set budget.usd_per_hour to {at_least(rate)} or more and reload; a cheaper offer, or a box that "
         "goes, ends it as well",
     )
 
@@ -121,7 +121,7 @@ def _too_short_a_runway(fleet: Fleet, credit: int | None, rate: int) -> Objectio
         f"budget.min_runway_hours = {runway / timedelta(hours=1):g}",
         f"add {at_least(cost(rate, runway) - credit)} USD or more at console.vast.ai, which is noticed "
         f"within {fleet.account_every.total_seconds():g} s; or set budget.min_runway_hours to {hours:.1f} or "
-        "less and restart",
+        "less and reload",
     )
 
 
@@ -133,7 +133,7 @@ def _no_room(caps: Iterable[Cap], needed: int, now: datetime) -> Iterator[Object
         if whole <= cap.limit:
             continue
         spent = f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
-        cure = f"set {cap.name} to {at_least(whole)} or more and restart"
+        cure = f"set {cap.name} to {at_least(whole)} or more and reload"
         if cap.ends is None:
             cure += "; it does not end by itself"
         elif fresh > cap.limit:

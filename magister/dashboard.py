@@ -4,16 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from magister import books, chronicle, pool, reports, rows, spending
+from magister import chronicle, pool, reports, rows, spending
 from magister.budget import Cap
 from magister.doubts import doubts
 from magister.fleet import Fleet
 from magister.models import Instance
 from magister.money import Outlay
-from magister.rates import Interval, Line, whole
 from magister.reports import Event, Overview, Readiness
 from magister.standing import Standing
 from magister.states import WANTED, State
@@ -69,24 +68,19 @@ def dashboard(
 ) -> Dashboard:
     """Return the pool at `now`, with its `last` moves and the last `lost` boxes."""
     standing = chronicle.standing(session, fleet, now, stale_after)
-    heard_from, held = _heard_from(session, now), rows.held(session)
+    listens_for = pool.deaf_after(fleet.beat_timeout)
+    heard_from = pool.hearing_since(pool.read(session), now, deaf_after=listens_for)
+    held = rows.held(session)
     doubtful = {row.id: doubts(row, fleet, standing.quarantines, now, heard_from=heard_from) for row in held}
     return Dashboard(
         overview=reports.overview(session, now, last=last),
         readiness=reports.readiness(session, now, stale_after),
         standing=standing,
         spent=spending.spent(session, now),
-        work=_work(session, now),
+        work=_work(session),
         doubts={row: said for row, said in doubtful.items() if said},
         lost=tuple(_lost(reports.history(session, MOVES)))[:lost],
     )
-
-
-def _heard_from(session: Session, now: datetime) -> datetime | None:
-    """Return since when the web side hears workers without a gap; None = it does not hear them now."""
-    state = pool.read(session)
-    deaf = state.heard_at is None or now - state.heard_at > pool.DEAF_AFTER
-    return None if deaf else state.hearing_since
 
 
 def _lost(moves: tuple[Event, ...]) -> Iterator[Event]:
@@ -96,23 +90,8 @@ def _lost(moves: tuple[Event, ...]) -> Iterator[Event]:
             yield move
 
 
-def _work(session: Session, now: datetime) -> Work:
+def _work(session: Session) -> Work:
     newest = session.scalar(select(func.max(Instance.id))) or 0
-    lately = Instance.id > newest - LATELY
-    query = select(Instance.id, Instance.verified_at, Instance.dropped_at, Instance.destroyed_at)
-    paid = books.intervals(session, select(Instance.id).where(lately))
-    micros = seconds = 0
-    for instance, verified, dropped, destroyed in session.execute(query.where(lately)):
-        kept = paid.get(instance, ())
-        micros += sum(one.micros * _overlap(one, None, now) for one in kept) // 3600
-        if verified is not None:
-            gpus = (one for one in kept if one.line is Line.GPU)
-            seconds += sum(_overlap(one, verified, dropped or destroyed or now) for one in gpus)
-    return Work(micros, seconds)
-
-
-def _overlap(paid: Interval, begin: datetime | None, end: datetime) -> int:
-    """Return for how many whole seconds between two moments a rate was paid; None = from its beginning."""
-    first = paid.begins_at if begin is None else max(paid.begins_at, whole(begin))
-    last = whole(end) if paid.ends_at is None else min(paid.ends_at, whole(end))
-    return max(int((last - first).total_seconds()), 0)
+    asked = text("SELECT SUM(micros), SUM(worked_seconds) FROM instance_cost WHERE instance_id > :since")
+    micros, seconds = session.execute(asked, {"since": newest - LATELY}).one()
+    return Work(int(micros or 0), int(seconds or 0))

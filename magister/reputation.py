@@ -145,20 +145,20 @@ class Group:
     bands: dict[str, dict[int, Tally]] = field(default_factory=dict)
 
     def add(self, rental: Rental, weight: float) -> None:
-        """Count one rental; in the bands beside that of its price it counts less."""
+        """Count one rental."""
         self.all.add(rental, weight)
         if rental.gpu_name is None:
             return
         self.gpus.setdefault(rental.gpu_name, Tally()).add(rental, weight)
-        if rental.price is None:
-            return
-        bands, middle = self.bands.setdefault(rental.gpu_name, {}), band(rental.price)
-        for number, share in ((middle - 1, NEAR), (middle, 1.0), (middle + 1, NEAR)):
-            bands.setdefault(number, Tally()).add(rental, share * weight)
+        if rental.price is not None:
+            bands = self.bands.setdefault(rental.gpu_name, {})
+            bands.setdefault(band(rental.price), Tally()).add(rental, weight)
 
     def of(self, gpu_name: str, price: int) -> tuple[Tally, Tally]:
-        """Return the sums of a GPU model, and of that part of them that asks about the same."""
-        return self.gpus.get(gpu_name, NONE), self.bands.get(gpu_name, {}).get(band(price), NONE)
+        """Return the sums of a GPU model, and of its band of the price with less of the bands beside it."""
+        bands, middle = self.bands.get(gpu_name, {}), band(price)
+        beside = bands.get(middle - 1, NONE) + bands.get(middle + 1, NONE)
+        return self.gpus.get(gpu_name, NONE), bands.get(middle, NONE) + beside * NEAR
 
 
 NOBODY = Group()

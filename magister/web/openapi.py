@@ -1,11 +1,11 @@
-"""What the API is, in OpenAPI's terms: written by hand, and proved by a tool that takes it at its word."""
+"""What can be asked of the API, in OpenAPI's terms: written by hand, and proved by a tool that reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from magister.arrival import BODY_LIMIT
 from magister.settings_types import LARGEST_ID
 from magister.spending import By
-from magister.states import LIVE, Reason, State
+from magister.web.openapi_schemas import TEXT, ref, schemas
 from magister.web.problems import MEDIA_TYPE
 from magister.web.shapes import Json
 
@@ -93,7 +93,7 @@ def document(version: str) -> Json:
             "/openapi.json": {"get": _openapi()},
         },
         "components": {
-            "schemas": _schemas(),
+            "schemas": schemas(),
             "responses": {_name(status): _refused(status) for status in PROBLEMS},
         },
     }
@@ -179,7 +179,7 @@ def _paged(operation: Json) -> Json:
 
 
 def _refused(status: int) -> Json:
-    said: Json = {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+    said: Json = {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": ref("Problem")}}}
     if status == 503:
         said["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return said
@@ -190,164 +190,4 @@ def _name(status: int) -> str:
 
 
 def _json(schema: str) -> Json:
-    return {"application/json": {"schema": _ref(schema)}}
-
-
-def _ref(schema: str) -> Json:
-    return {"$ref": f"#/components/schemas/{schema}"}
-
-
-TEXT: Json = {"type": "string"}
-WHOLE: Json = {"type": "integer", "minimum": 0}
-ID: Json = {"type": "integer", "format": "int64", "minimum": 0}
-AMOUNT: Json = {"type": "number", "minimum": 0}
-SECONDS: Json = {"type": ["number", "null"], "description": "None = not known."}
-MOMENT: Json = {"type": "string", "format": "date-time"}
-DAY: Json = {"type": "string", "format": "date"}
-MONEY: Json = {"type": "number", "description": "US dollars."}
-
-
-def _schemas() -> Json:
-    state: Json = {"type": "string", "enum": [str(state) for state in State if state in LIVE]}
-    return {
-        "Cost": _object(
-            {
-                "from": DAY,
-                "to": DAY,
-                "by": TEXT,
-                "usd": MONEY | {"description": "US dollars for GPUs and disk."},
-                "traffic_usd": MONEY
-                | {"description": "US dollars beside them, as far as listings count it."},
-                "costs": {"type": "array"},
-            },
-            "What was spent from a UTC day to another, each cost with its key, `usd` and `traffic_usd`.",
-        ),
-        "Bill": _object(
-            {
-                "from": _or_null(DAY),
-                "to": _or_null(DAY),
-                "estimated_usd": MONEY,
-                "billed_usd": MONEY,
-                "estimated_traffic_usd": MONEY,
-                "billed_traffic_usd": MONEY,
-                "unknown": WHOLE,
-                "unknown_usd": MONEY,
-                "instances": {"type": "array"},
-            },
-            "The UTC days whose charges were read, null = none; traffic is told apart from GPUs and disk.",
-        ),
-        "Problem": _object(
-            {"type": TEXT, "title": TEXT, "status": WHOLE, "detail": TEXT, "instance": TEXT},
-            "An error (RFC 9457).",
-        ),
-        "Index": _object(
-            {"name": TEXT, "version": TEXT, "endpoints": {"type": "object", "additionalProperties": TEXT}},
-            "The endpoints by name.",
-        ),
-        "Health": _object({"alive": {"const": True}}, "A sign of life."),
-        "Answer": _object(
-            {"offer_id": ID, "instance_id": _or_null(ID), "state": {"enum": [str(state) for state in State]}},
-            "What the instance is now; instance_id is null until its contract is known.",
-        ),
-        "Brief": _object(_brief(), "An instance in short; null = not known."),
-        "Summary": _object(
-            _summary(state), "What is kept, and what it costs; pending ones have no contract yet."
-        ),
-        "Instance": _object(_brief() | _instance(state), "An instance; null = not known, or not yet."),
-        "Instances": {"type": "array", "items": _ref("Instance")},
-        "Story": _object(_told(), "An instance's life: why chosen, what it did, cost and why it went."),
-        "Sentence": _object(
-            {"about": TEXT, "at": _or_null(MOMENT), "said": TEXT}, "A sentence, and when it happened."
-        ),
-        "Condition": _object({"what": TEXT, "cure": TEXT}, "What is wrong, and what would cure it."),
-        "Readiness": _object(_readiness(), "Whether the pool is being kept, and why not."),
-    }
-
-
-def _summary(state: Mapping[str, object]) -> Json:
-    return {
-        "total_cost_per_hour": AMOUNT | {"description": "US dollars."},
-        "num_instances": WHOLE,
-        "instance_overview": {"type": "array", "items": _ref("Brief")},
-        "pending": WHOLE,
-        "target": WHOLE,
-        "states": {"type": "object", "propertyNames": state, "additionalProperties": WHOLE},
-    }
-
-
-def _brief() -> Json:
-    return {
-        "instance_id": _or_null(ID),
-        "offer_id": ID,
-        "gpu": _or_null(TEXT),
-        "location": _or_null(TEXT),
-        "machine_id": _or_null(ID),
-        "host_id": _or_null(ID),
-        "cost_per_hour": _or_null(AMOUNT) | {"description": "US dollars, GPUs and disk."},
-    }
-
-
-def _instance(state: Json) -> Json:
-    texts = ("why", "actual_status", "intended_status", "cur_state", "status_msg", "trouble")
-    unsure = (
-        "created_at",
-        "verify_by",
-        "verified_at",
-        "dropped_at",
-        "first_seen_at",
-        "last_seen_at",
-        "end_date",
-    )
-    return {
-        "id": ID | {"description": "Of its row, as /instances/{id}/story takes it."},
-        "offer": {"type": "object", "description": "All that Vast said of the offer."},
-        "num_gpus": _or_null(WHOLE),
-        "should_drop": {"type": "boolean"},
-        "state": state,
-        "reason": {"type": "string", "enum": [str(reason) for reason in Reason]},
-        **{name: _or_null(TEXT) for name in texts},
-        "requested_at": MOMENT,
-        "moved_at": MOMENT,
-        **{name: _or_null(MOMENT) for name in unsure},
-    }
-
-
-def _told() -> Json:
-    return {
-        "id": ID,
-        "instance_id": _or_null(ID),
-        "offer_id": ID,
-        "machine_id": _or_null(ID),
-        "host_id": _or_null(ID),
-        "state": {"enum": [str(state) for state in State]},
-        "cost": AMOUNT | {"description": "US dollars until now, without traffic."},
-        "traffic_cost": AMOUNT | {"description": "US dollars until now, as far as listings count it."},
-        "failure": _or_null(TEXT) | {"description": "In which way it failed; null = it did not."},
-        "story": {"type": "array", "items": _ref("Sentence")},
-        "log": {"type": "array", "items": TEXT, "description": "The last lines of its logs, if it failed."},
-    }
-
-
-def _readiness() -> Json:
-    return {
-        "ready": {"type": "boolean"},
-        "why": {"type": "array", "items": TEXT},
-        "conditions": {"type": "array", "items": _ref("Condition")},
-        "target": _or_null(WHOLE),
-        "heartbeat_age_secs": SECONDS,
-        "listing_age_secs": SECONDS,
-    }
-
-
-def _object(properties: Json, description: str) -> Json:
-    """Describe an object that has all these properties, and may get more."""
-    return {
-        "type": "object",
-        "description": description,
-        "required": list(properties),
-        "properties": properties,
-    }
-
-
-def _or_null(schema: Json) -> Json:
-    return schema | {"type": [schema["type"], "null"]}
+    return {"application/json": {"schema": ref(schema)}}

@@ -11,16 +11,18 @@ from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from magister import pool, rates, records, spending
+from magister.dashboard import dashboard
 from magister.database import Sessions, open_database
 from magister.fleet import Fleet
 from magister.memory import Memory
 from magister.models import Instance, Transition
-from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate
+from magister.models_money import DayCost, DayTraffic, InstanceTotal, PoolHour, Rate
 from magister.observer import observe
 from magister.rates import Hour, Interval, Line, Work
 from magister.schema import migrate
 from magister.spending import By
 from magister.states import Failure, Reason, State
+from magister.traffic import KB_PER_GB
 from tests.bench.figures import Figure, below
 
 PAST = 100_000
@@ -34,6 +36,7 @@ WEEK_AIM_MS = 200.0
 WHOLE_AIM_MS = 2000.0
 PLAN_AIM_MS = 20.0
 REPUTATION_AIM_MS = 200.0
+PAGE_AIM_MS = 500.0
 END = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FLEET = Fleet(target=10, drop_prefix="http://127.0.0.1/drop/", label_tag="bench", template_hash="template 1")
 
@@ -74,6 +77,9 @@ def _costs(sessions: Sessions) -> Iterator[Figure]:
 def _views(sessions: Sessions) -> Iterator[Figure]:
     took = _slowest(sessions, lambda session: records.machines(session, 50))
     yield below(f"magister machines, {MACHINES:,} machines", took, MACHINES_AIM_MS, "ms", 1)
+    stale_after = timedelta(seconds=60)
+    took = _slowest(sessions, lambda session: dashboard(session, FLEET, END, stale_after, last=20, lost=10))
+    yield below("what the page and `magister status` show", took, PAGE_AIM_MS, "ms", 1)
     for what, (query, aim) in VIEWS.items():
         took = _slowest(sessions, partial(_answer, query))
         yield below(what, took, aim, "ms", 1)
@@ -120,6 +126,7 @@ def _fill(sessions: Sessions) -> None:
             session.execute(insert(Instance), [row for row, _ in lives])
             session.execute(insert(Rate), [_rate(row, each) for row, found in lives for each in found])
             session.execute(insert(DayCost), [day for row, found in lives for day in _days(row, found)])
+            session.execute(insert(DayTraffic), [_moved(row) for row, _ in lives])
             session.execute(insert(InstanceTotal), [_total(row, found) for row, found in lives])
             session.execute(insert(Transition), [move for row, _ in lives for move in _moves(row)])
         for row, found in lives:
@@ -156,6 +163,7 @@ def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Inter
         "price": 500_000,
         "offer": "{" + " " * 2000 + "}",
         "sends": 1,
+        "traffic_reserve": 0 if number % 10 else 50_000,  # of one in ten, listings counted nothing
         "failure": failure,
         "template_hash": f"template {number % 20}",
     }
@@ -172,14 +180,29 @@ def _rate(row: dict[str, object], interval: Interval) -> dict[str, object]:
     }
 
 
+def _moved(row: dict[str, object]) -> dict[str, object]:
+    """Return the image that a box loaded on its first day, at a cent per GB."""
+    begun, down = row["requested_at"], 6 * KB_PER_GB
+    assert isinstance(begun, datetime)
+    return {
+        "instance_id": row["id"],
+        "day": begun.date(),
+        "down_kb": down,
+        "up_kb": 0,
+        "fractions": down * 10_000,
+    }
+
+
 def _shared(row: dict[str, object]) -> dict[str, object]:
     known = {name: row[name] for name in ("machine_id", "host_id", "gpu_name")}
     return {"instance_id": row["id"], "reason": "coordinator", **known}
 
 
 def _days(row: dict[str, object], found: tuple[Interval, ...]) -> Iterator[dict[str, object]]:
+    moved = _moved(row)
     for day, micros in rates.by_day(found, END).items():
-        yield {"day": day, "micros": micros, **_shared(row)}
+        traffic = 60_000 if day == moved["day"] else 0
+        yield {"day": day, "micros": micros, "traffic_micros": traffic, **_shared(row)}
 
 
 def _work(row: dict[str, object]) -> Work:

@@ -210,7 +210,7 @@ def test_a_budget_that_is_too_small_for_any_box_rents_nothing_and_says_what_woul
     ((_, cure),) = conditions(sqlite_sessions)
     whole = cost(USD, timedelta(hours=1, seconds=1680))
     assert cure == (
-        f"set budget.usd_per_day to {whole / USD + 0.005:.2f} or more and restart, or lower "
+        f"set budget.usd_per_day to {whole / USD + 0.005:.2f} or more and reload, or lower "
         "vast_query.cost_per_hour: not even a new day has room for it"
     )
 

@@ -62,7 +62,7 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
     found = objection(fleet, (), tight, (an_offer(price=USD),), NOW)
     assert found == Objection(
         "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.01",
-        "set budget.usd_per_day to 10.01 or more and restart; it ends by itself at 2026-11-25 00:00:00 UTC, "
+        "set budget.usd_per_day to 10.01 or more and reload; it ends by itself at 2026-11-25 00:00:00 UTC, "
         "with the day",
     )
 
@@ -89,15 +89,15 @@ def cure(fleet: Fleet, price: int, *rows: Held, **view: object) -> str:
 
 def test_the_cure_names_the_setting_and_a_number_that_would_do() -> None:
     assert cure(a_budget(per_hour=USD), 300_001, held(price=USD)) == (
-        "set budget.usd_per_hour to 1.31 or more and restart; a cheaper offer, or a box that goes, ends it"
+        "set budget.usd_per_hour to 1.31 or more and reload; a cheaper offer, or a box that goes, ends it"
         " as well"
     )
     runway = a_budget(runway=timedelta(hours=6))
     assert cure(runway, USD, held(price=USD), credit=5 * USD) == (
         "add 7.00 USD or more at console.vast.ai, which is noticed within 300 s; or set "
-        "budget.min_runway_hours to 2.5 or less and restart"
+        "budget.min_runway_hours to 2.5 or less and reload"
     )
-    assert cure(a_budget(total=USD), USD).endswith("and restart; it does not end by itself")
+    assert cure(a_budget(total=USD), USD).endswith("and reload; it does not end by itself")
     assert cure(a_budget(per_month=5 * USD), USD, spent=Outlay(month=5 * USD)).endswith(
         "; it ends by itself at 2026-12-01 00:00:00 UTC, with the month"
     )

@@ -83,6 +83,11 @@ def test_silence_that_nobody_could_hear_speaks_against_nobody(heard_from: dateti
     assert doubted(silent) != ()
 
 
+def test_a_box_is_as_silent_as_the_beat_that_it_was_born_with_allows() -> None:
+    assert doubted(held(beaten_at=ago(minutes=4), beat_secs=300)) == ()
+    assert doubted(held(beaten_at=ago(minutes=8), beat_secs=300)) != ()
+
+
 def test_a_box_that_only_just_goes_is_not_doubtful() -> None:
     assert doubted(held(State.DROPPING, moved_at=ago(minutes=4))) == ()
 
