@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -142,10 +143,19 @@ def acting(session: Session, now: datetime) -> Acting | None:
     return Acting(named[1], int(named[2]), here=named[1] == this_host())
 
 
+class Ground(StrEnum):
+    """Say by what right a loop took the lease."""
+
+    FIRST = "nobody had the lease before"
+    ENDED = "the last holder has ended: its lock is free"
+    EXPIRED = "the lease of the last holder had ended"
+
+
 class LeaseHolder:
     """Take, renew and check the lease on behalf of one loop.
 
-    `fence` is the number under which this holder acts; None = it does not hold the lease.
+    `fence` is the number under which this holder acts; None = it does not hold the lease. `ground` is by
+    what right it last took it; None = it never did.
     """
 
     def __init__(
@@ -158,6 +168,7 @@ class LeaseHolder:
         self._renew = renew
         self._renewed_at: datetime | None = None
         self.fence: int | None = None
+        self.ground: Ground | None = None
 
     @property
     def margin(self) -> timedelta:
@@ -214,17 +225,16 @@ class LeaseHolder:
         with self._sessions.write() as session:
             row = session.scalars(select(Lease).where(Lease.id == 1).with_for_update()).one()
             moment = self.time(session, now)
-            holder_is_dead = locked and row.locked
-            free = holder_is_dead or row.expires_at <= moment
-            if free:
+            ground = _ground(row, locked=locked, moment=moment)
+            if ground is not None:
                 row.holder, row.fence, row.locked = self._holder, row.fence + 1, locked
                 row.expires_at = moment + self._lasts
                 fence = row.fence
-        if not free:
+        if ground is None:
             if locked:
                 self._lock.release()
             return False
-        self.fence, self._renewed_at = fence, now
+        self.fence, self.ground, self._renewed_at = fence, ground, now
         return True
 
     @staticmethod
@@ -234,3 +244,12 @@ class LeaseHolder:
             return now
         moment: datetime = session.scalars(select(func.clock_timestamp(type_=Utc()))).one()
         return moment
+
+
+def _ground(row: Lease, *, locked: bool, moment: datetime) -> Ground | None:
+    """Return by what right the lease can be taken at `moment`; None = it cannot. `locked` = by this loop."""
+    if row.fence == 0:
+        return Ground.FIRST
+    if locked and row.locked:
+        return Ground.ENDED
+    return Ground.EXPIRED if row.expires_at <= moment else None

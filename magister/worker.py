@@ -125,7 +125,7 @@ class Worker:
             self._turn_back(now)
             self._excuse(now)
             self._fence, self._standing_by = self._lease.fence, False
-            log.info("loop.acting", fence=self._fence)
+            log.info("loop.acting", fence=self._fence, why=self._lease.ground)
         elif self._last is not None:
             jump = (now - self._last[0]).total_seconds() - (mono - self._last[1])
             if abs(jump) > self._rhythm.clock_jump:

@@ -1,11 +1,14 @@
 """Several hosts that keep one pool: they share a database, and the address at which it is called."""
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from magister.lease import Ground
 from magister.simulator.run import SimulatorServer
 from tests.acceptance import records
 from tests.acceptance.host import TAIL, Host
@@ -15,6 +18,14 @@ from tests.acceptance.waiting import PATIENCE, until
 from tests.acceptance.world import Pool, settings_for
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Say by what right a loop took the lease, and how long after the end of the last one's."""
+
+    ground: Ground
+    late: timedelta
 
 
 class Hosts(Pool):
@@ -96,15 +107,22 @@ class Hosts(Pool):
         holder = self.holder()
         return holder, next(host for host in self.hosts if host is not holder and host.running("worker"))
 
-    def succeeded(self, before: Tenure) -> timedelta:
-        """Wait for the next to have the lease, and return how long after the end of the last one's that was.
-
-        Less than nothing = it did not have to wait for that.
-        """
+    def succeeded(self, before: Tenure) -> Succession:
+        """Wait for the next to have the lease and to say so, and return how it came to that."""
         after = self.until(lambda: self._since(before), "another loop that has the lease")
         assert after is not None
         lasts = timedelta(seconds=float(self._settings["LEASE_LEASE_SECS"]))
-        return after.expires_at - lasts - before.expires_at
+        return Succession(self._ground(after), after.expires_at - lasts - before.expires_at)
+
+    def _ground(self, tenure: Tenure) -> Ground:
+        said = re.compile(rf'"loop\.acting", "fence": {tenure.fence}, "why": "({"|".join(Ground)})"')
+
+        def found() -> re.Match[str] | None:
+            return next(filter(None, (said.search(host.log) for host in self.hosts)), None)
+
+        word = self.until(found, "the word of a loop that acts")
+        assert word is not None
+        return Ground(word[1])
 
     def _since(self, before: Tenure) -> Tenure | None:
         now = self.tenure()

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from magister.database import Sessions, open_database
 from magister.errors import LeaseLost
-from magister.lease import FileLock, KernelLock, LeaseHolder, NoLock, kernel_lock
+from magister.lease import FileLock, Ground, KernelLock, LeaseHolder, NoLock, kernel_lock
 from tests.builders import NOW
 
 
@@ -57,6 +57,7 @@ def test_an_expired_lease_goes_to_whoever_asks_and_the_fence_grows(sessions: Ses
     expire(sessions)
     assert second.hold(NOW)
     assert second.fence == 2
+    assert (first.ground, second.ground) == (Ground.FIRST, Ground.EXPIRED)
     with pytest.raises(LeaseLost):
         require(sessions, first)
     assert not first.hold(NOW + timedelta(seconds=11)), "it finds out when it renews"
@@ -85,6 +86,7 @@ def test_a_free_kernel_lock_proves_its_last_holder_dead(sessions: Sessions, lock
     assert not second.hold(NOW)
     locks[0].release()  # as the kernel does for a process that died
     assert second.hold(NOW)
+    assert second.ground is Ground.ENDED
 
 
 def test_a_frozen_holder_that_wakes_does_not_take_the_lease_back(
