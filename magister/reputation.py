@@ -96,6 +96,15 @@ class Tally:
         self.worked += weight * rental.worked
         self.ended += weight * (rental.failure is not None)
 
+    def __iadd__(self, part: "Tally") -> "Tally":
+        """Count the rentals of another as well."""
+        self.tried += part.tried
+        self.verified += part.verified
+        self.boot += part.boot
+        self.worked += part.worked
+        self.ended += part.ended
+        return self
+
     def __add__(self, other: "Tally") -> "Tally":
         """Return the sums of both."""
         return Tally(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -144,15 +153,16 @@ class Group:
     gpus: dict[str, Tally] = field(default_factory=dict)
     bands: dict[str, dict[int, Tally]] = field(default_factory=dict)
 
-    def add(self, rental: Rental, weight: float) -> None:
-        """Count one rental."""
-        self.all.add(rental, weight)
-        if rental.gpu_name is None:
+    def add(self, gpu_name: str | None, asked: int | None, part: Tally) -> None:
+        """Count rentals of one GPU model in one band of the price; None = not known."""
+        self.all += part
+        if gpu_name is None:
             return
-        self.gpus.setdefault(rental.gpu_name, Tally()).add(rental, weight)
-        if rental.price is not None:
-            bands = self.bands.setdefault(rental.gpu_name, {})
-            bands.setdefault(band(rental.price), Tally()).add(rental, weight)
+        model = self.gpus.setdefault(gpu_name, Tally())
+        model += part
+        if asked is not None:
+            alike = self.bands.setdefault(gpu_name, {}).setdefault(asked, Tally())
+            alike += part
 
     def of(self, gpu_name: str, price: int) -> tuple[Tally, Tally]:
         """Return the sums of a GPU model, and of its band of the price with less of the bands beside it."""
@@ -194,13 +204,29 @@ def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
     everywhere = Group()
     hosts: dict[int, Group] = {}
     machines: dict[int, Tally] = {}
+    for (machine, host, gpu_name, asked), part in _alike(rentals, now).items():
+        everywhere.add(gpu_name, asked, part)
+        seen = machines.setdefault(machine, Tally())
+        seen += part
+        if host is not None:
+            hosts.setdefault(host, Group()).add(gpu_name, asked, part)
+    return Reputation(everywhere, hosts, machines)
+
+
+def _alike(
+    rentals: Iterable[Rental], now: datetime
+) -> Mapping[tuple[int, int | None, str | None, int | None], Tally]:
+    """Return the sums of what is alike: by machine, host, GPU model and band of the price.
+
+    They are few, and each of them counts at seven levels.
+    """
+    found: dict[tuple[int, int | None, str | None, int | None], Tally] = {}
     for rental in rentals:
         weight = 0.5 ** (max(now - rental.at, timedelta()) / HALF_LIFE)
-        everywhere.add(rental, weight)
-        machines.setdefault(rental.machine_id, Tally()).add(rental, weight)
-        if rental.host_id is not None:
-            hosts.setdefault(rental.host_id, Group()).add(rental, weight)
-    return Reputation(everywhere, hosts, machines)
+        asked = None if rental.price is None else band(rental.price)
+        alike = (rental.machine_id, rental.host_id, rental.gpu_name, asked)
+        found.setdefault(alike, Tally()).add(rental, weight)
+    return found
 
 
 def band(price: int) -> int:

@@ -1,12 +1,12 @@
 """The one door: guarded moves, their history, and what may be learned in any state."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from magister import experience, findings, ledger, rows
+from magister import experience, findings, ledger, pool, rows
 from magister.database import Sessions
 from magister.errors import IllegalMove, Stale
 from magister.facts import Listing
@@ -33,6 +33,22 @@ def now(sessions: Sessions, row: Held) -> Held:
 def move(sessions: Sessions, row: Held, to: State, reason: Reason = Reason.OPERATOR) -> None:
     with sessions.write() as session:
         ledger.move(session, row, to, reason, actor="test", why="because", at=NOW)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        NOW,
+        datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC),
+        datetime(2026, 11, 24, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+    ],
+)
+def test_a_moment_is_read_in_utc_as_it_was_written(sessions: Sessions, at: datetime) -> None:
+    with sessions.write() as session:
+        pool.note_listed(session, at)
+    with sessions.read() as session:
+        read = pool.read(session).listed_at
+    assert (read, read and read.tzinfo) == (at, UTC)
 
 
 def test_a_move_writes_the_row_and_its_history_together(sessions: Sessions) -> None:
