@@ -106,7 +106,7 @@ def settle(session: Session, row: Held, reason: Reason, at: datetime) -> None:
         work = Work(row.verified_at, known.dropped_at or at)
         session.execute(
             insert(InstanceTotal).values(
-                **shared, **_total(row, kept, work), last_rate=_last_rate(session, row.id)
+                **shared, **_total(row, kept, work, at), last_rate=_last_rate(session, row.id)
             )
         )
         _add_hours(session, rates.by_hour(kept, work), 1)
@@ -126,12 +126,12 @@ def reopen(session: Session, row: Held) -> None:
     _add_hours(session, rates.by_hour(added, Work(since, until)), -1)
 
 
-def _total(row: Held, intervals: Iterable[Interval], work: Work) -> Mapping[str, object]:
+def _total(row: Held, intervals: Iterable[Interval], work: Work, at: datetime) -> Mapping[str, object]:
     """Return what a box came to; how long an adopted one took to boot nobody saw."""
     adopted, boot = row.sends == 0, None
     if row.verified_at is not None and not adopted:
         boot = max(int((row.verified_at - (row.created_at or row.requested_at)).total_seconds()), 0)
-    sums = rates.total(intervals, work)
+    sums = rates.total(intervals, work, at)
     return {
         "adopted": adopted,
         "boot_seconds": boot,

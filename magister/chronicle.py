@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import bans, choices, experience, pool, records, reports, rows
+from magister import bans, choices, experience, records
 from magister.budget import WORTH, caps, dearest, reserved
 from magister.fleet import Fleet, View
+from magister.held import Held
 from magister.models import Instance, Transition
 from magister.money import Outlay
-from magister.reports import unsigned
+from magister.reports import Glance, unsigned
 from magister.spending import costs_of, outlay, traffic_of
 from magister.standing import Banned, Leaving, Standing
 from magister.states import Failure, Reason, State
@@ -100,15 +101,13 @@ def _moved(move: Transition) -> Moved:
     )
 
 
-def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedelta) -> Standing:
-    """Return the pool at `now`, as `fleet` wants it."""
-    state = pool.read(session)
-    seen = reports.overview(session, now, last=0)
+def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelta) -> Standing:
+    """Return the pool as it was `seen`, and as `fleet` wants it."""
+    now, state = seen.at, seen.state
     outlook = experience.outlook(session, now, since=state.trusted_at)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]
-    held = rows.held(session)
     view = View(
         spent=outlay(session, now) if fleet.budget.counts else Outlay(),
         credit=state.credit,
@@ -119,22 +118,22 @@ def standing(session: Session, fleet: Fleet, now: datetime, stale_after: timedel
         target=fleet.target,
         states=seen.states,
         conditions=state.conditions,
-        troubles=reports.readiness(session, now, stale_after).why,
-        leaving=tuple(_leaving(session)),
+        troubles=seen.readiness(stale_after).why,
+        leaving=tuple(_leaving(seen.held)),
         next_try=max(tries, default=None),
         rate=seen.cost,
         hourly=fleet.budget.per_hour,
-        caps=caps(fleet, view.spent, reserved(held, now), now),
-        dearest=dearest(fleet, held, view, now) if fleet.budget.any else None,
+        caps=caps(fleet, view.spent, reserved(seen.held, now), now),
+        dearest=dearest(fleet, seen.held, view, now) if fleet.budget.any else None,
         credit=state.credit,
         quarantines=records.quarantined(session, fleet.caution, now),
         bans=tuple(_banned(session, fleet)),
     )
 
 
-def _leaving(session: Session) -> Iterator[Leaving]:
+def _leaving(held: tuple[Held, ...]) -> Iterator[Leaving]:
     """Yield what is on its way out, the longest first."""
-    found = [row for row in rows.held(session) if row.state is State.DROPPING]
+    found = [row for row in held if row.state is State.DROPPING]
     for row in sorted(found, key=lambda row: row.moved_at):
         yield Leaving(row.id, row.contract_id, row.moved_at, row.reason, row.destroys)
 

@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from magister import chronicle, pool, reports, rows, spending
+from magister import books, chronicle, pool, rates, reports, spending
 from magister.budget import Cap
 from magister.doubts import doubts
 from magister.fleet import Fleet
 from magister.models import Instance
+from magister.models_money import InstanceTotal
 from magister.money import Outlay
-from magister.reports import Event, Overview, Readiness
+from magister.readiness import Readiness
+from magister.reports import Event, Glance, Overview
 from magister.standing import Standing
 from magister.states import WANTED, State
 
@@ -67,17 +69,19 @@ def dashboard(
     session: Session, fleet: Fleet, now: datetime, stale_after: timedelta, *, last: int, lost: int
 ) -> Dashboard:
     """Return the pool at `now`, with its `last` moves and the last `lost` boxes."""
-    standing = chronicle.standing(session, fleet, now, stale_after)
+    seen = reports.glance(session, now)
+    standing = chronicle.standing(session, fleet, seen, stale_after)
     listens_for = pool.deaf_after(fleet.beat_timeout)
-    heard_from = pool.hearing_since(pool.read(session), now, deaf_after=listens_for)
-    held = rows.held(session)
-    doubtful = {row.id: doubts(row, fleet, standing.quarantines, now, heard_from=heard_from) for row in held}
+    heard_from = pool.hearing_since(seen.state, now, deaf_after=listens_for)
+    doubtful = {
+        row.id: doubts(row, fleet, standing.quarantines, now, heard_from=heard_from) for row in seen.held
+    }
     return Dashboard(
-        overview=reports.overview(session, now, last=last),
-        readiness=reports.readiness(session, now, stale_after),
+        overview=seen.overview(reports.history(session, last)),
+        readiness=seen.readiness(stale_after),
         standing=standing,
         spent=spending.spent(session, now),
-        work=_work(session),
+        work=_work(session, seen),
         doubts={row: said for row, said in doubtful.items() if said},
         lost=tuple(_lost(reports.history(session, MOVES)))[:lost],
     )
@@ -90,8 +94,19 @@ def _lost(moves: tuple[Event, ...]) -> Iterator[Event]:
             yield move
 
 
-def _work(session: Session) -> Work:
-    newest = session.scalar(select(func.max(Instance.id))) or 0
-    asked = text("SELECT SUM(micros), SUM(worked_seconds) FROM instance_cost WHERE instance_id > :since")
-    micros, seconds = session.execute(asked, {"since": newest - LATELY}).one()
-    return Work(int(micros or 0), int(seconds or 0))
+def _work(session: Session, seen: Glance) -> Work:
+    """Add up the last boxes: what was stored of those that are settled, and the rates of the others.
+
+    The view of all costs says the same, but only after it has read what every box ever moved.
+    """
+    since = (session.scalar(select(func.max(Instance.id))) or 0) - LATELY
+    sums = select(func.sum(InstanceTotal.micros), func.sum(InstanceTotal.worked_seconds))
+    micros, seconds = session.execute(sums.where(InstanceTotal.instance_id > since)).one()
+    total = Work(int(micros or 0), int(seconds or 0))
+    living = [view for view in seen.instances if view.id > since]
+    known = books.intervals(session, [view.id for view in living])
+    for view in living:
+        at_work = rates.Work(view.verified_at, view.dropped_at or seen.at)
+        came_to = rates.total(known.get(view.id, ()), at_work, seen.at)
+        total = Work(total.micros + came_to.micros, total.seconds + came_to.worked)
+    return total

@@ -19,3 +19,8 @@ def next_month(now: datetime) -> datetime:
     """Return when the next UTC month begins."""
     first = now.astimezone(UTC).date().replace(day=1)
     return datetime.combine((first + timedelta(days=31)).replace(day=1), time(), UTC)
+
+
+def age(moment: datetime | None, now: datetime) -> float | None:
+    """Return how many seconds ago `moment` was; None = it has not been yet."""
+    return None if moment is None else (now - moment).total_seconds()

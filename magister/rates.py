@@ -162,17 +162,17 @@ class Hour:
     worked: bool = False
 
 
-def total(intervals: Iterable[Interval], work: Work) -> Total:
-    """Return what one instance came to whose intervals have all ended.
+def total(intervals: Iterable[Interval], work: Work, now: datetime) -> Total:
+    """Return what one instance came to; open intervals cost until `now`.
 
     It is paid while its disk costs, and works while its GPUs cost and it is at work.
     """
     paid = worked = gpu = disk = 0
     for interval in intervals:
-        secs = max(_until(interval, work.until) - _secs(interval.begins_at), 0)
+        secs = max(_until(interval, now) - _secs(interval.begins_at), 0)
         if interval.line is Line.GPU:
             gpu += interval.micros * secs
-            worked += _at_work(_secs(interval.begins_at), _until(interval, work.until), work)
+            worked += _at_work(_secs(interval.begins_at), _until(interval, now), work)
         else:
             disk += interval.micros * secs
             paid += secs

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 
 from magister import pool, rows
 from magister.conditions import Condition
+from magister.held import Held
 from magister.lease import Acting, acting
 from magister.models import Instance, Transition
+from magister.moments import age
 from magister.money import MICROS_PER_USD
 from magister.pool import PoolState
+from magister.readiness import Readiness, judged
 from magister.states import LIVE, WANTED, Reason, State
-
-BLIND_AFTER = timedelta(minutes=10)
-"""Without a complete listing for so long, nobody is keeping the pool."""
 
 _KEY_IN_URL = re.compile(r"([?&]key=)[0-9A-Fa-f]+")
 
@@ -101,19 +101,6 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """Show whether the pool is being kept, and if not why; ages in seconds, None = not known."""
-
-    ready: bool
-    why: tuple[str, ...]
-    conditions: tuple[Condition, ...] = ()
-    target: int | None = None
-    heartbeat_age_secs: float | None = None
-    listing_age_secs: float | None = None
-    acting: Acting | None = None  # the loop that acts; None = none does, or it is not known
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Show the whole pool at a moment; money in micro-dollars, ages in seconds, None = not known."""
 
@@ -128,6 +115,47 @@ class Overview:
     events: tuple[Event, ...]  # the last ones, the newest last
     instances: tuple[InstanceView, ...]
     acting: Acting | None = None  # the loop that acts; None = none does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """Hold what is read once of the pool, for all that is told of it at a moment."""
+
+    at: datetime
+    state: PoolState
+    acting: Acting | None  # the loop that acts; None = none does
+    held: tuple[Held, ...]
+    instances: tuple[InstanceView, ...]
+
+    @property
+    def states(self) -> Mapping[State, int]:
+        """Return how many instances are in each state, destroyed ones left out."""
+        return _counts(self.instances)
+
+    @property
+    def cost(self) -> int:
+        """Return what all that is billed costs, in micro-dollars per hour."""
+        return sum(view.price or 0 for view in self.instances if view.billed)
+
+    def readiness(self, stale_after: timedelta) -> Readiness:
+        """Return whether somebody keeps the pool."""
+        return judged(self.state, self.acting, self.at, stale_after)
+
+    def overview(self, events: tuple[Event, ...]) -> Overview:
+        """Return the whole pool, with its last moves."""
+        return Overview(
+            at=self.at,
+            target=self.state.target,
+            states=self.states,
+            cost=self.cost,
+            credit=self.state.credit,
+            heartbeat_age_secs=age(self.state.heartbeat_at, self.at),
+            listing_age_secs=age(self.state.listed_at, self.at),
+            conditions=self.state.conditions,
+            events=events,
+            instances=self.instances,
+            acting=self.acting,
+        )
 
 
 def summary(session: Session) -> Summary:
@@ -160,67 +188,20 @@ def instances(session: Session) -> tuple[InstanceView, ...]:
     return tuple(_view(row, why) for row, why in session.execute(query))
 
 
-def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readiness:
-    """Return whether somebody keeps the pool: a loop that beat within `stale_after` and sees its boxes.
-
-    Not ready is a pool nobody keeps: no loop steps, or it has been blind so long that it can neither
-    replace nor end anything (a wrong key and an outage of Vast come to that). Lack of credit or offers and
-    refusals are shown only: what is rented is still watched and ended, and no restart would cure them.
-    """
-    state = pool.read(session)
-    why: list[str] = []
-    # a heartbeat from the future tells as little as an old one: the clock was set back since
-    if state.heartbeat_at is None:
-        why.append("the loop has never run on this database")
-    elif abs(now - state.heartbeat_at) > stale_after:
-        why.append(f"the loop last gave a sign of life at {state.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC")
-    if state.listed_at is None:
-        why.append("there has been no complete listing from Vast yet, and before that nothing is rented")
-    elif now - state.listed_at > BLIND_AFTER:
-        why.append(f"the last complete listing from Vast is of {state.listed_at:%Y-%m-%d %H:%M:%S} UTC")
-    return Readiness(
-        ready=not why,
-        why=tuple(why),
-        conditions=state.conditions,
-        target=state.target,
-        heartbeat_age_secs=_age(state.heartbeat_at, now),
-        listing_age_secs=_age(state.listed_at, now),
+def glance(session: Session, now: datetime) -> Glance:
+    """Read the pool as it is at `now`."""
+    return Glance(
+        at=now,
+        state=pool.read(session),
         acting=acting(session, now),
+        held=rows.held(session),
+        instances=instances(session),
     )
-
-
-def late(seen: Readiness, stale_after: timedelta) -> bool:
-    """Say whether the loop has been silent long enough to ask whether the database can be written at all."""
-    return (seen.heartbeat_age_secs or 0.0) > stale_after.total_seconds() / 2
-
-
-def obstructed(seen: Readiness, obstacle: str) -> Readiness:
-    """Return the readiness of a pool whose database cannot be written; "" = it can."""
-    return replace(seen, ready=False, why=(*seen.why, obstacle)) if obstacle else seen
-
-
-def unreachable() -> Readiness:
-    """Return the readiness of a pool whose database does not answer."""
-    return Readiness(ready=False, why=("the database does not answer",))
 
 
 def overview(session: Session, now: datetime, *, last: int = 20) -> Overview:
     """Return the whole pool at `now`, with the `last` moves."""
-    state: PoolState = pool.read(session)
-    views = instances(session)
-    return Overview(
-        at=now,
-        target=state.target,
-        states=_counts(views),
-        cost=sum(view.price or 0 for view in views if view.billed),
-        credit=state.credit,
-        heartbeat_age_secs=_age(state.heartbeat_at, now),
-        listing_age_secs=_age(state.listed_at, now),
-        conditions=state.conditions,
-        events=history(session, last),
-        instances=views,
-        acting=acting(session, now),
-    )
+    return glance(session, now).overview(history(session, last))
 
 
 def history(
@@ -322,7 +303,3 @@ def unsigned(text: str | None) -> str | None:
 def _counts(views: tuple[InstanceView, ...]) -> dict[State, int]:
     found = Counter(view.state for view in views)
     return {state: found[state] for state in State if state in LIVE}
-
-
-def _age(moment: datetime | None, now: datetime) -> float | None:
-    return None if moment is None else (now - moment).total_seconds()

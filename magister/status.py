@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from magister import assembly, jsonable, reports, screen, wanted
+from magister import assembly, jsonable, readiness, screen, wanted
 from magister.dashboard import Dashboard, dashboard
 from magister.database import obstacle
 from magister.reports import InstanceView, Overview, usd
@@ -56,10 +56,10 @@ def read(settings: Settings, now: datetime) -> Status:
     with existing(url, busy_timeout=settings.web.busy_timeout_secs) as sessions:
         with sessions.read() as session:
             seen = dashboard(session, wanted.fleet(settings), now, stale, last=EVENTS, lost=0)
-        readiness = seen.readiness
-        found = obstacle(sessions) if reports.late(readiness, stale) else None
-    readiness = reports.obstructed(readiness, f"the database: {found.what}; {found.cure}" if found else "")
-    return Status(seen, (*readiness.why, *_short(seen.overview)))
+        ready = seen.readiness
+        found = obstacle(sessions) if readiness.late(ready, stale) else None
+    ready = readiness.obstructed(ready, f"the database: {found.what}; {found.cure}" if found else "")
+    return Status(seen, (*ready.why, *_short(seen.overview)))
 
 
 def _short(overview: Overview) -> Iterator[str]:

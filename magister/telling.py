@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from magister import assembly, chronicle, wanted
+from magister import assembly, chronicle, reports, wanted
 from magister.chronicle import Meant
 from magister.errors import BadUsage
 from magister.schema import existing
@@ -48,7 +48,9 @@ def _of_the_pool(settings: Settings, *, as_json: bool) -> str:
     now, stale = assembly.now(), timedelta(seconds=settings.web.heartbeat_stale_secs)
     url, patience = settings.database_url.get_secret_value(), settings.web.busy_timeout_secs
     with existing(url, busy_timeout=patience) as sessions, sessions.read() as session:
-        sentences = explained(chronicle.standing(session, wanted.fleet(settings), now, stale))
+        sentences = explained(
+            chronicle.standing(session, wanted.fleet(settings), reports.glance(session, now), stale)
+        )
     if as_json:
         moment = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return _json({"at": moment, "story": [written(sentence) for sentence in sentences]})

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from magister import __version__, operations, reports
+from magister import __version__, operations, readiness, reports
 from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, Stale, TooEarly, UnknownInstance
 from magister.settings_types import LARGEST_ID
@@ -114,11 +114,11 @@ class Api:
         """Say whether the pool is being kept, and what is wrong with it."""
         now, stale_after = self.store.clock(), self.stale_after
         try:
-            ready = self.store.read(lambda session: reports.readiness(session, now, stale_after))
-            if reports.late(ready, stale_after):
-                ready = reports.obstructed(ready, self.store.obstacle())
+            ready = self.store.read(lambda session: readiness.readiness(session, now, stale_after))
+            if readiness.late(ready, stale_after):
+                ready = readiness.obstructed(ready, self.store.obstacle())
         except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
-            ready = reports.unreachable()
+            ready = readiness.unreachable()
         ready = replace(ready, conditions=(*ready.conditions, *self.kept.conditions()))
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)
 

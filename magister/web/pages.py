@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Response, render_template, request
 
-from magister import reports
+from magister import readiness
 from magister.budget import Cap
 from magister.conditions import Condition
 from magister.dashboard import LATELY, Dashboard, dashboard
@@ -96,8 +96,8 @@ class Pages:
             lambda session: dashboard(session, self.fleet, now, self.stale_after, last=0, lost=LOST)
         )
         ready = seen.readiness
-        if reports.late(ready, self.stale_after):
-            ready = reports.obstructed(ready, self.store.obstacle())
+        if readiness.late(ready, self.stale_after):
+            ready = readiness.obstructed(ready, self.store.obstacle())
         conditions = (*seen.overview.conditions, *self.kept.conditions())
         wrong, boxes = tuple(_wrong(seen, ready.why, conditions)), _boxes(seen)
         page = render_template(

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from magister.held import Held
-from magister.reports import InstanceView, Readiness, Summary, usd
+from magister.readiness import Readiness
+from magister.reports import InstanceView, Summary, usd
 
 Json = dict[str, object]
 

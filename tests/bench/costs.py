@@ -213,7 +213,7 @@ def _work(row: dict[str, object]) -> Work:
 
 def _total(row: dict[str, object], found: tuple[Interval, ...]) -> dict[str, object]:
     work = _work(row)
-    sums = rates.total(found, work)
+    sums = rates.total(found, work, END)
     return {
         "adopted": False,
         "boot_seconds": None if work.since is None else 120,

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
-from magister import bans, chronicle, ledger
+from magister import bans, chronicle, ledger, reports
 from magister.cli import main
 from magister.database import Sessions
 from magister.held import Learned
@@ -106,7 +106,9 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
         bans.ban(session, "machine", 5, why="slow", at=NOW)
     with pool.sessions.read() as session:
         fleet = a_fleet(target=2, bad_hosts=frozenset({4}))
-        standing = chronicle.standing(session, fleet, pool.clock.now, timedelta(seconds=60))
+        standing = chronicle.standing(
+            session, fleet, reports.glance(session, pool.clock.now), timedelta(seconds=60)
+        )
     assert [one.id for one in standing.leaving] == [leaving.id]
     assert [(one.kind, one.id) for one in standing.bans] == [("host", 4), ("machine", 5)]
     assert standing.quarantines.machines, "the box that exited speaks against its machine"

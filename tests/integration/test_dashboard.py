@@ -43,6 +43,32 @@ def test_an_hour_of_work_bears_what_never_worked_as_the_views_say(sessions: Sess
     assert work.hourly == work.micros * 2 // 3
 
 
+def test_an_hour_of_work_counts_what_runs_until_now_and_what_is_settled(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        runs = a_row(session, offer=an_offer(disk_price=0), at=ago(hours=3))
+        gone = a_row(session, state=State.DROPPING, offer=an_offer(disk_price=0), at=ago(hours=3))
+        for row in (runs, gone):
+            session.add(Rate(instance_id=row.id, line="gpu", begins_at=ago(hours=3), micros=400_000))
+        verified = update(Instance).where(Instance.id.in_((runs.id, gone.id)))
+        session.execute(verified.values(verified_at=ago(hours=2)))
+        session.execute(update(Instance).where(Instance.id == gone.id).values(dropped_at=ago(hours=1)))
+        session.expire_all()
+        dropped = rows.one(session, gone.id)
+        assert dropped is not None
+        ledger.move(
+            session,
+            dropped,
+            State.DESTROYED,
+            Reason.PROVED_GONE,
+            actor="loop",
+            why="gone",
+            at=ago(minutes=30),
+        )
+    work = glance(sessions).work
+    assert work.seconds == (2 + 1) * 3600
+    assert work.micros == 3 * 400_000 + 2.5 * 400_000
+
+
 def test_where_nothing_has_worked_an_hour_of_work_has_no_price(sessions: Sessions) -> None:
     with sessions.write() as session:
         a_row(session, state=State.CREATED, at=ago(minutes=1))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from magister import ledger, pool, reports
+from magister import ledger, pool, readiness, reports
 from magister.actions import Adopt
 from magister.conditions import Condition
 from magister.database import Sessions
@@ -136,17 +136,17 @@ def test_no_key_of_a_drop_address_is_shown(sessions: Sessions) -> None:
 def test_a_pool_is_ready_while_its_loop_beats_and_sees(sessions: Sessions) -> None:
     with sessions.write() as session:
         pool.beat(session, ago(seconds=60), target=3, conditions=())
-        pool.note_listed(session, NOW - reports.BLIND_AFTER)
-        assert reports.readiness(session, NOW, MINUTE).ready
-        assert not reports.readiness(session, NOW + timedelta(seconds=1), MINUTE).ready
+        pool.note_listed(session, NOW - readiness.BLIND_AFTER)
+        assert readiness.readiness(session, NOW, MINUTE).ready
+        assert not readiness.readiness(session, NOW + timedelta(seconds=1), MINUTE).ready
 
 
 def test_each_cause_of_not_being_ready_is_told(sessions: Sessions) -> None:
     with sessions.write() as session:
-        assert len(reports.readiness(session, NOW, MINUTE).why) == 2
+        assert len(readiness.readiness(session, NOW, MINUTE).why) == 2
         pool.beat(session, ago(minutes=2), target=3, conditions=())
         pool.note_listed(session, ago(hours=1))
-        loop, listing = reports.readiness(session, NOW, MINUTE).why
+        loop, listing = readiness.readiness(session, NOW, MINUTE).why
     assert loop == "the loop last gave a sign of life at 2026-11-24 11:58:00 UTC"
     assert listing == "the last complete listing from Vast is of 2026-11-24 11:00:00 UTC"
 

@@ -13,7 +13,8 @@ from magister.dashboard import Dashboard, Work
 from magister.database import Sessions
 from magister.lease import Acting
 from magister.money import Outlay
-from magister.reports import Event, Overview, Readiness
+from magister.readiness import Readiness
+from magister.reports import Event, Overview
 from magister.standing import Standing
 from magister.states import Reason, State
 from tests.builders import NOW, a_row, ago, an_offer
