@@ -47,6 +47,7 @@ class Dashboard:
     readiness: Readiness
     standing: Standing
     spent: Outlay
+    costs: Mapping[int, int]  # so far, by the id of the row, of those that are not proved gone
     work: Work
     doubts: Mapping[int, tuple[str, ...]]
     lost: tuple[Event, ...]  # what left the pool lately, the newest first
@@ -71,6 +72,7 @@ def dashboard(
     """Return the pool at `now`, with its `last` moves and the last `lost` boxes."""
     seen = reports.glance(session, now)
     standing = chronicle.standing(session, fleet, seen, stale_after)
+    lives = spending.living(session, now)
     listens_for = pool.deaf_after(fleet.beat_timeout)
     heard_from = pool.hearing_since(seen.state, now, deaf_after=listens_for)
     doubtful = {
@@ -80,7 +82,8 @@ def dashboard(
         overview=seen.overview(reports.history(session, last)),
         readiness=seen.readiness(stale_after),
         standing=standing,
-        spent=spending.spent(session, now),
+        spent=spending.spent(session, lives, now),
+        costs={one.id: one.cost for one in lives},
         work=_work(session, seen),
         doubts={row: said for row, said in doubtful.items() if said},
         lost=tuple(_lost(reports.history(session, MOVES)))[:lost],

@@ -66,8 +66,8 @@ def _silent(row: Held, fleet: Fleet, now: datetime, heard_from: datetime | None)
 
 def _slow(row: Held, now: datetime) -> Iterator[str]:
     if now - row.moved_at > SLOW_EXIT:
-        asked = counted(row.destroys, "time")
-        yield f"on its way out for {_since(row.moved_at, now)}, Vast was asked {asked}, and it may still cost"
+        asked = f"Vast was asked {counted(row.destroys, 'time')}" if row.destroys else "Vast is not asked yet"
+        yield f"on its way out for {_since(row.moved_at, now)}, {asked}, and it may still cost"
 
 
 def _held_against(row: Held, quarantines: Quarantines) -> Iterator[str]:

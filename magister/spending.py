@@ -62,6 +62,11 @@ class Living:
     days: Mapping[date, int]
     traffic: Mapping[date, int]
 
+    @property
+    def cost(self) -> int:
+        """Return what it has cost so far, with traffic."""
+        return sum(self.days.values()) + sum(self.traffic.values())
+
     def within(self, first: date, last: date) -> Iterator[tuple[date, int, int]]:
         """Yield each day from `first` to `last` with what it cost, and what its traffic cost beside that."""
         for day in self.days.keys() | self.traffic.keys():
@@ -78,9 +83,12 @@ def outlay(session: Session, now: datetime) -> Outlay:
     return _added_up(session, now, _at_worst(session, now), _settled, _set_aside)
 
 
-def spent(session: Session, now: datetime) -> Outlay:
-    """Return what all instances are known to have cost, with traffic, as `report` tells of the same days."""
-    known = (costs for one in living(session, now) for costs in (one.days, one.traffic))
+def spent(session: Session, lives: Iterable[Living], now: datetime) -> Outlay:
+    """Return what all instances are known to have cost, with traffic, as `report` tells of the same days.
+
+    `lives` is what `living` has returned at `now`.
+    """
+    known = (costs for one in lives for costs in (one.days, one.traffic))
     return _added_up(session, now, known, _settled)
 
 

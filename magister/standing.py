@@ -87,7 +87,8 @@ def _counts(pool: Standing) -> Iterator[Sentence]:
         yield Sentence(About.POOL, "All the others are rented: it is full once their workers call.")
     elif not pool.conditions and not pool.troubles:
         missing = pool.target - wanted
-        yield Sentence(About.POOL, f"{missing} more are to be rented, and nothing is known to hinder that.")
+        more = "1 more is" if missing == 1 else f"{missing} more are"
+        yield Sentence(About.POOL, f"{more} to be rented, and nothing is known to hinder that.")
 
 
 def _next_try(pool: Standing) -> Iterator[Sentence]:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from flask import Response, render_template, request
@@ -72,9 +72,12 @@ class Box:
     gpu: str
     location: str
     machine: str
+    contract: str
     price: str
+    cost: str
     span: str
     why: str
+    waits: str  # for what, "" = for nothing
     doubts: tuple[str, ...]
 
 
@@ -105,6 +108,7 @@ class Pages:
             css=self.css,
             js=self.js,
             at=now,
+            listed=_listed(seen),
             verified=seen.overview.states[State.VERIFIED],
             target=seen.overview.target,
             tone=_tone(seen, wrong),
@@ -168,6 +172,12 @@ def _wrong(seen: Dashboard, troubles: tuple[str, ...], conditions: tuple[Conditi
         yield Wrong(capital(trouble), "" if place else cure, grave=True)
     for condition in conditions:
         yield Wrong(capital(condition.what), capital(condition.cure), grave=False)
+
+
+def _listed(seen: Dashboard) -> str:
+    """Say how old what Vast said is; money and boxes are known from there."""
+    age = seen.overview.listing_age_secs
+    return "Vast not listed yet" if age is None else f"Vast listed {lasting(max(age, 0))} before"
 
 
 def _tone(seen: Dashboard, wrong: tuple[Wrong, ...]) -> str:
@@ -256,11 +266,20 @@ def _box(view: InstanceView, seen: Dashboard) -> Box:
         gpu=several + (view.gpu or "-"),
         location=(view.location or "").strip(" ,") or "-",
         machine="-" if view.machine_id is None else str(view.machine_id),
+        contract="-" if view.instance_id is None else str(view.instance_id),
         price="-" if view.price is None else price(view.price),
+        cost=total(seen.costs.get(view.id, 0)),
         span=lasting(max((seen.overview.at - view.moved_at).total_seconds(), 0)),
         why=view.why or spaced(view.reason),
+        waits=_waits(view, seen.overview.at),
         doubts=_doubts(seen, view),
     )
+
+
+def _waits(view: InstanceView, now: datetime) -> str:
+    if view.state is State.CREATED and view.verify_by is not None and view.verify_by > now:
+        return f"its worker has {lasting((view.verify_by - now).total_seconds())} left to call"
+    return ""
 
 
 def _doubts(seen: Dashboard, view: InstanceView) -> tuple[str, ...]:

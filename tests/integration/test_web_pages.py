@@ -7,14 +7,18 @@ from datetime import timedelta
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from magister import bans, ledger, pool, rows, spending
 from magister.conditions import Condition
 from magister.database import Sessions
 from magister.held import Learned
+from magister.models import Instance
+from magister.models_money import DayTraffic
 from magister.settings import Settings
 from magister.settings_policy import Budget
 from magister.states import Reason, State
+from magister.traffic import KB_PER_GB
 from magister.web import create_app
 from tests.builders import NOW, a_row, ago, an_offer
 from tests.fakes import FakeClock
@@ -93,7 +97,7 @@ def test_the_page_tells_what_the_reports_tell(sessions: Sessions) -> None:
     client = a_client(sessions, usd_per_hour=2, usd_per_day=10, usd_per_month=100)
     said = seen(client)
     with sessions.read() as session:
-        spent = spending.spent(session, NOW)
+        spent = spending.spent(session, spending.living(session, NOW), NOW)
     assert "1 of 2 verified, 0.7000 USD per hour" in said
     assert "of 2.00 allowed, 1.30 left" in said
     today = re.search(r"Today (\S+) USD of 10.00 allowed, (\S+) left for new boxes", said)
@@ -118,7 +122,7 @@ def test_a_pool_that_nobody_keeps_says_so_first(sqlite_sessions: Sessions) -> No
     said = seen(a_client(sqlite_sessions))
     assert "USD per hour: the pool is not being kept" in said
     assert "The loop last gave a sign of life at 2026-11-24 11:00:00 UTC." in said
-    assert said.count("No loop acts: see that `magister serve` runs, and its log.") == 1
+    assert said.count("No loop acts: see that magister serve runs, and its log.") == 1
 
 
 def test_doubtful_boxes_come_first_with_what_is_doubtful(sqlite_sessions: Sessions) -> None:
@@ -141,6 +145,31 @@ def test_doubtful_boxes_come_first_with_what_is_doubtful(sqlite_sessions: Sessio
     assert "Boxes, 1 of them doubtful" in said
     assert "Vast has called it offline and not running for 4 min" in said
     assert HOSTILE in said
+    assert HOSTILE not in answer
+
+
+def test_a_box_is_shown_with_its_contract_its_cost_so_far_and_how_long_its_worker_has(
+    sqlite_sessions: Sessions,
+) -> None:
+    keep(sqlite_sessions)
+    with sqlite_sessions.write() as session:
+        row = a_row(session, state=State.CREATED, offer=an_offer(disk_price=30_000), at=ago(hours=2))
+        session.add(DayTraffic(instance_id=row.id, day=NOW.date(), down_kb=0, up_kb=0, fractions=KB_PER_GB))
+        session.execute(update(Instance).values(verify_by=ago(seconds=-90)))
+    said = seen(a_client(sqlite_sessions))
+    assert f" {row.contract_id} 0.5000 {2 * 0.03 + 0.000001:.4f} 2 h" in said
+    assert "its worker has 90 s left to call" in said
+    assert "Vast listed 1 s before" in said
+
+
+def test_before_the_first_listing_the_page_says_that_there_was_none(sqlite_sessions: Sessions) -> None:
+    assert "UTC, Vast not listed yet" in seen(a_client(sqlite_sessions)).replace(" ,", ",")
+
+
+def test_commands_are_set_apart_and_stay_words_whatever_stands_in_them(sqlite_sessions: Sessions) -> None:
+    keep(sqlite_sessions, Condition("rentals fail", f"run `magister resume`, not `{HOSTILE}`, or `", "x"))
+    answer = a_client(sqlite_sessions).get("/", headers=BROWSER).text
+    assert "Run <code>magister resume</code>, not <code>&lt;script&gt;" in answer
     assert HOSTILE not in answer
 
 

@@ -52,6 +52,10 @@ def test_nothing_speaks_against_an_instance_that_does_what_it_should(state: Stat
             held(State.DROPPING, moved_at=ago(minutes=6), destroys=1),
             "on its way out for 6 min, Vast was asked 1 time, and it may still cost",
         ),
+        (
+            held(State.DROPPING, moved_at=ago(minutes=6)),
+            "on its way out for 6 min, Vast is not asked yet, and it may still cost",
+        ),
         (held(State.DESTROYED), "it was proved gone, and a listing shows it again"),
     ],
 )

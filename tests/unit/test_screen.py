@@ -49,6 +49,7 @@ OVERVIEW = Overview(
 SEEN = Dashboard(
     overview=OVERVIEW,
     readiness=Readiness(ready=True, why=()),
+    costs={},
     standing=Standing(now=NOW, target=1, states={}),
     spent=Outlay(day=500_000, month=12_340_000, total=1_234_567_000_000),
     work=Work(0, 0),

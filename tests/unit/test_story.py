@@ -205,6 +205,9 @@ def test_a_short_pool_without_a_reason_says_so() -> None:
     assert lines(a_standing(states={State.VERIFIED: 7, State.REQUESTED: 1}))[1] == (
         "2 more are to be rented, and nothing is known to hinder that."
     )
+    assert lines(a_standing(states={State.VERIFIED: 9}))[1] == (
+        "1 more is to be rented, and nothing is known to hinder that."
+    )
     assert lines(a_standing(states={State.VERIFIED: 7, State.CREATED: 3}))[1] == (
         "All the others are rented: it is full once their workers call."
     )
