@@ -121,6 +121,15 @@ class Guest:
     answer: memoryview = field(default_factory=lambda: memoryview(b""))
     discarded: int = 0
 
+    def come(self) -> bytes | None:
+        """Return what has come from the client; b"" = it hung up, None = nothing after all."""
+        try:
+            return self.sock.recv(_PIECE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
 
 class Visit(TConn):
     """Be to gunicorn's thread the connection on which a whole request came."""
@@ -194,12 +203,9 @@ class Reception(ThreadWorker):
     def _receive(self, guest: Guest, _: object) -> None:
         if guest not in self._guests:
             return  # it had to make room since the selector spoke
-        try:
-            piece = guest.sock.recv(_PIECE)
-        except BlockingIOError:
+        piece = guest.come()
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         if not piece:
             self._give_up(guest)
             return
@@ -260,12 +266,9 @@ class Reception(ThreadWorker):
         """Read on until the client hangs up: a reset for what was left unread would cost it the answer."""
         if guest not in self._guests:
             return
-        try:
-            piece = guest.sock.recv(_PIECE)
-        except BlockingIOError:
+        piece = guest.come()
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         guest.discarded += len(piece)
         if not piece or guest.discarded > LINGER_BYTES:
             self._part(guest)
