@@ -88,11 +88,16 @@ def _counts(pool: Standing) -> Iterator[Sentence]:
     elif not pool.conditions and not pool.troubles:
         missing = pool.target - wanted
         more = "1 more is" if missing == 1 else f"{missing} more are"
-        yield Sentence(About.POOL, f"{more} to be rented, and nothing is known to hinder that.")
+        hindered = "" if _waits(pool) else ", and nothing is known to hinder that"
+        yield Sentence(About.POOL, f"{more} to be rented{hindered}.")
+
+
+def _waits(pool: Standing) -> bool:
+    return pool.next_try is not None and pool.next_try > pool.now
 
 
 def _next_try(pool: Standing) -> Iterator[Sentence]:
-    if pool.next_try is not None and pool.next_try > pool.now:
+    if pool.next_try is not None and _waits(pool):
         wait = lasting((pool.next_try - pool.now).total_seconds())
         yield Sentence(About.POOL, f"Nothing is rented before {clock(pool.next_try)}, {wait} from now.")
 

@@ -205,6 +205,11 @@ def test_a_short_pool_without_a_reason_says_so() -> None:
     assert lines(a_standing(states={State.VERIFIED: 7, State.REQUESTED: 1}))[1] == (
         "2 more are to be rented, and nothing is known to hinder that."
     )
+    waits = a_standing(states={State.VERIFIED: 7}, next_try=ago(seconds=-90))
+    assert lines(waits)[1:3] == [
+        "3 more are to be rented.",
+        "Nothing is rented before 2026-11-24 12:01:30 UTC, 90 s from now.",
+    ]
     assert lines(a_standing(states={State.VERIFIED: 9}))[1] == (
         "1 more is to be rented, and nothing is known to hinder that."
     )
