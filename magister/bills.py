@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from magister import pool, rates, spending
 from magister.conditions import UnknownCharges
 from magister.facts import Charge
-from magister.models import Instance
+from magister.models import KEY_CHARS, Instance
 from magister.models_money import Bill, DayCost
 
 ESTIMATED = frozenset({"gpu", "disk", "instance"})
@@ -108,7 +108,7 @@ def note(session: Session, day: date, charges: Iterable[Charge], *, tag: str, at
 def unknown(session: Session, now: datetime) -> UnknownCharges:
     """Return what was charged in the last days for boxes that no row knows."""
     query = select(func.count(Bill.contract_id.distinct()), func.coalesce(func.sum(Bill.micros), 0)).where(
-        Bill.day >= rates.day_of(now - ALARM), ~exists().where(_of_a_row())
+        Bill.day >= rates.day_of(now - ALARM), ~exists().where(_of_a_row(Bill.contract_id, Bill.label))
     )
     contracts, micros = session.execute(query).one()
     return UnknownCharges(contracts, int(micros))
@@ -128,13 +128,18 @@ def reconcile(session: Session, first: date, last: date, now: datetime) -> Recon
         return Reconciliation(first=None, last=None)
     estimated = _estimated(session, first, last, now)
     charged: defaultdict[tuple[int | None, int, str | None], Counter[bool]] = defaultdict(Counter)
-    query = (
-        select(Instance.id, Bill.contract_id, Bill.label, Bill.line, Bill.micros)
-        .outerjoin(Instance, _of_a_row())
+    kept = (
+        select(Bill.contract_id, Bill.label, Bill.line, func.sum(Bill.micros).label("micros"))
         .where(Bill.day.between(first, last))
+        .group_by(Bill.contract_id, Bill.label, Bill.line)
+        .subquery()
+        .c
+    )
+    query = select(Instance.id, kept.contract_id, kept.label, kept.line, kept.micros).outerjoin(
+        Instance, _of_a_row(kept.contract_id, kept.label)
     )
     for instance, contract, label, line, micros in session.execute(query):
-        charged[instance, contract, label][line in ESTIMATED] += micros
+        charged[instance, contract, label][line in ESTIMATED] += int(micros)
     lines = []
     for (row, contract, label), sums in charged.items():
         guess = Guess(contract) if row is None else estimated.pop(row, Guess(contract))
@@ -195,10 +200,15 @@ def _estimated(session: Session, first: date, last: date, now: datetime) -> dict
     return found
 
 
-def _of_a_row() -> ColumnElement[bool]:
-    """Tell a bill that a row knows, by its contract, or by its key where the contract never became known."""
-    keyed = and_(Instance.contract_id.is_(None), Bill.label.like("%:" + Instance.key))
-    return or_(Instance.contract_id == Bill.contract_id, keyed)
+def _of_a_row(
+    contract: SQLColumnExpression[int], label: SQLColumnExpression[str | None]
+) -> ColumnElement[bool]:
+    """Tell a charge that a row knows, by its contract, or by its key where the contract never became known.
+
+    The key is compared with the end of the label as a whole, for which the rows' index of keys can be asked.
+    """
+    key = func.substr(label, func.length(label) - (KEY_CHARS - 1))
+    return or_(Instance.contract_id == contract, and_(Instance.contract_id.is_(None), Instance.key == key))
 
 
 def _tagged(label: str | None, tag: str) -> bool:

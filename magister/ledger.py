@@ -16,7 +16,7 @@ from magister.errors import IllegalMove, Stale
 from magister.facts import Offer
 from magister.fleet import Fleet
 from magister.held import Held, Learned
-from magister.models import Instance, Transition
+from magister.models import KEY_CHARS, Instance, Transition
 from magister.states import LOOP, LOSSES, Reason, State, failure, legal
 
 TEXT_LIMIT = 4000
@@ -39,7 +39,7 @@ def open_row(
     `traffic_reserve` is what is set aside for its traffic, in micro-dollars.
     """
     row = Instance(
-        key=secrets.token_hex(16),
+        key=secrets.token_hex(KEY_CHARS // 2),
         state=State.REQUESTED,
         reason=Reason.SHORT,
         moved_at=at,
@@ -69,7 +69,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         return None
     born = box.start_date or at
     row = Instance(
-        key=action.box.key or secrets.token_hex(16),
+        key=action.box.key or secrets.token_hex(KEY_CHARS // 2),
         state=action.state,
         reason=action.reason,
         moved_at=at,

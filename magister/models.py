@@ -23,6 +23,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from magister.states import Reason, State
 
+KEY_CHARS = 32
+"""Characters of the key that a row of ours is made with, which its box's label ends with."""
+
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite gives row ids only to a column declared INTEGER, which is 64 bits wide there."""
 

@@ -107,6 +107,7 @@ class Bill(Table):
     """What Vast charged for one contract on one UTC day and one line; `line` is Vast's word."""
 
     __tablename__ = "bills"
+    __table_args__ = (Index("ix_bills_day", "day"),)
 
     contract_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     day: Mapped[date] = mapped_column(Date, primary_key=True)

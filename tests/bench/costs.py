@@ -10,13 +10,13 @@ from random import Random
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from magister import pool, rates, records, spending
+from magister import bills, pool, rates, records, spending
 from magister.dashboard import dashboard
 from magister.database import Sessions, open_database
 from magister.fleet import Fleet
 from magister.memory import Memory
 from magister.models import Instance, Transition
-from magister.models_money import DayCost, DayTraffic, InstanceTotal, PoolHour, Rate
+from magister.models_money import Bill, DayCost, DayTraffic, InstanceTotal, PoolHour, Rate
 from magister.observer import observe
 from magister.rates import Hour, Interval, Line, Work
 from magister.schema import migrate
@@ -37,6 +37,8 @@ WHOLE_AIM_MS = 2000.0
 PLAN_AIM_MS = 20.0
 REPUTATION_AIM_MS = 200.0
 PAGE_AIM_MS = 500.0
+BILL_AIMS_MS = {30: 500.0, DAYS: 5000.0}
+REFUSED = 2000
 END = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FLEET = Fleet(target=10, drop_prefix="http://127.0.0.1/drop/", label_tag="bench", template_hash="template 1")
 
@@ -60,7 +62,7 @@ def reporting(folder: Path) -> list[Figure]:
     try:
         migrate(sessions)
         _fill(sessions)
-        return [*_costs(sessions), *_views(sessions), *_memory(sessions)]
+        return [*_costs(sessions), *_bill(sessions), *_views(sessions), *_memory(sessions)]
     finally:
         sessions.engine.dispose()
 
@@ -72,6 +74,17 @@ def _costs(sessions: Sessions) -> Iterator[Figure]:
         yield below(f"cost of a year by {by}, {PAST:,} past instances", took, AIM_MS, "ms", 1)
     took = _slowest(sessions, lambda session: spending.outlay(session, END))
     yield below("cost of all time, as budgets ask", took, AIM_MS, "ms", 1)
+
+
+def _bill(sessions: Sessions) -> Iterator[Figure]:
+    last = END.date()
+    for what, days in {"a month": 30, "a year": DAYS}.items():
+        asked = partial(bills.reconcile, first=last - timedelta(days=days), last=last, now=END)
+        yield below(
+            f"the bill of {what} against its estimate", _slowest(sessions, asked), BILL_AIMS_MS[days], "ms", 1
+        )
+    took = _slowest(sessions, lambda session: bills.unknown(session, END))
+    yield below("charges of a week that nobody knows, as the loop asks", took, AIM_MS, "ms", 1)
 
 
 def _views(sessions: Sessions) -> Iterator[Figure]:
@@ -127,6 +140,7 @@ def _fill(sessions: Sessions) -> None:
             session.execute(insert(Rate), [_rate(row, each) for row, found in lives for each in found])
             session.execute(insert(DayCost), [day for row, found in lives for day in _days(row, found)])
             session.execute(insert(DayTraffic), [_moved(row) for row, _ in lives])
+            session.execute(insert(Bill), [line for row, found in lives for line in _charges(row, found)])
             session.execute(insert(InstanceTotal), [_total(row, found) for row, found in lives])
             session.execute(insert(Transition), [move for row, _ in lives for move in _moves(row)])
         for row, found in lives:
@@ -134,6 +148,8 @@ def _fill(sessions: Sessions) -> None:
                 hours.setdefault(number, []).append(hour)
     with sessions.write() as session:
         session.execute(insert(PoolHour), [_hour(number, found) for number, found in hours.items()])
+        session.execute(insert(Instance), [_refused(number) for number in range(REFUSED)])
+        pool.note_bills(session, END)
 
 
 def _a_life(number: int, random: Random) -> tuple[dict[str, object], tuple[Interval, ...]]:
@@ -191,6 +207,20 @@ def _moved(row: dict[str, object]) -> dict[str, object]:
         "up_kb": 0,
         "fractions": down * 10_000,
     }
+
+
+def _charges(row: dict[str, object], found: tuple[Interval, ...]) -> Iterator[dict[str, object]]:
+    """Return what Vast charged for a box: a line each for its GPU, its disk and its traffic, a day."""
+    shared = {"contract_id": row["contract_id"], "label": f"magister:{row['key']}", "read_at": END}
+    for day, micros in rates.by_day(found, END).items():
+        for line, part in (("gpu", 0.96), ("disk", 0.04), ("bandwidth", 0.1)):
+            yield {"day": day, "line": line, "micros": round(micros * part), **shared}
+
+
+def _refused(number: int) -> dict[str, object]:
+    """Return a row whose offer Vast refused, so that it never had a contract."""
+    row, _ = _a_life(PAST + 1 + number, Random(number))
+    return row | {"reason": Reason.REFUSED, "created_at": None, "verified_at": None, "contract_id": None}
 
 
 def _shared(row: dict[str, object]) -> dict[str, object]:

@@ -1,8 +1,10 @@
 """The bill: kept by the day, held against the estimate, and what nobody knows is told of."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from magister import bills, pool
 from magister.bills import Billed
@@ -140,3 +142,24 @@ def test_the_bill_is_shown_over_http(sessions: Sessions) -> None:
 @pytest.mark.parametrize("query", ["by=day", "from=x"])
 def test_a_wrong_question_about_the_bill_is_refused(sessions: Sessions, query: str) -> None:
     assert a_client(sessions).get(f"/bill?{query}").status_code == 400
+
+
+def test_no_charge_is_held_against_each_row_that_never_had_a_contract(sqlite_sessions: Sessions) -> None:
+    noted(sqlite_sessions, ORPHAN)
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(sqlite_sessions.engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        asked.append((statement, given))
+
+    reconciled(sqlite_sessions)
+    with sqlite_sessions.read() as session:
+        bills.unknown(session, TODAY)
+    joined = [(statement, given) for statement, given in asked if "substr" in statement]
+    assert len(joined) == 2
+    for statement, given in joined:
+        with sqlite_sessions.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given).all()
+        steps = [str(step[-1]) for step in plan]
+        assert any("INDEX" in step and "key=?" in step for step in steps), steps
+        assert not any(step.startswith("SCAN instances") for step in steps), steps
