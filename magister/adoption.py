@@ -8,14 +8,13 @@ from typing import Protocol, TypeVar
 
 from magister.actions import Adopt
 from magister.evidence import PROVISIONING, STOPPED
-from magister.facts import Adoptable, Sighting, Stranger
+from magister.facts import LARGEST_ID, Adoptable, Sighting, Stranger
 from magister.fleet import Fleet
 from magister.states import Reason, State
 
 OLDER_LABEL = "magister"
 """The label that the older tool of the same name gives to every box."""
 
-LARGEST_ID = 2**63 - 1
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 

@@ -102,8 +102,9 @@ def _moved(move: Transition) -> Moved:
 
 
 def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelta) -> Standing:
-    """Return the pool as it was `seen`, and as `fleet` wants it."""
+    """Return the pool as it was `seen`, and as `fleet` wants it; its target is that of the loop that acts."""
     now, state = seen.at, seen.state
+    kept = fleet.target if state.heartbeat_at is None else state.target
     outlook = experience.outlook(session, now, since=state.trusted_at)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
@@ -115,7 +116,8 @@ def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelt
     )
     return Standing(
         now=now,
-        target=fleet.target,
+        target=kept,
+        unread=None if kept == fleet.target else fleet.target,
         states=seen.states,
         conditions=state.conditions,
         troubles=seen.readiness(stale_after).why,

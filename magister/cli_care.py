@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from magister.cli_options import configured
+from magister.cli_options import NUMBER, configured
 
 Kind = Literal["machine", "host"]
 
@@ -85,7 +85,7 @@ def why(config: Path | None, which: str | None, as_json: bool) -> None:
 
 @click.command(short_help="Rent nothing on a machine or a host.")
 @click.argument("kind", type=click.Choice(["machine", "host"]))
-@click.argument("number", metavar="ID", type=click.IntRange(1))
+@click.argument("number", metavar="ID", type=NUMBER)
 @configured
 @click.option("--why", "reason", required=True, metavar="TEXT", help="The reason, for who reads it later.")
 def ban(config: Path | None, kind: Kind, number: int, reason: str) -> None:
@@ -100,7 +100,7 @@ def ban(config: Path | None, kind: Kind, number: int, reason: str) -> None:
 
 @click.command(short_help="Take a ban back.")
 @click.argument("kind", type=click.Choice(["machine", "host"]))
-@click.argument("number", metavar="ID", type=click.IntRange(1))
+@click.argument("number", metavar="ID", type=NUMBER)
 @configured
 def unban(config: Path | None, kind: Kind, number: int) -> int:
     """Take the ban of a machine or a host back.

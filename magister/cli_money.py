@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from magister.cli_options import configured
+from magister.cli_options import NUMBER, RowId, configured
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
@@ -36,13 +36,11 @@ def cost(
 
 @click.command(short_help="Tell what happened.")
 @configured
-@click.option("--instance", type=click.IntRange(1), metavar="ID", help="Only of one instance, as #ID.")
+@click.option("--instance", type=RowId(), metavar="ID", help="Only of one instance, by the id of its row.")
 @click.option(
     "--since", metavar="WHEN", help="Not before a moment in UTC, such as 2026-11-24 or with T12:00."
 )
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="The last moves, so many at most."
-)
+@click.option("--limit", type=NUMBER, default=50, show_default=True, help="The last moves, so many at most.")
 @AS_JSON
 def history(config: Path | None, instance: int | None, since: str | None, limit: int, as_json: bool) -> None:
     """Tell the moves of the instances, each with its why, the newest last."""
@@ -53,7 +51,7 @@ def history(config: Path | None, instance: int | None, since: str | None, limit:
 
 @click.command(short_help="Show what each machine did for us.")
 @configured
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Machines at most.")
+@click.option("--limit", type=NUMBER, default=50, show_default=True, help="Machines at most.")
 @AS_JSON
 def machines(config: Path | None, limit: int, as_json: bool) -> None:
     """Show what each machine did for us, the dearest first: rentals, failures, hours paid, cost.

@@ -6,7 +6,21 @@ from typing import TypeVar
 
 import click
 
+from magister.facts import LARGEST_ID
+
 Command = TypeVar("Command", bound=Callable[..., object])
+
+NUMBER = click.IntRange(1, LARGEST_ID)
+
+
+class RowId(click.ParamType[int]):
+    """Take the id of a row as it is shown, #7, or as a number."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fails with a usage error."""
+        return int(NUMBER(str(value).removeprefix("#"), param, ctx))
 
 
 def _config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

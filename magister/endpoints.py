@@ -2,7 +2,7 @@
 
 import re
 
-from magister.settings_types import LARGEST_ID
+from magister.facts import LARGEST_ID
 
 _PATH = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?/drop/([0-9]{1,19})(?:\?[^#\s]*)?")
 

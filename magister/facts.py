@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+LARGEST_ID = 2**63 - 1
+"""The largest number that SQL keeps."""
+
 BEATS = 3
 """Beats that a box may leave out before its silence can mean anything."""
 

@@ -7,9 +7,9 @@ import re
 from pydantic import SecretStr
 
 from magister import beat
+from magister.facts import LARGEST_ID
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS
-from magister.settings_types import LARGEST_ID
 
 LIMIT = 4048
 """The most characters Vast takes for onstart."""

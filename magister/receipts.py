@@ -67,7 +67,8 @@ def bill(config: Path | None, *, first: str | None, last: str | None, as_json: b
         return
     if told.first is None:
         click.echo(
-            "no charges of these days were read yet; the loop reads them once a day, if billing.poll_secs"
+            "no charges of these days are known: they are read once a day, and of no day before the first one"
+            " that was charged; billing.poll_secs = 0 switches that off"
         )
         return
     click.echo(
@@ -168,10 +169,10 @@ def _moment(text: str) -> datetime:
     """Read a moment, in UTC unless it says otherwise."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         words = "--since must be a day or a moment such as 2026-11-24 or 2026-11-24T12:00."
         raise click.UsageError(words) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _record(machine: MachineRecord, quarantine: Quarantine | None) -> dict[str, object]:

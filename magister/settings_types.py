@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from magister.facts import LARGEST_ID
+
 YEAR = 366 * 86400
-LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Standing:
 
     now: datetime
     target: int
+    unread: int | None = None  # the target of settings that the loop has not read; None = it has
     states: Mapping[State, int]
     conditions: tuple[Condition, ...] = ()
     troubles: tuple[str, ...] = ()  # why nobody keeps the pool; empty = somebody does
@@ -58,6 +59,7 @@ def explained(pool: Standing) -> tuple[Sentence, ...]:
     """Tell why the pool has as many instances as it has."""
     return (
         *_counts(pool),
+        *_unread(pool),
         *(Sentence(About.POOL, f"The pool is not being kept: {trouble}.") for trouble in pool.troubles),
         *(
             Sentence(About.CONDITION, f"{capital(one.what)}. What helps: {one.cure}.")
@@ -90,6 +92,12 @@ def _counts(pool: Standing) -> Iterator[Sentence]:
         more = "1 more is" if missing == 1 else f"{missing} more are"
         hindered = "" if _waits(pool) else ", and nothing is known to hinder that"
         yield Sentence(About.POOL, f"{more} to be rented{hindered}.")
+
+
+def _unread(pool: Standing) -> Iterator[Sentence]:
+    if pool.unread is not None:
+        said = f"The settings say number_instances = {pool.unread}, which the loop that acts has not read"
+        yield Sentence(About.POOL, f"{said}: it keeps {pool.target} until the service is reloaded.")
 
 
 def _waits(pool: Standing) -> bool:

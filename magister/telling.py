@@ -9,10 +9,10 @@ from pathlib import Path
 from magister import assembly, chronicle, reports, wanted
 from magister.chronicle import Meant
 from magister.errors import BadUsage
+from magister.facts import LARGEST_ID
 from magister.schema import existing
 from magister.sentences import clock, written
 from magister.settings import Settings, load
-from magister.settings_types import LARGEST_ID
 from magister.standing import explained
 from magister.story import Life, jsonable, told
 

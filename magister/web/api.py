@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 from magister import __version__, operations, readiness, reports
 from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, Stale, TooEarly, UnknownInstance
-from magister.settings_types import LARGEST_ID
+from magister.facts import LARGEST_ID
 from magister.web import openapi, pages, shapes
 from magister.web.kept import Drop, KeptDrops
 from magister.web.pages import Pages

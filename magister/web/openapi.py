@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from magister.arrival import BODY_LIMIT
-from magister.settings_types import LARGEST_ID
+from magister.facts import LARGEST_ID
 from magister.spending import By
 from magister.web.openapi_schemas import TEXT, ref, schemas
 from magister.web.problems import MEDIA_TYPE

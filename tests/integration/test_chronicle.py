@@ -14,6 +14,7 @@ from magister.cli import main
 from magister.database import Sessions
 from magister.held import Learned
 from magister.sentences import About
+from magister.standing import explained
 from magister.states import Reason, State
 from magister.story import told
 from magister.web import create_app
@@ -113,6 +114,17 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
     assert [(one.kind, one.id) for one in standing.bans] == [("host", 4), ("machine", 5)]
     assert standing.quarantines.machines, "the box that exited speaks against its machine"
     assert standing.troubles == ()
+
+
+def test_the_target_is_that_of_the_loop_and_settings_it_has_not_read_are_told_of(pool: Controller) -> None:
+    with pool.sessions.read() as session:
+        seen = reports.glance(session, pool.clock.now)
+        told = chronicle.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
+        as_read = chronicle.standing(session, a_fleet(target=2), seen, timedelta(seconds=60))
+    assert (told.target, told.unread) == (2, 9)
+    assert (as_read.target, as_read.unread) == (2, None)
+    assert "number_instances = 9" in explained(told)[2].said
+    assert not any("number_instances" in sentence.said for sentence in explained(as_read))
 
 
 # HTTP

@@ -94,6 +94,13 @@ def test_what_has_not_left_is_named_as_such() -> None:
         (("cost", "--from", "2026-W48-2"), "--from must be a day in UTC such as 2026-11-24."),
         (("cost", "--from", "2026-11-25"), "--from = 2026-11-25 is after to = 2026-11-24."),
         (("history", "--since", "lately"), "--since must be a day or a moment such as 2026-11-24"),
+        (("history", "--since", "0001-01-01T00:00+14:00"), "--since must be a day or a moment such as"),
+        (("history", "--limit", "9" * 20), "is not in the range 1<=x<=9223372036854775807"),
+        (("history", "--instance", "#" + "9" * 20), "is not in the range 1<=x<=9223372036854775807"),
+        (("history", "--instance", "##1"), "is not a valid integer range"),
+        (("machines", "--limit", "9" * 20), "is not in the range 1<=x<=9223372036854775807"),
+        (("ban", "machine", "9" * 20, "--why", "x"), "is not in the range 1<=x<=9223372036854775807"),
+        (("unban", "machine", "9" * 20), "is not in the range 1<=x<=9223372036854775807"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_with_what_would_be_right(
@@ -114,6 +121,10 @@ def test_the_history_of_one_instance_is_told() -> None:
         ["->", "dropping"],
         ["->", "destroyed"],
     ]
+
+
+def test_an_instance_can_be_named_as_it_is_shown() -> None:
+    assert run("history", "--instance", "#1").stdout == run("history", "--instance", "1").stdout
 
 
 def test_the_history_is_cut_by_time_and_number() -> None:
@@ -164,7 +175,7 @@ def test_a_failure_that_is_held_against_nobody_is_shown_as_such(past: Sessions) 
 
 
 def test_the_bill_is_shown_beside_the_estimate(past: Sessions) -> None:
-    assert "no charges of these days were read yet" in run("cost", "--bill").stdout
+    assert "no charges of these days are known" in run("cost", "--bill").stdout
     with past.write() as session:
         charges = [
             Charge(9001, None, "gpu", 300_000),

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from magister import onstart
 from magister.endpoints import offer_of
+from magister.facts import LARGEST_ID
 from magister.settings import Settings
-from magister.settings_types import LARGEST_ID
 
 PREFIX = "http://magister.example:8555/drop/"
 
