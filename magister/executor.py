@@ -244,7 +244,7 @@ class Executor:
             listing = self._vast.listing(self._clock())
         self._require_past(listing.begun_at)
         with self._sessions.write() as session:
-            identity.require_ours(session, listing, action.account, ours=action.ours)
+            identity.require_ours(session, listing, action.account, ours=action.ours, fleet=self._fleet)
             strangers = findings.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)

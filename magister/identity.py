@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from magister import pool, rows
-from magister.adoption import key_in, recognised
+from magister.adoption import adoptable, key_in, recognised
 from magister.errors import OtherAccount
 from magister.facts import Listing
+from magister.fleet import Fleet
 from magister.held import Held
 
 
@@ -37,7 +38,9 @@ def recognise(session: Session, account: int | None) -> Recognition:
     return Recognition(ours, before)
 
 
-def require_ours(session: Session, listing: Listing, account: int | None, *, ours: bool) -> None:
+def require_ours(
+    session: Session, listing: Listing, account: int | None, *, ours: bool, fleet: Fleet
+) -> None:
     """Raise OtherAccount unless a complete listing is of our account; keep the id of one that proves it.
 
     `account` is which one answers, None = Vast did not say; `ours` = it was known to be ours before, which
@@ -46,9 +49,9 @@ def require_ours(session: Session, listing: Listing, account: int | None, *, our
     before = pool.read(session).account_id
     if _same(before, account) or (ours and account is None):
         return
-    at_stake = _at_stake(session, before, account)
-    if at_stake and not _shows(session, listing):
-        raise OtherAccount(boxes=len(at_stake), answers=account, ours=before)
+    lacking = _at_stake(session, before, account)
+    if lacking and not _shows(session, listing, None if _differ(before, account) else fleet):
+        raise OtherAccount(boxes=len(lacking), answers=account, ours=before)
     _keep(session, before, account)
 
 
@@ -59,26 +62,34 @@ def at_stake(held: Iterable[Held], before: int | None, account: int | None) -> t
     ought to be listed: one whose create is in doubt, or whose destroy was acknowledged, may be missing.
     """
     live = [row for row in held if row.live]
-    if before is not None and account is not None:
+    if _differ(before, account):
         return tuple(row for row in live if row.sends or row.contract_id is not None)
-    certain = (row for row in live if row.contract_id is not None or row.verified_at is not None)
-    return tuple(row for row in certain if not row.destroy_acked)
+    return tuple(row for row in live if row.contract_id is not None and not row.destroy_acked)
 
 
 def _same(before: int | None, account: int | None) -> bool:
     return account is not None and account == before
 
 
+def _differ(before: int | None, account: int | None) -> bool:
+    return before is not None and account is not None and account != before
+
+
 def _at_stake(session: Session, before: int | None, account: int | None) -> tuple[Held, ...]:
     return at_stake(rows.held(session, lock=True), before, account)
 
 
-def _shows(session: Session, listing: Listing) -> bool:
-    """Say whether a listing shows a box of ours that is not gone: one that is may be on a former account."""
+def _shows(session: Session, listing: Listing, fleet: Fleet | None) -> bool:
+    """Say whether a listing shows a box of ours that is not gone: one that is may be on a former account.
+
+    With `fleet`, one that no row knows is ours as well if it bears our label and our address: a backup that
+    was put back may know none of those that are there now.
+    """
     boxes = listing.sightings
     keys = [key for box in boxes if (key := key_in(box))]
-    found, _ = recognised(boxes, rows.known_boxes(session, [box.contract_id for box in boxes], keys))
-    return any(row.live for row, _ in found)
+    found, strangers = recognised(boxes, rows.known_boxes(session, [box.contract_id for box in boxes], keys))
+    unknown = (stranger for stranger in strangers if fleet is not None and adoptable(stranger, fleet))
+    return any(row.live for row, _ in found) or any(unknown)
 
 
 def _keep(session: Session, before: int | None, account: int | None) -> None:

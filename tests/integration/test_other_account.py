@@ -11,7 +11,7 @@ from magister.database import Sessions
 from magister.errors import OtherAccount, Refused, Transient, Unusable
 from magister.states import Reason, State
 from magister.story import told
-from tests.builders import a_fleet, an_offer
+from tests.builders import a_fleet, a_row, an_offer, forget_instances
 from tests.controller import Controller
 
 OURS, ANOTHER = 4242, 777
@@ -188,6 +188,21 @@ def test_an_account_of_another_id_that_shows_our_boxes_is_ours(sqlite_sessions: 
     live(controller, 300)
     assert stored(controller) == ANOTHER
     assert len(controller.vast.boxes) == 3
+
+
+def test_a_backup_that_knows_none_of_the_boxes_finds_its_account_by_their_label(sessions: Sessions) -> None:
+    controller = a_pool(sessions)
+    with sessions.write() as session:
+        forget_instances(session)
+        for _ in range(3):
+            a_row(session, at=controller.clock.now)
+        pool.forget_account(session)
+    controller.restart()
+    live(controller, 300)
+    assert stored(controller) == OURS
+    assert len(controller.vast.boxes) == 3
+    assert len(controller.vast.created) == 3
+    assert len(controller.rows(State.VERIFIED)) == 3
 
 
 NOT_SAID = (Refused("403: the key lacks user_read"), Transient("500 from Vast"))

@@ -9,11 +9,10 @@ from tests.builders import held
 
 OURS, ANOTHER = 4242, 777
 DOUBTED = held(State.REQUESTED, sends=1, unanswered=1)
-CALLED = held(State.VERIFIED, contract_id=None)
 ACKED = held(State.DROPPING, destroys=1, destroy_acked=True)
 
 
-@pytest.mark.parametrize("row", [DOUBTED, held(State.CREATED), held(), CALLED, held(State.DROPPING), ACKED])
+@pytest.mark.parametrize("row", [DOUBTED, held(State.CREATED), held(), held(State.DROPPING), ACKED])
 def test_another_account_must_show_a_box_wherever_one_may_exist(row: Held) -> None:
     assert at_stake([row], OURS, ANOTHER) == (row,)
 
@@ -31,7 +30,6 @@ def test_what_was_never_sent_or_is_gone_is_on_no_account(row: Held) -> None:
         (DOUBTED, False),
         (held(State.CREATED), True),
         (held(), True),
-        (CALLED, True),
         (held(State.DROPPING), True),
         (ACKED, False),
     ],
