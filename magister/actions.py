@@ -88,14 +88,19 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """Ask Vast for a complete listing."""
+    """Ask Vast for a complete listing.
+
+    `account` is the one that answers, as far as Vast says; `ours` = it is known to be the pool's.
+    """
 
     why: str
+    account: int | None = None
+    ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CheckAccount:
-    """Ask Vast for the credit of the account."""
+    """Ask Vast which account the key is of, and for its credit."""
 
     why: str
 

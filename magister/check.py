@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, onstart, rows, schema, startup, wanted
+from magister import assembly, identity, onstart, pool, rows, schema, startup, wanted
 from magister.database import Sessions
-from magister.errors import BadKey, DatabaseUnusable, VastError
-from magister.facts import Offer
+from magister.errors import BadKey, DatabaseUnusable, OtherAccount, VastError
+from magister.facts import Account, Offer
 from magister.fleet import Fleet
+from magister.held import Held
 from magister.money import MICROS_PER_USD
 from magister.offers import unfit
 from magister.provenance import DEFAULT, Shown
@@ -35,6 +36,19 @@ class Grade(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAIL = "FAIL"  # the pool would not run
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Hold what the database has already; `account` None = not known."""
+
+    held: tuple[Held, ...] = ()
+    account: int | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Count the boxes that count towards the target."""
+        return sum(row.wanted for row in self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ def findings(loaded: Loaded, vast: Vast) -> Iterator[Finding]:
     sessions = assembly.database(settings)
     finding, current = _database(settings, sessions)
     yield finding
-    yield from _account(settings, vast, _kept(sessions) if current else 0)
+    yield from _account(settings, vast, _kept(sessions) if current else Kept())
 
 
 def _onstart(settings: Settings) -> Iterator[Finding]:
@@ -159,24 +173,37 @@ def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:
     return Finding(Grade.OK, f"{shown}: {said}; `magister serve` migrates it"), False
 
 
-def _kept(sessions: Sessions) -> int:
-    """Count the boxes the pool has already."""
+def _kept(sessions: Sessions) -> Kept:
     with sessions.read() as session:
-        return sum(row.wanted for row in rows.held(session))
+        return Kept(rows.held(session), pool.read(session).account_id)
 
 
-def _account(settings: Settings, vast: Vast, kept: int) -> Iterator[Finding]:
+def _account(settings: Settings, vast: Vast, kept: Kept) -> Iterator[Finding]:
     """Ask Vast; once it does not answer or does not know the key, further questions are of no use."""
     try:
-        credit = vast.account().credit
+        account = vast.account()
     except VastError as error:
         yield _failed("Vast", error)
         return
-    yield Finding(Grade.OK, f"Vast at {settings.vast_api_url} accepts the key")
+    yield _key(settings, account, kept)
     yield from _asked(lambda: _template(settings, vast), "template")
     offers: list[Offer] = []
-    yield from _asked(lambda: _offers(settings, vast, kept, offers), "offers")
-    yield _credit(credit, settings, offers)
+    yield from _asked(lambda: _offers(settings, vast, kept.wanted, offers), "offers")
+    yield _credit(account.credit, settings, offers)
+
+
+def _key(settings: Settings, account: Account, kept: Kept) -> Finding:
+    """Say which account the key is of, and whether the boxes of the pool are on it."""
+    if None not in {kept.account, account.id} and account.id != kept.account:
+        boxes = identity.at_stake(kept.held, kept.account, account.id)
+        if boxes:
+            said = str(OtherAccount(boxes=len(boxes), answers=account.id, ours=kept.account))
+            cure = (
+                "put the former key back, or once Magister runs let go of them with `magister accept-account`"
+            )
+            return Finding(Grade.FAIL, said, cure)
+    name = "" if account.id is None else f", which is of account {account.id}"
+    return Finding(Grade.OK, f"Vast at {settings.vast_api_url} accepts the key{name}")
 
 
 def _asked(ask: Callable[[], Finding], what: str) -> Iterator[Finding]:

@@ -67,6 +67,20 @@ def resume(config: Path | None) -> None:
     click.echo(resuming.run(config))
 
 
+@click.command("accept-account", short_help="Let go of the boxes on another account.")
+@configured
+def accept_account(config: Path | None) -> None:
+    """Take the Vast account of the key for the pool's, and let go of the boxes that are not on it.
+
+    For when the key is of another account than the boxes, and you are done with that one: nothing is
+    destroyed there, so what runs there may cost on until you destroy it yourself. The pool is rented anew
+    here. Refused unless `magister status` says that the key is of another account.
+    """
+    from magister import accepting
+
+    click.echo(accepting.run(config))
+
+
 @click.command(short_help="Tell why: the pool, or one instance.")
 @click.argument("which", required=False, metavar="[ID]")
 @configured
@@ -124,4 +138,4 @@ def bans(config: Path | None, as_json: bool) -> None:
     click.echo(banning.listed(config, as_json=as_json))
 
 
-COMMANDS = (adopt, backup, ban, bans, restore, resume, unban, why)
+COMMANDS = (accept_account, adopt, backup, ban, bans, restore, resume, unban, why)

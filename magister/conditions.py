@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from magister.budget import Objection
-from magister.errors import BadKey, NoCredit, Refused, Unreachable, VastError
+from magister.errors import BadKey, NoCredit, OtherAccount, Refused, Unreachable, VastError
 from magister.facts import Route
 from magister.fleet import Fleet
 from magister.held import Held
@@ -69,6 +69,7 @@ def conditions(
     """Return what is wrong, the gravest first; empty = all is well."""
     return (
         *_key(symptoms),
+        *_account(symptoms),
         *_reach(symptoms, now),
         *_credit(symptoms),
         *_refusals(symptoms, now),
@@ -87,6 +88,9 @@ def conditions(
 BREAKERS = frozenset({"rentals_fail", "losses_at_once", "rentals_refused"})
 """The kinds of condition that hold renting or replacing back until a person or the pool itself ends them."""
 
+OTHER_ACCOUNT = "other_account"
+"""The kind of condition in which the key is of another account than the boxes."""
+
 RESUME = "`magister resume` ends it at once"
 
 
@@ -101,9 +105,21 @@ def _key(symptoms: Symptoms) -> Iterator[Condition]:
         )
 
 
+def _account(symptoms: Symptoms) -> Iterator[Condition]:
+    failing = symptoms.failing.get(Route.LIST)
+    if failing is not None and isinstance(failing.error, OtherAccount):
+        yield Condition(
+            str(failing.error),
+            "nothing is judged, rented or ended meanwhile: put the former key back and reload or restart; "
+            "to leave that account, set number_instances = 0 under its key first; or let go of its boxes by "
+            "`magister accept-account`, and they may cost on",
+            "other_account",
+        )
+
+
 def _reach(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     failing = symptoms.failing.get(Route.LIST)
-    if failing is not None and not isinstance(failing.error, BadKey):
+    if failing is not None and not isinstance(failing.error, BadKey | OtherAccount):
         yield Condition(
             f"listings from Vast fail since {said(failing.since, now)}: {failing.error}",
             "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",

@@ -148,6 +148,7 @@ class Dispatcher:
                 return
             if outcome.listing is not None:
                 self._tell_news(outcome.listing)
+            _tell_account(outcome)
             if era == self._era:
                 self.memory.take(outcome, backoff=self._backoff)
                 if outcome.error is not None:
@@ -162,6 +163,13 @@ class Dispatcher:
         for status in sorted(statuses - KNOWN - self._strange):
             log.warning("vast.status_never_seen", status=status, treated_as="unknown")
         self._strange |= statuses - KNOWN
+
+
+def _tell_account(outcome: Outcome) -> None:
+    """Log that there was nothing to speak against taking another account for ours than before."""
+    account, found = outcome.account, outcome.recognition
+    if account is not None and found is not None and found.ours and account.id not in {None, found.before}:
+        log.info("account.taken", account=account.id, before=found.before)
 
 
 def tell(action: Action) -> None:

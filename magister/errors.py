@@ -116,6 +116,20 @@ class StartedStopped(VastError):
         self.contract_id = contract_id
 
 
+class OtherAccount(VastError):
+    """The key is of another Vast account than the pool's boxes are on."""
+
+    def __init__(self, *, boxes: int, answers: int | None, ours: int | None) -> None:
+        """Say how many boxes the account lacks, which one answers and which is ours; None = not known."""
+        many = f"the {boxes} boxes of the pool are" if boxes != 1 else "the 1 box of the pool is"
+        if answers is not None and ours is not None:
+            said = f"vast_api_key is a key of Vast account {answers}, and {many} on account {ours}"
+        else:
+            which = "which Vast does not name" if answers is None else f"which is {answers}"
+            said = f"vast_api_key seems to be a key of another Vast account: {many} not on this one, {which}"
+        super().__init__(said)
+
+
 class IncompleteListing(Transient):
     """The listing of instances was not complete, so it proves nothing."""
 

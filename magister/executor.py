@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import autopsy, bans, bills, findings, ledger, pool, rows
+from magister import autopsy, bans, bills, findings, identity, ledger, pool, rows
 from magister.actions import (
     Adopt,
     Autopsy,
@@ -27,6 +27,7 @@ from magister.facts import Account, Listing, Offer, Stranger
 from magister.fleet import Fleet
 from magister.held import Held, Learned
 from magister.hierophant.protocol import Hierophant
+from magister.identity import Recognition
 from magister.lease import LeaseHolder
 from magister.offers import unfit
 from magister.renting import Renter
@@ -45,6 +46,7 @@ class Outcome:
     strangers: tuple[Stranger, ...] = ()
     offers: tuple[Offer, ...] = ()
     account: Account | None = None
+    recognition: Recognition | None = None  # of that account
 
 
 class Executor:
@@ -242,6 +244,7 @@ class Executor:
             listing = self._vast.listing(self._clock())
         self._require_past(listing.begun_at)
         with self._sessions.write() as session:
+            identity.require_ours(session, listing, action.account, ours=action.ours, fleet=self._fleet)
             strangers = findings.note_listing(session, listing, fleet=self._fleet)
             pool.note_listed(session, listing.begun_at, answers=wish)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
@@ -280,6 +283,10 @@ class Executor:
 
     def _check_account(self, action: CheckAccount) -> Outcome:
         account = self._vast.account()
+        now = self._clock()
         with self._sessions.write() as session:
-            pool.note_credit(session, account.credit)
-        return Outcome(action=action, at=self._clock(), account=account)
+            self._lease.require(session, now)  # of two hosts with different keys, only one has a say
+            found = identity.recognise(session, account.id)
+            if found.ours:
+                pool.note_credit(session, account.credit)
+        return Outcome(action=action, at=now, account=account, recognition=found)

@@ -117,9 +117,10 @@ class Adoptable:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Hold what the account can spend, in micro-dollars; None = Vast did not say."""
+    """Hold what the account can spend, in micro-dollars, and which one it is; None = Vast did not say."""
 
     credit: int | None
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

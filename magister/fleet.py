@@ -82,7 +82,9 @@ class View:
     quarantines: Quarantines = field(default_factory=Quarantines)
     reputation: Reputation = field(default_factory=Reputation)
     rent_not_before: datetime | None = None
-    account_at: datetime | None = None
+    account_at: datetime | None = None  # when the account was last asked for, since the start
+    account: int | None = None  # which one answered then; None = none did, or Vast did not say
+    ours: bool = True  # what it says is evidence: it is known to be the account of our boxes
     bills_read_at: datetime | None = None  # when the bill was last read in full
     bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)

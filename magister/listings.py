@@ -1,4 +1,4 @@
-"""Pure: when the next listing is due, and how long the last one may be judged by."""
+"""Pure: when the account and its next listing are due, and how long the last one may be judged by."""
 
 from datetime import datetime, timedelta
 
@@ -17,6 +17,14 @@ def sighted_by(fleet: Fleet, view: View, now: datetime) -> bool:
         return False
     arrived_at = view.arrived_at or view.listed_at
     return now - arrived_at < max(STALE_POLLS * fleet.listing_every, STALE_AT_LEAST)
+
+
+def account_due(fleet: Fleet, view: View) -> datetime | None:
+    """Say when the account is to be asked for again: soon while it may be another one; None = now."""
+    if view.account_at is None:
+        return None
+    every = fleet.account_every if view.ours else min(fleet.account_every, fleet.listing_every)
+    return view.account_at + every
 
 
 def listing_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> tuple[datetime, str]:

@@ -45,6 +45,8 @@ class Memory:
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
+    account: int | None = None  # which one answered; None = none did, or Vast did not say
+    ours: bool = False  # it is known to be that of our boxes, which it stays for as long as its key
     bills_tried_at: datetime | None = None
     bill: Failing | None = None  # since when the charges could not be read; None = they could
     unknown: UnknownCharges | None = None  # None = not read since the last bill
@@ -63,7 +65,7 @@ class Memory:
         match outcome.action:
             case List() if outcome.listing is not None:
                 self.listed_at, self.strangers = outcome.listing.begun_at, outcome.strangers
-                self.arrived_at = outcome.at
+                self.arrived_at, self.ours = outcome.at, True
                 self.list_failures, self.list_not_before = 0, None
             case List():
                 self.list_failures += 1
@@ -72,6 +74,7 @@ class Memory:
                 self.offers, self.searched_at = outcome.offers, outcome.at
             case CheckAccount():
                 self.account_at = outcome.at
+                self._take_account(outcome)
             case CallRoll():
                 self.roster_tried_at = outcome.at
                 self.roster_came = self.roster_came or outcome.error is None
@@ -79,6 +82,14 @@ class Memory:
                 self.bills_tried_at, self.unknown = outcome.at, None
             case Send() | Destroy() | Autopsy() | Look():
                 pass
+
+    def _take_account(self, outcome: Outcome) -> None:
+        if outcome.account is None or outcome.recognition is None:
+            return
+        was, self.account = self.ours, outcome.account.id
+        self.ours = outcome.recognition.ours or (was and self.account is None)
+        if self.ours and not was:  # what kept listings from being believed is over
+            self.list_failures, self.list_not_before = 0, None
 
     def pass_over(self, action: Rent | Adopt) -> None:
         """Forget the box or the offer that an action failed on, until the next listing or search shows it."""
@@ -102,6 +113,8 @@ class Memory:
             searched_at=self.searched_at,
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
+            account=self.account,
+            ours=self.ours,
             hearing_since=hearing_since(state, now, deaf_after=deaf_after(fleet.beat_timeout)),
             bills_read_at=state.bills_read_at,
             bills_tried_at=self.bills_tried_at,

@@ -228,6 +228,7 @@ class Pool(Table):
     rent_not_before: Mapped[datetime | None] = mapped_column(Utc)
     rent_refusals: Mapped[int] = mapped_column(Integer, server_default="0")
     credit: Mapped[int | None] = mapped_column(BigInteger)
+    account_id: Mapped[int | None] = mapped_column(BigInteger)  # Vast's; None = not learnt yet
     hearing_since: Mapped[datetime | None] = mapped_column(Utc)
     heard_at: Mapped[datetime | None] = mapped_column(Utc)
     roster_at: Mapped[datetime | None] = mapped_column(Utc)

@@ -11,7 +11,7 @@ from magister.budget import over_budget
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.judgement import deadlines, judged
-from magister.listings import listing_due, sighted_by
+from magister.listings import account_due, listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses, unheard
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage
@@ -19,7 +19,13 @@ from magister.states import DUDS, LOSSES, Reason, State
 
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
-    """Decide what to do at `now`, and when to decide again if nothing else happens before."""
+    """Decide what to do at `now`, and when to decide again if nothing else happens before.
+
+    Until the account that answers is known to be that of our boxes, it is asked who it is and for a listing,
+    and nothing else: a destroy, or a look, would be answered in the same words as for a box that is gone.
+    """
+    if not view.ours:
+        return Plan(tuple(_observations(fleet, held, view, now)), _next_at(fleet, held, view, now))
     sighted = sighted_by(fleet, view, now)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
@@ -117,11 +123,13 @@ def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
 
 def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Iterator[Action]:
     due, why = listing_due(fleet, held, view, now)
-    if due <= now and (view.list_not_before is None or now >= view.list_not_before):
-        yield List(why)
-    if view.account_at is None or now >= view.account_at + fleet.account_every:
-        yield CheckAccount("the credit decides whether anything can be rented")
-    bill_at = bill_due(fleet, view)
+    waits = view.list_not_before is not None and now < view.list_not_before
+    if due <= now and not waits and view.account_at is not None:
+        yield List(why, view.account, view.ours)
+    account_at = account_due(fleet, view)
+    if account_at is None or account_at <= now:
+        yield CheckAccount("whose the key is, and what can be spent, decides whether anything is rented")
+    bill_at = bill_due(fleet, view) if view.ours else None
     if bill_at is not None and bill_at <= now:
         yield read_bill(fleet, view, now)
     roll_at = roll_due(fleet, view, now)
@@ -134,9 +142,11 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
     moments = [listing_due(fleet, held, view, now)[0]]
     if view.list_not_before is not None:
         moments[0] = max(moments[0], view.list_not_before)
-    if view.account_at is not None:
-        moments.append(view.account_at + fleet.account_every)
-    moments += [m for m in (roll_due(fleet, view, now), bill_due(fleet, view)) if m is not None]
+    moments += [
+        m
+        for m in (account_due(fleet, view), roll_due(fleet, view, now), bill_due(fleet, view))
+        if m is not None
+    ]
     if shortage(fleet, held):
         moments += [m for m in (rent_from(fleet, view),) if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []

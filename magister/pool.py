@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Update, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
-from magister.conditions import Condition
+from magister.conditions import OTHER_ACCOUNT, Condition
 from magister.models import Pool
 
 DEAF_AFTER = timedelta(seconds=60)
@@ -34,6 +34,7 @@ class PoolState:
     rent_not_before: datetime | None
     rent_refusals: int
     credit: int | None  # micro-dollars
+    account_id: int | None  # the Vast account that the boxes are on; None = not learnt yet
     hearing_since: datetime | None  # since when the web side has been up without a gap
     heard_at: datetime | None  # its last sign of life
     roster_at: datetime | None
@@ -53,6 +54,7 @@ def read(session: Session) -> PoolState:
         rent_not_before=row.rent_not_before,
         rent_refusals=row.rent_refusals,
         credit=row.credit,
+        account_id=row.account_id,
         hearing_since=row.hearing_since,
         heard_at=row.heard_at,
         roster_at=row.roster_at,
@@ -91,6 +93,17 @@ def note_listed(session: Session, begun_at: datetime, *, answers: datetime | Non
 def note_credit(session: Session, credit: int | None) -> None:
     """Write what the account can spend, in micro-dollars."""
     session.execute(_pool().values(credit=credit))
+
+
+def note_account(session: Session, account_id: int) -> None:
+    """Write which Vast account the boxes are on."""
+    session.execute(_pool().values(account_id=account_id))
+
+
+def forget_account(session: Session) -> None:
+    """Let the next Vast account that answers be the pool's, and tell no more of another one."""
+    left = [asdict(one) for one in read(session).conditions if one.kind != OTHER_ACCOUNT]
+    session.execute(_pool().values(account_id=None, conditions=json.dumps(left, ensure_ascii=False)))
 
 
 def note_bills(session: Session, now: datetime) -> None:

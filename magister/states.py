@@ -59,6 +59,7 @@ class Reason(StrEnum):
     VANISHED = "vanished"  # gone from Vast without our asking
     PROVED_GONE = "proved_gone"  # gone from Vast after we asked
     REAPPEARED = "reappeared"
+    LEFT_BEHIND = "left_behind"  # on an account that the operator is done with; it may cost there
 
 
 LOOP = "loop"
@@ -114,6 +115,7 @@ BLAMELESS: Mapping[Reason, str] = {
     Reason.SURPLUS: "dropped_for_cost",
     Reason.BUDGET: "dropped_for_cost",
     Reason.VANISHED: "vanished",
+    Reason.LEFT_BEHIND: "dropped_by_operator",
 }
 """Under which word an end is counted that speaks against no machine.
 

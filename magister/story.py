@@ -205,6 +205,8 @@ def _end(life: Life) -> Iterator[Sentence]:
     )
     if gone is not None:
         yield Sentence(About.END, f"It went for this reason: {spaced(gone.reason)}.", gone.at)
+    if life.state is State.DESTROYED and life.moves and life.moves[-1].reason is Reason.LEFT_BEHIND:
+        yield Sentence(About.END, "What it cost after that is on the bill of its account, and nowhere here.")
     if life.state is State.DROPPING:
         asked = counted(life.destroys, "time")
         yield Sentence(

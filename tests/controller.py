@@ -66,7 +66,7 @@ class Controller:
             mac_required=False,
             clock=self.clock.wall,
         )
-        executor = Executor(
+        self.executor = Executor(
             sessions=self.sessions,
             vast=self.vast,
             hierophant=self.hierophant,
@@ -77,7 +77,7 @@ class Controller:
         )
         self.worker = Worker(
             sessions=self.sessions,
-            executor=executor,
+            executor=self.executor,
             lease=self.lease,
             lanes=InlineLanes(),
             wait_secs=self.vast.wait_secs,

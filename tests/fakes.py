@@ -63,6 +63,9 @@ class FakeVast:
     hidden: set[int] = field(default_factory=set)  # boxes that listings do not show
     lag: float = 0.0  # seconds for which listings do not show a new box
     credit: int | None = 50_000_000
+    account_id: int | None = 4242  # of the key in use; None = Vast does not say
+    elsewhere: dict[str, dict[int, Sighting]] = field(default_factory=dict)  # the boxes of the other keys
+    key: str = "the key"
     charged: dict[date, list[Charge]] = field(default_factory=dict)
     status: str | None = "running"
     boundary: Callable[[str], None] = lambda name: None  # called before each request and after each effect
@@ -87,6 +90,12 @@ class FakeVast:
         """Forget every fault that was still to come."""
         self._before.clear()
         self._after.clear()
+
+    def use(self, key: str, account_id: int | None) -> None:
+        """Be asked under another key from now on, whose account shows its own boxes and no other's."""
+        self.elsewhere[self.key] = self.boxes
+        self.key, self.account_id = key, account_id
+        self.boxes = self.elsewhere.pop(key, {})
 
     def lose(self, contract_id: int) -> None:
         """Delete a box in the web console."""
@@ -156,7 +165,7 @@ class FakeVast:
     def account(self) -> Account:
         self._note("account", None)
         self._fail(self._before, "account")
-        return Account(self.credit)
+        return Account(self.credit, self.account_id)
 
     def charges(self, day: date) -> tuple[Charge, ...]:
         self._note("charges", day)

@@ -13,7 +13,7 @@ def user(sim: Simulation, call: Call) -> Reply:
     """Give the account: `credit` is what can be spent, `balance` is not."""
     return reply(
         {
-            "id": 4242,
+            "id": call.account,
             "key_id": 1,
             "email": "operator@example.org",
             "username": "operator",
@@ -33,7 +33,7 @@ def user(sim: Simulation, call: Call) -> Reply:
 
 def spend_rate(sim: Simulation, call: Call) -> Reply:
     """Give the dollars per hour of all boxes."""
-    live = sim.market.live()
+    live = [box for box in sim.market.live() if box.account == call.account]
     return reply(bill.spend_rate(box for box in live if not sim.market.estate.under(box).offline))
 
 
@@ -41,7 +41,7 @@ def charges(sim: Simulation, call: Call) -> Reply:
     """Give what boxes cost, also those that are gone."""
     parameters, lag = call.parameters, sim.market.plan.charges_lag_secs
     answer = bill.charges(
-        sim.market.contracts.values(),
+        [box for box in sim.market.contracts.values() if box.account == call.account],
         parsed(parameters.get("select_filters"), {}),
         limit=int(number(parameters.get("limit")) or 0),
         after=parameters.get("after_token") or None,

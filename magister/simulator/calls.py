@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from magister.simulator.contracts import FIRST_ACCOUNT
 from magister.simulator.refusals import invalid_args
 from magister.simulator.replies import Reply
 from magister.simulator.simulation import Simulation
@@ -10,7 +11,10 @@ from magister.simulator.simulation import Simulation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Hold one request: the id in its path, its query parameters, its JSON body and the URL of the server."""
+    """Hold one request: the id in its path, its query parameters, its JSON body and the URL of the server.
+
+    `account` is that of its key.
+    """
 
     route: str
     method: str
@@ -19,6 +23,7 @@ class Call:
     parameters: Mapping[str, str]
     body: object
     server: str
+    account: int = FIRST_ACCOUNT
 
     def number(self) -> int:
         """Read the id in the path; raises `Refused` with 400 `invalid_args`."""

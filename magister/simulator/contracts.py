@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+FIRST_ACCOUNT = 4242
+"""The id of the account that the usual key is of."""
+
 
 class Worker(StrEnum):
     """What the Contemplant inside a box does."""
@@ -83,6 +86,7 @@ class Contract:
     to_pull: float = 0.0
     down_hourly: float = 0.0
     up_hourly: float = 0.0
+    account: int = FIRST_ACCOUNT
     traffic: dict[str, list[float]] = field(default_factory=dict)
 
     @property

@@ -29,7 +29,7 @@ DEPRECATED = Refused(
 def list_instances(sim: Simulation, call: Call) -> Reply:
     """Give a page of the account's instances."""
     fault = sim.faults.strike(LISTING, call.route, sim.market.now)
-    answer = listing(sim.market, page_from(call.parameters), sim.calendar)
+    answer = listing(sim.market, page_from(call.parameters), sim.calendar, account=call.account)
     return reply(answer if fault is None else _spoiled(answer, fault.name))
 
 
@@ -64,12 +64,12 @@ def list_v0(sim: Simulation, call: Call) -> Reply:
 
 def count(sim: Simulation, call: Call) -> Reply:
     """Count the account's instances."""
-    return reply({"count": len(sim.market.listed())})
+    return reply({"count": len(sim.market.listed(call.account))})
 
 
 def show(sim: Simulation, call: Call) -> Reply:
     """Give one instance, or null under 200 when there is none."""
-    contract = sim.market.shown(call.number())
+    contract = sim.market.shown(call.number(), call.account)
     if contract is None or sim.faults.strike(("show_null",), call.route, sim.market.now):
         return reply({"instances": None})
     view = instance_view(sim.market, contract, sim.calendar)
@@ -80,7 +80,7 @@ def show(sim: Simulation, call: Call) -> Reply:
 def destroy(sim: Simulation, call: Call) -> Reply:
     """Destroy an instance."""
     contract_id, now = call.number(), sim.market.now
-    sim.market.owned(contract_id)
+    sim.market.owned(contract_id, call.account)
     refused = sim.faults.strike(("destroy_refused",), call.route, now)
     if refused:
         words = f"Could not destroy instance {contract_id}, try again later."
@@ -96,7 +96,7 @@ def destroy(sim: Simulation, call: Call) -> Reply:
 def update(sim: Simulation, call: Call) -> Reply:
     """Relabel, stop or start an instance."""
     contract_id = call.number()
-    sim.market.owned(contract_id)
+    sim.market.owned(contract_id, call.account)
     body: Mapping[str, object] = call.body if isinstance(call.body, dict) else {}
     label, state = body.get("label"), body.get("state")
     if isinstance(label, str):
@@ -118,7 +118,7 @@ def request_logs(sim: Simulation, call: Call) -> Reply:
     """Have a log uploaded; it is at the URL a little later."""
     contract_id = call.number()
     contract = sim.market.contracts.get(contract_id)
-    if contract is None or not contract.live:
+    if contract is None or not contract.live or contract.account != call.account:
         raise Refused(404, "invalid_id", "Invalid instance id.")
     fault = sim.faults.strike(LOGS, call.route, sim.market.now)
     spoilt = "" if fault is None else fault.name

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from magister.simulator.clock import Calendar
+from magister.simulator.contracts import FIRST_ACCOUNT
 from magister.simulator.instance_view import instance_view
 from magister.simulator.market import Market
 from magister.simulator.query import Order, compare_rows, filters_of, fits, in_order, number, parsed
@@ -66,9 +67,11 @@ def _order(value: object) -> Order:
     return tuple(columns)
 
 
-def listing(market: Market, page: Page, calendar: Calendar) -> dict[str, object]:
+def listing(
+    market: Market, page: Page, calendar: Calendar, *, account: int = FIRST_ACCOUNT
+) -> dict[str, object]:
     """Answer `GET /api/v1/instances/`."""
-    rows = [instance_view(market, contract, calendar) for contract in market.listed()]
+    rows = [instance_view(market, contract, calendar) for contract in market.listed(account)]
     rows = in_order([row for row in rows if fits(row, page.filters)], page.order)
     total, labels = len(rows), Counter(str(row["label"] or "") for row in rows)
     if page.after is not None:

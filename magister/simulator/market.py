@@ -4,7 +4,7 @@ import heapq
 import random
 
 from magister.simulator import bill, lives, traffic
-from magister.simulator.contracts import Contract, Order, Worker, signed
+from magister.simulator.contracts import FIRST_ACCOUNT, Contract, Order, Worker, signed
 from magister.simulator.estate import Estate
 from magister.simulator.hardware import Machine
 from magister.simulator.offers import Chunk
@@ -18,7 +18,7 @@ KEPT_AFTER_EXPIRY = 48 * 3600.0
 
 
 class Market:
-    """Keep the machines, offers, contracts and the credit of one account.
+    """Keep the machines, offers, contracts and the credit that all accounts spend.
 
     It has no clock: every call is given the simulated moment, which must not run backwards. It is not safe
     for threads. `changes` counts what is worth saving.
@@ -152,23 +152,30 @@ class Market:
         """Give the contracts that exist on one machine."""
         return [contract for contract in self.live() if contract.machine_id == machine_id]
 
-    def listed(self) -> list[Contract]:
+    def listed(self, account: int = FIRST_ACCOUNT) -> list[Contract]:
         """Give the contracts a listing shows, which may lag behind a create or a destroy."""
         return [
             contract
             for contract in self.contracts.values()
-            if contract.listed_from <= self.now and (contract.live or self.now < contract.listed_until)
+            if contract.account == account
+            and contract.listed_from <= self.now
+            and (contract.live or self.now < contract.listed_until)
         ]
 
-    def shown(self, contract_id: int) -> Contract | None:
+    def shown(self, contract_id: int, account: int = FIRST_ACCOUNT) -> Contract | None:
         """Give a contract as a look by id finds it: it lags behind a create, but not behind a destroy."""
         contract = self.contracts.get(contract_id)
-        return contract if contract and contract.live and contract.listed_from <= self.now else None
+        if contract is None or contract.account != account:
+            return None
+        return contract if contract.live and contract.listed_from <= self.now else None
 
-    def owned(self, contract_id: int) -> Contract:
-        """Give a contract that exists; raises `Refused` with `no_such_instance`."""
+    def owned(self, contract_id: int, account: int | None = None) -> Contract:
+        """Give a contract that exists, of any account if `account` is None.
+
+        Raises `Refused` with `no_such_instance`.
+        """
         contract = self.contracts.get(contract_id)
-        if contract is None or not contract.live:
+        if contract is None or not contract.live or account not in {None, contract.account}:
             raise no_such_instance(contract_id)
         return contract
 
@@ -187,7 +194,13 @@ class Market:
         return "unknown" if contract.unheard else contract.status
 
     def rent(
-        self, offer_id: int, order: Order, *, listed_after: float = 0.0, stopped: bool = False
+        self,
+        offer_id: int,
+        order: Order,
+        *,
+        listed_after: float = 0.0,
+        stopped: bool = False,
+        account: int = FIRST_ACCOUNT,
     ) -> tuple[Contract, bool]:
         """Rent an offer and say whether the box starts.
 
@@ -206,6 +219,7 @@ class Market:
         if not free and order.cancel_unavail:
             raise no_such_ask(offer_id, existed=True)
         contract = self._sign(offer_id, chunk, order, listed_after)
+        contract.account = account
         starts = free and order.running and not stopped
         if starts:
             self._boot(contract)

@@ -41,7 +41,9 @@ def create(sim: Simulation, call: Call) -> Reply:
     lag = sim.faults.strike(("lag_create",), call.route, now)
     stopped = sim.faults.strike(("stopped_box",), call.route, now)
     hidden = lag.secs if lag else 0.0
-    contract, started = market.rent(offer_id, order, listed_after=hidden, stopped=stopped is not None)
+    contract, started = market.rent(
+        offer_id, order, listed_after=hidden, stopped=stopped is not None, account=call.account
+    )
     answer = {"success": started, "new_contract": contract.id, "instance_api_key": contract.api_key}
     if sim.faults.strike(("no_contract",), call.route, now):
         answer = {"success": True}

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -134,21 +135,24 @@ def _answer(
     with sim.lock:
         now = sim.advance()
         try:
-            _admit(sim, call, authorization)
+            call = replace(call, account=_admitted(sim, call, authorization))
             given = sim.rates.check(call.route, now, sim.calendar.speed) or effect(sim, call)
         except Refused as error:
             given = _refusal(error)
     return given if fault is None or fault.when == "before" else _after(sim, call, fault, given)
 
 
-def _admit(sim: Simulation, call: Call, authorization: str | None) -> None:
+def _admitted(sim: Simulation, call: Call, authorization: str | None) -> int:
+    """Give the account of the key that a call bears; raises `Refused` for a bad one."""
     given = call.parameters.get("api_key") if authorization is None else authorization.removeprefix("Bearer ")
-    if call.route == "log_text" or (given is None and call.route in PUBLIC):
-        return
-    if given is None:
+    if call.route == "log_text":
+        given = None
+    elif given is None and call.route not in PUBLIC:
         raise NO_KEY
-    if given != sim.api_key and not sim.any_key:
+    account = sim.account(given)
+    if account is None:
         raise BAD_KEY
+    return account
 
 
 def _before(sim: Simulation, call: Call, fault: Fault) -> Reply | None:

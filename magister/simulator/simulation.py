@@ -2,11 +2,11 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from magister.simulator.clock import Calendar
-from magister.simulator.contracts import Contract, Worker
+from magister.simulator.contracts import FIRST_ACCOUNT, Contract, Worker
 from magister.simulator.faults import Faults
 from magister.simulator.hierophant import Hierophant
 from magister.simulator.journal import Journal
@@ -15,6 +15,7 @@ from magister.simulator.pen import Pen
 from magister.simulator.rates import Rates
 
 DEFAULT_KEY = "simulated-key"
+OTHER_KEY = "other-simulated-key"
 TRIM_SECS = 300.0
 RUNNABLE = (Worker.STARTING, Worker.VERIFIED)
 
@@ -23,13 +24,15 @@ RUNNABLE = (Worker.STARTING, Worker.VERIFIED)
 class Simulation:
     """Hold the market and what stands around it; `clock` gives simulated seconds.
 
-    Touch the parts only under `lock`.
+    `other_keys` are those of further accounts, each with the account's id: they see none of one another's
+    boxes, though all spend the same credit. Touch the parts only under `lock`.
     """
 
     market: Market
     clock: Callable[[], float]
     api_key: str = DEFAULT_KEY
     any_key: bool = False
+    other_keys: Mapping[str, int] = field(default_factory=lambda: {OTHER_KEY: FIRST_ACCOUNT + 1})
     calendar: Calendar = field(default_factory=Calendar)
     rates: Rates = field(default_factory=Rates)
     faults: Faults = field(default_factory=Faults)
@@ -42,6 +45,12 @@ class Simulation:
     deliver_drop: Callable[[int, str, str], None] | None = None
     stop: Callable[[], None] | None = None
     next_trim: float = 0.0
+
+    def account(self, key: str | None) -> int | None:
+        """Give the account that a key is of; None = nobody's, and that of no key at all is the first."""
+        if key is not None and key in self.other_keys:
+            return self.other_keys[key]
+        return FIRST_ACCOUNT if key in {None, self.api_key} or self.any_key else None
 
     def advance(self) -> float:
         """Bring the market up to the clock's moment and give it; hold the lock."""

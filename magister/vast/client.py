@@ -109,9 +109,10 @@ class HttpVast:
         return self._shelf.fetch(where, ends)
 
     def account(self) -> Account:
-        """Ask what the account can spend: its `credit`, since `balance` may be 0 while there is credit."""
+        """Ask whose the key is, and what can be spent: `credit`, since `balance` may be 0 beside it."""
         answer = self._ask(Call(route=Route.ACCOUNT, method="GET", path="/api/v0/users/current/"))
-        return Account(values.micros((answer.fields or {}).get("credit")))
+        said = answer.fields or {}
+        return Account(values.micros(said.get("credit")), values.identity(said.get("id")))
 
     def charges(self, day: date) -> tuple[Charge, ...]:
         """Ask what was charged for instances on a UTC day: all of it, or it raises; charges lag by hours.

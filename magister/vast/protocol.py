@@ -39,7 +39,7 @@ class Vast(Protocol):
         """
 
     def account(self) -> Account:
-        """Ask what the account can spend."""
+        """Ask which account the key is of, and what it can spend."""
 
     def charges(self, day: date) -> tuple[Charge, ...]:
         """Ask what was charged for instances on a UTC day: all of it, or it raises; charges lag by hours."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from magister import assembly, check
+from magister import assembly, check, pool, schema
 from magister.check import Finding, Grade, findings
 from magister.cli import main
+from magister.database import open_database
 from magister.errors import BadKey, NotSent, RateLimited
 from magister.settings import load
 from magister.vast import Vast
-from tests.builders import an_offer
+from tests.builders import a_row, an_offer
 from tests.fakes import FakeVast
 
 SETTINGS = {
@@ -58,6 +59,29 @@ def test_a_wrong_key_is_told_once_and_nothing_else_is_asked(vast: FakeVast) -> N
     failed = [finding for finding in found(vast) if finding.grade is Grade.FAIL]
     assert [finding.cure for finding in failed] == ["set vast_api_key"]
     assert [call for call, _ in vast.calls] == ["account"]
+
+
+def test_the_account_of_the_key_is_named(vast: FakeVast) -> None:
+    assert about("accepts the key", vast).what.endswith(" accepts the key, which is of account 4242")
+    vast.account_id = None
+    assert about("accepts the key", vast).what.endswith(" accepts the key")
+
+
+def test_a_key_of_another_account_than_the_boxes_is_told(vast: FakeVast) -> None:
+    sessions = open_database("sqlite:///magister.db", busy_timeout=5)
+    schema.migrate(sessions)
+    with sessions.write() as session:
+        pool.note_account(session, 4242)
+    vast.account_id = 777
+    assert about("accepts the key", vast).grade is Grade.OK  # no box is lacking there
+    with sessions.write() as session:
+        a_row(session)
+    sessions.engine.dispose()
+    finding = about("vast_api_key", vast)
+    assert finding.grade is Grade.FAIL
+    assert finding.what == (
+        "vast_api_key is a key of Vast account 777, and the 1 box of the pool is on account 4242"
+    )
 
 
 def test_an_outage_is_told(vast: FakeVast) -> None:

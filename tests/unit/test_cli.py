@@ -16,6 +16,7 @@ from magister.conditions import Condition
 from magister.database import RESCUE, open_database
 
 COMMANDS = (
+    "accept-account",
     "adopt",
     "backup",
     "ban",
@@ -97,7 +98,19 @@ def test_a_wrong_option_is_told_in_one_line() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["check", "cost", "history", "machines", "migrate", "resume", "serve", "status", "web", "worker"],
+    [
+        "accept-account",
+        "check",
+        "cost",
+        "history",
+        "machines",
+        "migrate",
+        "resume",
+        "serve",
+        "status",
+        "web",
+        "worker",
+    ],
 )
 def test_all_problems_of_the_settings_are_told_at_once(command: str) -> None:
     result = run(command)
@@ -199,7 +212,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(command: str) -> Non
     )
 
 
-@pytest.mark.parametrize("command", ["resume", "status"])
+@pytest.mark.parametrize("command", ["accept-account", "resume", "status"])
 def test_a_look_at_no_database_makes_none(command: str) -> None:
     configured()
     result = run(command)

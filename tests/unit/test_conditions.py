@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from magister.conditions import Failing, Symptoms, conditions
-from magister.errors import BadKey, IncompleteListing, NoCredit, Refused, Transient, VastError
+from magister.conditions import OTHER_ACCOUNT, Failing, Symptoms, conditions
+from magister.errors import BadKey, IncompleteListing, NoCredit, OtherAccount, Refused, Transient, VastError
 from magister.facts import Route
 from magister.held import Held
 from magister.states import State
@@ -38,6 +38,25 @@ def test_a_key_that_vast_does_not_know(route: Route) -> None:
 def test_vast_that_does_not_answer_since_when() -> None:
     failing = {Route.LIST: Failing(ago(minutes=3), Transient("503 from Vast"))}
     assert told(failing=failing) == ["listings from Vast fail since 11:57:00 UTC: 503 from Vast"]
+
+
+def test_a_key_of_another_account_is_told_instead_of_the_listing_that_fails() -> None:
+    error = OtherAccount(boxes=2, answers=777, ours=4242)
+    (condition,) = conditions(a_fleet(), (), replace(WELL, failing={Route.LIST: Failing(NOW, error)}), NOW)
+    assert condition.kind == OTHER_ACCOUNT
+    assert condition.what == (
+        "vast_api_key is a key of Vast account 777, and the 2 boxes of the pool are on account 4242"
+    )
+    assert "put the former key back" in condition.cure
+    assert "magister accept-account" in condition.cure
+
+
+def test_an_account_that_names_itself_not_is_told_as_well() -> None:
+    failing = {Route.LIST: Failing(NOW, OtherAccount(boxes=1, answers=None, ours=4242))}
+    assert told(failing=failing) == [
+        "vast_api_key seems to be a key of another Vast account: the 1 box of the pool is not on this one, "
+        "which Vast does not name"
+    ]
 
 
 def test_a_moment_of_another_day_bears_its_date() -> None:

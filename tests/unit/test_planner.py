@@ -1,5 +1,6 @@
 """What the planner decides for one situation after another; no database, no clock, no Vast."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,24 @@ def decide(*rows: Held, fleet: Fleet | None = None, view: View | None = None) ->
     """Plan for these rows; as many are wanted as there are unless a fleet is given."""
     wanted = fleet or a_fleet(target=sum(row.wanted for row in rows))
     return plan(wanted, rows, view or a_view(), NOW).actions
+
+
+def test_an_account_that_is_not_known_to_be_ours_is_only_asked() -> None:
+    rows = [held(state, absences=2, due_at=ago(seconds=1)) for state in State]
+    view = a_view(ours=False, listed_at=None, account=777, offers=(an_offer(),), searched_at=NOW)
+    wanted = a_fleet(target=9, bills_every=timedelta(hours=1), account_every=timedelta(seconds=300))
+    assert decide(*rows, view=view, fleet=wanted) == (List("no complete listing yet", 777, ours=False),)
+
+
+def test_a_start_asks_who_answers_before_it_asks_for_a_listing() -> None:
+    view = a_view(ours=False, listed_at=None, account_at=None)
+    assert [type(action) for action in decide(held(), view=view)] == [CheckAccount]
+
+
+def test_an_account_that_may_be_another_one_is_asked_for_again_soon() -> None:
+    view = a_view(ours=False, listed_at=None, list_not_before=NOW + timedelta(minutes=1))
+    asked = [decide(held(), view=replace(view, account_at=ago(seconds=secs))) for secs in (29, 30)]
+    assert [[type(action) for action in actions] for actions in asked] == [[], [CheckAccount]]
 
 
 def test_a_full_healthy_pool_needs_nothing() -> None:

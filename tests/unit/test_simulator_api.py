@@ -10,16 +10,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from magister.simulator.contracts import FIRST_ACCOUNT
 from magister.simulator.market import Market
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.rates import RatePlan, Rates
 from magister.simulator.server import create_app
-from magister.simulator.simulation import Simulation
+from magister.simulator.simulation import OTHER_KEY, Simulation
 
 PLAN = MarketPlan(
     machines=30, gpu_counts=(1,), dud_share=0.0, odd_share=0.0, unverified_share=0.0, storage_only=0
 )
 KEY = {"Authorization": "Bearer simulated-key"}
+ANOTHER = {"Authorization": f"Bearer {OTHER_KEY}"}
 
 
 @cache
@@ -38,13 +40,14 @@ class Vast:
         simulation: Simulation = app().extensions["simulation"]
         simulation.market, simulation.clock, simulation.logs = self.market, lambda: self.now, {}
         self.client: FlaskClient = app().test_client()
+        self.key = KEY
 
     def ask(self, method: str, path: str, body: object = None, **parameters: object) -> TestResponse:
         query = {
             name: value if isinstance(value, (str, int)) else json.dumps(value)
             for name, value in parameters.items()
         }
-        return self.client.open(path, method=method, json=body, query_string=query, headers=KEY)
+        return self.client.open(path, method=method, json=body, query_string=query, headers=self.key)
 
     def offer(self) -> int:
         offers = self.ask("POST", "/api/v0/bundles/", {"limit": 1}).get_json()["offers"]
@@ -78,6 +81,30 @@ def test_a_bad_key_is_a_404() -> None:
 def test_a_missing_key_is_a_403() -> None:
     answer = Vast().client.get("/api/v1/instances/")
     assert said(answer) == (403, "auth_error", "This action requires login.")
+
+
+def test_another_account_is_shown_none_of_the_boxes() -> None:
+    vast = Vast()
+    box = vast.rented()
+    assert vast.ask("GET", "/api/v0/users/current/").get_json()["id"] == FIRST_ACCOUNT
+    vast.key = ANOTHER
+    assert vast.ask("GET", "/api/v0/users/current/").get_json()["id"] != FIRST_ACCOUNT
+    listing = vast.ask("GET", "/api/v1/instances/").get_json()
+    assert (listing["success"], listing["instances"], listing["total_instances"]) == (True, [], 0)
+    shown = vast.ask("GET", f"/api/v0/instances/{box}/")
+    assert (shown.status_code, shown.get_json()) == (200, {"instances": None})
+    assert said(vast.ask("DELETE", f"/api/v0/instances/{box}/", {}))[1] == "no_such_instance"
+    assert vast.market.contracts[box].live
+
+
+def test_another_account_rents_for_itself() -> None:
+    vast = Vast()
+    vast.key = ANOTHER
+    box = vast.rented()
+    (row,) = vast.ask("GET", "/api/v1/instances/").get_json()["instances"]
+    assert row["id"] == box
+    vast.key = KEY
+    assert vast.ask("GET", "/api/v1/instances/").get_json()["instances"] == []
 
 
 def test_searching_needs_no_key() -> None:

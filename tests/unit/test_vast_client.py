@@ -303,6 +303,13 @@ def test_calls_of_one_route_keep_their_distance(vast: responses.RequestsMock) ->
     assert time.naps == pytest.approx([3 * 1.04])
 
 
+def test_the_account_of_a_key_is_told_as_far_as_vast_names_it(vast: responses.RequestsMock) -> None:
+    vast.get(USER, json={"id": 4242, "credit": 2.5})
+    vast.get(USER, json={"id": "somebody", "credit": 2.5})
+    asking = client()
+    assert [asking.account().id, asking.account().id] == [4242, None]
+
+
 # Repeating
 
 
