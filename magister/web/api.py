@@ -72,7 +72,8 @@ class Api:
         row = self.store.write(
             lambda session, now: operations.verify(
                 session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
-            )
+            ),
+            patient=not beat,  # it comes again, and threads are for those who ask only once
         )
         tell = log.debug if beat else log.info
         tell("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
@@ -103,7 +104,7 @@ class Api:
 
         A beat that comes too early is no reason to wait, for it comes again.
         """
-        with suppress(*((TooEarly, DatabaseUnusable) if patient else ())):  # writing waits for their end
+        with suppress(*((TooEarly, DatabaseUnusable, SQLAlchemyError) if patient else ())):  # writing waits
             self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
 
     def healthz(self) -> Response:
