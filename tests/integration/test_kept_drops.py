@@ -324,9 +324,9 @@ def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
             tried.set()
 
     drops = Watched(sessions, lambda: NOW, TOKEN)
-    drops.start(stop)
     drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
-    assert tried.wait(20)
+    drops.start(stop)
+    assert tried.wait(60)
     stop.set()
     assert state_of(sessions, row) is State.DROPPING
 
