@@ -4,7 +4,8 @@ gunicorn's own threads read from the client and write to it, so as many clients 
 only be slow, or silent, to keep everybody else out, the coordinator with its one DELETE among them. Here one
 selector does all that depends on clients: it gathers each request, within a time, hands it to a thread when
 it is complete, and delivers the answer, within a time. When there are too many, those who have kept it
-waiting longest make room. One connection is for one request.
+waiting longest make room. One connection is for one request. Drops have threads of their own, so that none
+waits in memory, unread, behind others that wait for the database.
 """
 
 import errno
@@ -13,16 +14,13 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
-from gunicorn.config import Config
-from gunicorn.http import Request, get_parser
+from gunicorn.http import Request
 from gunicorn.http.errors import (
     ExpectationFailed,
     LimitRequestHeaders,
@@ -33,6 +31,7 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from magister.arrival import Arrival, Verdict
+from magister.guests import Guest, Stage, Visit
 
 RECEIVE_SECS = 10.0
 """Seconds that a client has to send its request."""
@@ -61,7 +60,9 @@ ROOM = 64
 BACKLOG_BYTES = 64 * 1024 * 1024
 """Bytes of answers that may wait for their clients; beyond that, the oldest make room."""
 
-_PIECE = 65_536
+THREADS_FOR_DROPS = 8
+"""Threads that take nothing but drops, more than ever wait for the database."""
+
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSED = {
     Verdict.NO_REQUEST: (HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request"),
@@ -76,79 +77,27 @@ _FAULTS: dict[type[ParseException], HTTPStatus] = {
 }
 
 
-class Outbox:
-    """Stand in for the socket while a thread works, and keep what is sent."""
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.kept = bytearray()
-
-    def sendall(self, data: bytes) -> None:
-        """Keep a part of the answer."""
-        self.kept += data
-
-    def send(self, data: bytes) -> int:
-        """Pass over what gunicorn sends this way, the invitation to go on: the body is there already."""
-        return len(data)
-
-    def setblocking(self, flag: bool) -> None:
-        """Do nothing, for nothing blocks."""
-
-    def gettimeout(self) -> float:
-        """Say that nothing blocks."""
-        return 0.0
-
-
-class Stage(Enum):
-    """Say what a connection waits for."""
-
-    ARRIVING = auto()  # its request
-    WORKING = auto()  # a thread
-    LEAVING = auto()  # the client to take the answer
-    LINGERING = auto()  # the client to hang up
-
-
-@dataclass(slots=True, eq=False)
-class Guest:
-    """Hold a connection; `since` is when it began to wait, by the monotonic clock."""
-
-    sock: socket.socket
-    client: tuple[str, int]
-    server: tuple[str, int]
-    since: float
-    stage: Stage = Stage.ARRIVING
-    arrival: Arrival = field(default_factory=Arrival)
-    answer: memoryview = field(default_factory=lambda: memoryview(b""))
-    discarded: int = 0
-
-    def come(self) -> bytes | None:
-        """Return what has come from the client; b"" = it hung up, None = nothing after all."""
-        try:
-            return self.sock.recv(_PIECE)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-
-class Visit(TConn):
-    """Be to gunicorn's thread the connection on which a whole request came."""
-
-    def __init__(self, cfg: Config, guest: Guest) -> None:
-        """Take what the guest has sent: after that there is nothing to wait for, but the end."""
-        self.guest, self.outbox = guest, Outbox()
-        super().__init__(cfg, self.outbox, guest.client, guest.server)  # type: ignore[arg-type] # no more of a socket is used
-        self.parser = get_parser(cfg, iter((bytes(guest.arrival.data),)), guest.client)
-        self.data_ready = True
-
-
 class Reception(ThreadWorker):
     """Take requests in and deliver answers, all in the main thread; gunicorn's threads do the rest."""
+
+    _for_drops: ThreadPoolExecutor
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         """Begin with nobody."""
         super().__init__(*arguments, **more)
         self._guests: set[Guest] = set()
+
+    def init_process(self) -> None:
+        """Make the threads for drops where gunicorn makes its own, after the fork."""
+        self._for_drops = ThreadPoolExecutor(THREADS_FOR_DROPS)
+        super().init_process()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a request to a thread of its kind."""
+        visit = cast("Visit", conn)  # no other is ever given to a thread
+        threads = self._for_drops if visit.wish else self.tpool
+        work = threads.submit(self.handle, visit)
+        work.add_done_callback(partial(self.method_queue.defer, self.finish_request, visit))
 
     def accept(self, listener: socket.socket) -> None:
         """Welcome a client."""

@@ -6,8 +6,11 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -61,6 +64,10 @@ def run(
     return 0
 
 
+Handler = Callable[[int, FrameType | None], Any] | int | None
+"""What a signal meets."""
+
+
 class Server(BaseApplication):
     """Run gunicorn with what the settings say of the web side."""
 
@@ -70,7 +77,7 @@ class Server(BaseApplication):
         self._descriptor = descriptor
         self.parent = parent
         self._ready = ready
-        self._signed = threading.Event()
+        self._signed, self._ending = threading.Event(), threading.Event()
         super().__init__()
 
     def load_config(self) -> None:
@@ -88,7 +95,7 @@ class Server(BaseApplication):
 
             if self.parent is None:
                 require_usable(self._settings)
-            return application(self._settings, signed=self._signed)
+            return application(self._settings, signed=self._signed, ending=self._ending)
         except Exception as error:
             raise SystemExit(HOPELESS[complain(error)]) from None
 
@@ -99,9 +106,16 @@ class Server(BaseApplication):
     def _at_work(self, worker: object) -> None:
         """Let the supervisor hear of it; it is to outlive its terminal, though gunicorn told it to die."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, partial(self._end, signal.getsignal(signal.SIGTERM)))
         if self._ready is not None:
             _say(self._ready, ANSWERS)
             threading.Thread(target=self._tell, args=(self._ready,), name="at-work", daemon=True).start()
+
+    def _end(self, gunicorns: Handler, number: int, frame: FrameType | None) -> None:
+        """Let the application know, and leave the rest to gunicorn."""
+        self._ending.set()
+        if callable(gunicorns):
+            gunicorns(number, frame)
 
     def _tell(self, ready: int) -> None:
         """Say that a web process answers, once the database takes what it writes.

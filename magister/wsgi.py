@@ -8,6 +8,7 @@ import atexit
 import threading
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from flask import Flask
 
 from magister import pool, startup
@@ -17,6 +18,7 @@ from magister.errors import Unusable
 from magister.settings import Settings
 from magister.web import create_app, hearing
 from magister.web.kept import KeptDrops
+from magister.web.spool import Spool, place_for
 
 LONGEST_TRY = 5.0
 """Seconds for which one try of a request waits for a lock; the request itself tries for longer."""
@@ -24,18 +26,28 @@ LONGEST_TRY = 5.0
 HOPELESS = 4
 """The code with which a web process tells gunicorn that starting another would be of no use."""
 
+LAST_WORDS = 6.0
+"""Seconds between the request to end and the last words on drops: some before the process may be killed."""
 
-def application(settings: Settings, *, signed: threading.Event | None = None) -> Flask:
+log = structlog.get_logger("magister.web")
+
+
+def application(
+    settings: Settings, *, signed: threading.Event | None = None, ending: threading.Event | None = None
+) -> Flask:
     """Return the application; to be called after the fork, for it has an engine and threads of its own.
 
-    `signed` is set as soon as the database was written to; None = nobody waits for that.
+    `signed` is set as soon as the database was written to; None = nobody waits for that. `ending` is set by
+    the caller when the process is asked to end; None = it comes to its end by itself.
     """
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
     hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed)
-    kept = KeptDrops(sessions, _now, settings.api_token)
+    kept = KeptDrops(sessions, _now, settings.api_token, _spool(settings))
     kept.start()
     atexit.register(kept.end)
+    if ending is not None:
+        kept.name_before(ending, LAST_WORDS)
     return create_app(settings, sessions, clock=_now, kept=kept)
 
 
@@ -59,6 +71,17 @@ def __getattr__(name: str) -> Flask:
         complain(error)
         raise SystemExit(HOPELESS) from None
     return application(loaded.settings)
+
+
+def _spool(settings: Settings) -> Spool:
+    spool = Spool(place_for(settings.database_url.get_secret_value()))
+    if why := spool.prepare():
+        log.warning(
+            "drops.in_memory_only",
+            why=why,
+            so="a drop that the database does not take is lost if the service ends before it does",
+        )
+    return spool
 
 
 def _now() -> datetime:

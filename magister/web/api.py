@@ -14,11 +14,12 @@ from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, R
 
 from magister import __version__, operations, readiness, reports
 from magister.arrival import BODY_LIMIT
-from magister.errors import DatabaseUnusable, Stale, TooEarly, UnknownInstance
+from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.facts import LARGEST_ID
 from magister.web import openapi, pages, shapes
-from magister.web.kept import Drop, KeptDrops
+from magister.web.kept import KeptDrops
 from magister.web.pages import Pages
+from magister.web.spool import Drop
 from magister.web.store import Store
 
 log = structlog.get_logger("magister.web")
@@ -72,7 +73,8 @@ class Api:
         row = self.store.write(
             lambda session, now: operations.verify(
                 session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
-            )
+            ),
+            patient=not beat,  # it comes again, and threads are for those who ask only once
         )
         tell = log.debug if beat else log.info
         tell("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
@@ -80,22 +82,18 @@ class Api:
 
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
-        offer_id, mac, token, why = id_in(which), request.args.get("key"), self.token, reason()
-        self._refuse_strangers(offer_id, mac, patient=True)
-        try:
+        offer_id, mac, token = id_in(which), request.args.get("key") or None, self.token
+        why = operations.legible(reason())
+        asked = Drop(offer_id=offer_id, mac=mac, why=why, heard_at=self.store.clock())
+        with self.kept.until_heard(asked):
+            self.kept.require_no_crowd()
+            self._refuse_strangers(offer_id, mac, patient=True)
             row = self.store.write(
                 lambda session, now: operations.drop(
                     session, offer_id, mac=mac, token=token, why=why, now=now
                 )
             )
-        except (DatabaseUnusable, Stale, TooEarly) as error:
-            said = operations.legible(why)
-            if not self.kept.keep(Drop(offer_id=offer_id, mac=mac, why=said, heard_at=self.store.clock())):
-                raise
-            raise DatabaseUnusable(
-                f"{str(error).rstrip('.')}; until then the drop is kept in memory"
-            ) from error
-        log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=operations.legible(why))
+        log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=why)
         return shown(shapes.answer(row))
 
     def _refuse_strangers(self, offer_id: int, mac: str | None, *, patient: bool) -> None:
@@ -103,7 +101,7 @@ class Api:
 
         A beat that comes too early is no reason to wait, for it comes again.
         """
-        with suppress(*((TooEarly, DatabaseUnusable) if patient else ())):  # writing waits for their end
+        with suppress(*((TooEarly, DatabaseUnusable, SQLAlchemyError) if patient else ())):  # writing waits
             self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
 
     def healthz(self) -> Response:
@@ -117,7 +115,7 @@ class Api:
             ready = self.store.read(lambda session: readiness.readiness(session, now, stale_after))
             if readiness.late(ready, stale_after):
                 ready = readiness.obstructed(ready, self.store.obstacle())
-        except (DatabaseUnusable, SQLAlchemyError):  # the latter: it answers, but holds no tables of ours
+        except (DatabaseUnusable, SQLAlchemyError, OSError):  # it may answer, and hold no tables of ours
             ready = readiness.unreachable()
         ready = replace(ready, conditions=(*ready.conditions, *self.kept.conditions()))
         return shown(shapes.readiness(ready), 200 if ready.ready else 503)

@@ -1,12 +1,13 @@
-"""Drops that could not be written yet: kept in memory, and written as soon as the database takes them.
+"""Drops that the database does not take at once: kept, and written as soon as it does.
 
-The coordinator asks once and listens to no answer. What it asked for is kept for as long as this process
-lives, and named in the log if it ends before; the answer is a 503 all the same, since nothing is committed.
+The coordinator asks once and listens to no answer. What it asked for is kept on disk, where it outlives this
+process, else in memory, and is then named in the log if the process ends before. The answer is a 503 all the
+same, since nothing is committed.
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,10 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from magister import operations
 from magister.conditions import Condition
 from magister.database import Sessions
-from magister.errors import MagisterError, Stale, TooEarly, UnknownInstance
+from magister.errors import DatabaseUnusable, MagisterError, Stale, TooEarly, UnknownInstance
+from magister.web.spool import Drop, Spool
+from magister.web.store import TROUBLE
 
 MOST = 1000
 """Drops that are kept at a time: more than one for each box of any pool, and still a small room."""
+
+CROWD = 4
+"""So many that are kept show that the database is in trouble: the next one does not wait to see."""
+
+AT_ONCE = 1.0
+"""Seconds after which a drop that the database has not taken is kept, while it is tried further."""
 
 RETRY = 1.0
 """Seconds between two tries to write them."""
@@ -27,30 +36,36 @@ RETRY = 1.0
 CLOCKS_APART = timedelta(minutes=10)
 """How far the clock of the host that rented a box may be ahead of this one's."""
 
+UNHEARD = (DatabaseUnusable, Stale, TooEarly, SQLAlchemyError, OSError)
+"""What says nothing about the drop, so that it can be written later."""
+
 log = structlog.get_logger("magister.web")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """Hold what was asked for; `mac` is the key in the URL, None = there was none."""
-
-    offer_id: int
-    mac: str | None
-    why: str
-    heard_at: datetime
 
 
 class KeptDrops:
     """Keep each drop once until it is written; `token` None = no key can be checked."""
 
-    def __init__(self, sessions: Sessions, clock: Callable[[], datetime], token: SecretStr | None) -> None:
-        """Begin with none."""
+    def __init__(
+        self,
+        sessions: Sessions,
+        clock: Callable[[], datetime],
+        token: SecretStr | None,
+        spool: Spool | None = None,
+        *,
+        at_once: float = AT_ONCE,
+    ) -> None:
+        """Begin with what lies in `spool`; None = all are kept in memory. `at_once` is in seconds."""
         self._sessions = sessions
         self._clock = clock
         self._token = token
+        self._spool = spool or Spool(None)
+        self._at_once = at_once
         self._lock = threading.Lock()
-        self._any = threading.Event()
-        self._drops: dict[tuple[int, str | None], Drop] = {}
+        self._keeping = threading.Lock()
+        self._unspooled: dict[tuple[int, str | None], Drop] = {}
+        self._failed: set[tuple[int, str | None]] = set()
+        self._named: set[tuple[int, str | None]] = set()
+        self._left = 0
         self._refused = 0
 
     def start(self, stop: threading.Event | None = None) -> None:
@@ -59,69 +74,128 @@ class KeptDrops:
 
         def go_on() -> None:
             while not ended.is_set():
-                self._any.wait()
                 self.write()
                 ended.wait(RETRY)
 
         threading.Thread(target=go_on, name="kept-drops", daemon=True).start()
 
+    def require_no_crowd(self) -> None:
+        """Raise DatabaseUnusable while so many are kept that one more would wait for nothing."""
+        if self.count() >= CROWD:
+            raise DatabaseUnusable("the database is in trouble, and other drops wait for it")
+
+    @contextmanager
+    def until_heard(self, drop: Drop) -> Iterator[None]:
+        """Keep a drop that is not heard at once, or not at all; only what says that it cannot be lets it go.
+
+        Raises DatabaseUnusable in the place of what makes it be heard later.
+        """
+        late = threading.Timer(self._at_once, self._keep, (drop,))
+        late.daemon = True
+        late.start()
+        try:
+            yield
+        except UNHEARD as error:
+            if not self.keep(drop):
+                raise
+            if not isinstance(error, MagisterError):
+                log.exception("drop.failed", offer=drop.offer_id)
+            words = str(error).rstrip(".") if isinstance(error, MagisterError) else "the database failed"
+            raise DatabaseUnusable(f"{words}; the drop is kept, and written when it can be") from error
+        except MagisterError:
+            self._forget(drop)
+            raise
+        except Exception:
+            self.keep(drop)  # an error of ours, which another version may not make
+            raise
+        else:
+            self._forget(drop)
+        finally:
+            late.cancel()
+
     def keep(self, drop: Drop) -> bool:
         """Keep a drop, or say that there is no room; one that is asked for again is kept once."""
-        with self._lock:
-            of = (drop.offer_id, drop.mac)
-            if of not in self._drops and len(self._drops) >= MOST:
+        kept = self._keep(drop)
+        if not kept:
+            with self._lock:
                 self._refused += 1
-                return False
-            self._drops.setdefault(of, drop)
-            self._any.set()
-        log.warning("drop.kept", offer=drop.offer_id, why=drop.why, until="the database can be written")
-        return True
+        return kept
 
     def write(self) -> None:
         """Write what is kept, as far as the database takes it."""
-        with self._lock:
-            kept = tuple(self._drops.items())
-        for of, drop in kept:
+        for drop in self._memory():
+            if self._spool.put(drop):
+                self._leave_memory(drop)
+        for drop in (*self._memory(), *self._spool.drops()):
             try:
                 self._write(drop)
             except (Stale, TooEarly):
                 continue
-            except SQLAlchemyError as error:
+            except (*TROUBLE, DatabaseUnusable, OSError) as error:
                 log.debug(
                     "drop.still_kept", error=" ".join(str(getattr(error, "orig", None) or error).split())
                 )
                 return
             except MagisterError as error:
                 log.warning("drop.given_up", offer=drop.offer_id, why=str(error))
-            with self._lock:
-                self._drops.pop(of, None)
-                if not self._drops:
-                    self._any.clear()
+            except Exception:
+                if drop.of not in self._failed:
+                    self._failed.add(drop.of)
+                    log.exception("drop.failed", offer=drop.offer_id, why="it is tried again")
+                continue
+            self._forget(drop)
 
     def end(self) -> None:
-        """Write what is kept for the last time, and name what ends with this process."""
+        """Write what is kept for the last time, and tell of what is not written."""
         self.write()
-        with self._lock:
-            forgotten = tuple(self._drops.values())
-        for drop in forgotten:
+        self.name()
+
+    def name(self) -> None:
+        """Name in the log what ends with this process, each once, and what is left to the next one."""
+        for drop in self._memory():
+            if drop.of in self._named:
+                continue
+            self._named.add(drop.of)
             log.error(
                 "drop.forgotten",
                 offer=drop.offer_id,
                 why=drop.why,
-                cure="drop its box by hand: this process ends, and the database does not take it",
+                cure=f"when the database can be written, ask again: DELETE /drop/{drop.offer_id}; "
+                "this process ends, and no disk takes the drop either",
             )
+        left, before = self._spool.count(), self._left
+        self._left = left
+        if left > before:
+            log.warning("drops.left", count=left, where=str(self._spool.place), until="the next start")
+
+    def name_before(self, ending: threading.Event, within: float) -> None:
+        """Once `ending` is set, wait `within` seconds for the database, and name what ends with this process.
+
+        For a process that is killed while threads of it wait, and so never comes to its end.
+        """
+
+        def wait() -> None:
+            ending.wait()
+            threading.Event().wait(within)
+            self.name()
+
+        threading.Thread(target=wait, name="last-words", daemon=True).start()
 
     def conditions(self) -> tuple[Condition, ...]:
-        """Return what an operator should know of the drops that this process has not written."""
+        """Return what an operator should know of the drops that are not written."""
         with self._lock:
-            kept, refused = len(self._drops), self._refused
+            unspooled, refused = len(self._unspooled), self._refused
         found: list[Condition] = []
-        if kept:
+        if kept := unspooled + self._spool.count():
             found.append(
                 Condition(
                     f"{_drops(kept)} could not be written to the database yet",
-                    "see to the database: they are written as soon as it takes them; a restart of Magister "
-                    "before that forgets them",
+                    "see to the database: they are written as soon as it takes them; "
+                    + (
+                        "a restart of Magister before that forgets them"
+                        if unspooled
+                        else f"until then they lie in {self._spool.place}, which a restart finds again"
+                    ),
                     "drops_unwritten",
                 )
             )
@@ -135,6 +209,45 @@ class KeptDrops:
                 )
             )
         return tuple(found)
+
+    def count(self) -> int:
+        """Return how many are kept, those of other processes beside this one's."""
+        with self._lock:
+            unspooled = len(self._unspooled)
+        return unspooled + self._spool.count()
+
+    def _keep(self, drop: Drop) -> bool:
+        with self._keeping:  # this thread's, or the timer's
+            with self._lock:
+                known = drop.of in self._unspooled
+            if known or self._spool.has(drop):
+                return True
+            if self.count() >= MOST:
+                return False
+            spooled = self._spool.put(drop)
+            if not spooled:
+                with self._lock:
+                    self._unspooled[drop.of] = drop
+        log.warning(
+            "drop.kept",
+            offer=drop.offer_id,
+            why=drop.why,
+            where=str(self._spool.place) if spooled else "memory",
+            until="the database can be written",
+        )
+        return True
+
+    def _memory(self) -> tuple[Drop, ...]:
+        with self._lock:
+            return tuple(self._unspooled.values())
+
+    def _leave_memory(self, drop: Drop) -> None:
+        with self._lock:
+            self._unspooled.pop(drop.of, None)
+
+    def _forget(self, drop: Drop) -> None:
+        self._leave_memory(drop)
+        self._spool.remove(drop)
 
     def _write(self, drop: Drop) -> None:
         with self._sessions.write() as session:

@@ -38,31 +38,28 @@ class Store:
         try:
             with self.sessions.read() as session:
                 return work(session)
-        except TROUBLE as error:
-            raise _unusable(error) from error
-        except DBAPIError as error:
+        except (DBAPIError, TimeoutError) as error:
             _raise_if_known(error)
             raise
 
-    def write(self, work: Callable[[Session, datetime], T]) -> T:
-        """Return what `work` returns, committed; it is begun again while the database is in trouble.
+    def write(self, work: Callable[[Session, datetime], T], *, patient: bool = True) -> T:
+        """Return what `work` returns, committed; it is begun again while the database fails.
 
         So it is while the loop has not listed anything yet: after a lost database, workers are heard
         before the first listing has named their boxes, and a worker asks only once. A commit whose
-        answer was lost is made again too, so `work` must be harmless when repeated.
-        Raises DatabaseUnusable when the patience is at its end.
+        answer was lost is made again too, so `work` must be harmless when repeated. What is not `patient`
+        is tried once. Raises DatabaseUnusable when the patience is at its end, or what the driver raised
+        if that is not known to be the database's own trouble.
         """
-        deadline = self.monotonic() + self.patience
+        deadline = self.monotonic() + (self.patience if patient else 0.0)
         while True:
             try:
                 return self._once(work)
-            except TROUBLE as error:
+            except (DBAPIError, TimeoutError) as error:
                 left = deadline - self.monotonic()
                 if left <= 0:
-                    raise _unusable(error) from error
-            except DBAPIError as error:
-                _raise_if_known(error)
-                raise
+                    _raise_if_known(error)
+                    raise
             except TooEarly:
                 left = deadline - self.monotonic()
                 if left <= 0:
@@ -84,14 +81,12 @@ class Store:
         raise ended
 
 
-def _raise_if_known(error: DBAPIError) -> None:
-    """Raise DatabaseUnusable for what is wrong with the database as a whole, a corrupt page say."""
-    if trouble(error) is not None:
-        raise _unusable(error) from error
-
-
-def _unusable(error: SQLAlchemyError) -> DatabaseUnusable:
-    cause, found = getattr(error, "orig", None) or error, trouble(error)
+def _raise_if_known(error: SQLAlchemyError) -> None:
+    """Raise DatabaseUnusable for what is the database's trouble: what passes, or a corrupt page say."""
+    found = trouble(error)
+    if found is None and not isinstance(error, TROUBLE):
+        return
+    cause = getattr(error, "orig", None) or error
     known = {} if found is None else {"what": found.what, "cure": found.cure}
     log.warning("web.database_trouble", error=" ".join(str(cause).split()), **known)
-    return DatabaseUnusable("the database is busy or does not answer; ask again later")
+    raise DatabaseUnusable("the database is busy or does not answer; ask again later") from error

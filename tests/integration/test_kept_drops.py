@@ -2,20 +2,25 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import select
+from sqlalchemy.exc import DataError, InternalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from magister import onstart, pool
+from magister import onstart, operations, pool
 from magister.database import Sessions
 from magister.held import Held
 from magister.models import Transition
 from magister.states import Reason, State
 from magister.web import create_app, kept
-from magister.web.kept import Drop, KeptDrops
+from magister.web.kept import KeptDrops
+from magister.web.spool import Drop, Spool
 from tests.builders import NOW, a_row, an_offer
 from tests.fakes import FakeClock
 from tests.integration.test_full_disk import Disk
@@ -29,9 +34,14 @@ def clock() -> FakeClock:
     return FakeClock(now=NOW)
 
 
+@pytest.fixture(params=["disk", "memory"])
+def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "drops" if request.param == "disk" else None)
+
+
 @pytest.fixture
-def drops(sessions: Sessions, clock: FakeClock) -> KeptDrops:
-    return KeptDrops(sessions, clock.wall, TOKEN)
+def drops(sessions: Sessions, clock: FakeClock, spool: Spool) -> KeptDrops:
+    return KeptDrops(sessions, clock.wall, TOKEN, spool)
 
 
 @pytest.fixture
@@ -51,9 +61,11 @@ def void(value: object) -> None:
     """Take a value for none."""
 
 
-def a_box(sessions: Sessions, state: State = State.VERIFIED, *, signed: bool = False) -> Held:
+def a_box(
+    sessions: Sessions, state: State = State.VERIFIED, *, signed: bool = False, offer: int = 77
+) -> Held:
     with sessions.write() as session:
-        return a_row(session, state=state, offer=an_offer(id=77), mac_required=signed)
+        return a_row(session, state=state, offer=an_offer(id=offer), mac_required=signed)
 
 
 def away(sessions: Sessions, drop: Callable[[], object]) -> None:
@@ -80,7 +92,10 @@ def test_a_drop_that_cannot_be_written_is_kept_told_and_written_later(
     row = a_box(sessions)
     with failing(sessions, times=1000):
         answer = client.delete("/drop/77", data="it\nis slow")
-        assert (answer.status_code, "kept in memory" in answer.get_json(force=True)["detail"]) == (503, True)
+        assert (answer.status_code, "the drop is kept" in answer.get_json(force=True)["detail"]) == (
+            503,
+            True,
+        )
         drops.write()
         assert told(client) == ["a drop that was asked for could not be written to the database yet"]
     assert state_of(sessions, row) is State.VERIFIED
@@ -184,6 +199,122 @@ def test_the_page_tells_of_drops_that_wait_and_of_those_that_are_lost(
     assert "waited for the database, and are lost" in page
 
 
+def test_the_condition_tells_whether_a_restart_forgets_them(drops: KeptDrops, spool: Spool) -> None:
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    (condition,) = drops.conditions()
+    place = spool.place
+    assert condition.cure.endswith(
+        "a restart of Magister before that forgets them"
+        if place is None
+        else f"until then they lie in {place}, which a restart finds again"
+    )
+
+
+def test_what_another_process_keeps_is_told_and_written_by_this_one(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    row, another = a_box(sessions), KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
+    spooled = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
+    another.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    assert [condition.kind for condition in spooled.conditions()] == ["drops_unwritten"]
+    spooled.write()
+    assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
+    assert (spooled.conditions(), another.conditions()) == ((), ())
+
+
+def test_what_found_no_room_on_the_disk_goes_there_once_there_is_some(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    row, folder = a_box(sessions), tmp_path / "drops"
+    folder.write_text("no folder")
+    drops = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(folder))
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    with failing(sessions, times=1000):
+        drops.write()
+        folder.unlink()
+        drops.write()
+    assert len(list(folder.iterdir())) == 1
+    KeptDrops(sessions, lambda: NOW, TOKEN, Spool(folder)).write()
+    assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
+
+
+def test_a_drop_that_takes_long_is_kept_while_it_is_tried(sessions: Sessions, tmp_path: Path) -> None:
+    spool, kept_at_last = Spool(tmp_path / "drops"), threading.Event()
+
+    class Watched(KeptDrops):
+        def _keep(self, drop: Drop) -> bool:
+            kept = super()._keep(drop)
+            kept_at_last.set()
+            return kept
+
+    drops = Watched(sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
+    with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
+        assert kept_at_last.wait(60)
+        assert spool.count() == 1
+    assert spool.count() == 0
+
+
+def test_behind_many_that_wait_for_the_database_the_next_one_does_not(
+    sessions: Sessions, client: FlaskClient, drops: KeptDrops, clock: FakeClock
+) -> None:
+    row = a_box(sessions)
+    for offer in range(1, kept.CROWD + 1):
+        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+    away(sessions, lambda: client.delete("/drop/77"))
+    assert clock.now == NOW
+    drops.write()
+    assert state_of(sessions, row) is State.DROPPING
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProgrammingError("UPDATE", None, Exception("no such table: instances")),
+        DataError("UPDATE", None, Exception("out of range")),
+        InternalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction")),
+        SQLAlchemyError("whatever"),
+        OSError(5, "Input/output error"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_fails_about_the_database_the_drop_is_kept(
+    sessions: Sessions, client: FlaskClient, drops: KeptDrops, error: Exception
+) -> None:
+    row = a_box(sessions)
+    with failing(sessions, times=1000, error=error):
+        assert client.delete("/drop/77", data="slow").status_code == 503
+        drops.write()
+        assert len(told(client)) == 1
+    drops.write()
+    assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
+
+
+def test_an_error_of_ours_is_a_500_and_logged_and_the_drop_is_kept_all_the_same(
+    sessions: Sessions, client: FlaskClient, drops: KeptDrops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = a_box(sessions), a_box(sessions, offer=78)
+    real = operations.drop
+
+    def drop(session: Session, offer_id: int, **more: Any) -> Held:
+        if offer_id == 77:
+            raise ZeroDivisionError
+        return real(session, offer_id, **more)
+
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(operations, "drop", drop)
+        assert client.delete("/drop/77", data="slow").status_code == 500
+        away(sessions, lambda: client.delete("/drop/78"))
+        drops.write()
+        drops.write()
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+            "web.failed",
+            "drop.failed",
+        ]
+    assert (state_of(sessions, broken), state_of(sessions, sound)) == (State.VERIFIED, State.DROPPING)
+    drops.write()
+    assert reasons(sessions, broken)[-1] == (Reason.COORDINATOR, "slow")
+
+
 def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
     row, stop, tried = a_box(sessions), threading.Event(), threading.Event()
 
@@ -193,9 +324,9 @@ def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
             tried.set()
 
     drops = Watched(sessions, lambda: NOW, TOKEN)
-    drops.start(stop)
     drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
-    assert tried.wait(20)
+    drops.start(stop)
+    assert tried.wait(60)
     stop.set()
     assert state_of(sessions, row) is State.DROPPING
 
@@ -211,6 +342,36 @@ def test_at_the_end_of_the_process_it_is_tried_once_more_and_else_named(sessions
     with capture_logs() as lines:
         drops.end()
     assert not [line for line in lines if line["log_level"] == "error"]
+    assert state_of(sessions, row) is State.DROPPING
+
+
+def test_before_the_process_may_be_killed_it_is_named_once(sessions: Sessions) -> None:
+    ending, named = threading.Event(), threading.Event()
+
+    class Watched(KeptDrops):
+        def name(self) -> None:
+            super().name()
+            named.set()
+
+    drops = Watched(sessions, lambda: NOW, TOKEN)
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    with failing(sessions, times=1000), capture_logs() as lines:
+        drops.name_before(ending, 0.0)
+        assert not [line for line in lines if line["log_level"] == "error"]
+        ending.set()
+        assert named.wait(60)
+        drops.end()
+    assert [line["offer"] for line in lines if line["log_level"] == "error"] == [77]
+
+
+def test_what_is_on_the_disk_is_left_to_the_next_start(sessions: Sessions, tmp_path: Path) -> None:
+    row, spool = a_box(sessions), Spool(tmp_path / "drops")
+    drops = KeptDrops(sessions, lambda: NOW, TOKEN, spool)
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    with failing(sessions, times=1000), capture_logs() as lines:
+        drops.end()
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["drops.left"]
+    KeptDrops(sessions, lambda: NOW, TOKEN, spool).write()
     assert state_of(sessions, row) is State.DROPPING
 
 

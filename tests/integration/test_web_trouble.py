@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
@@ -88,14 +88,14 @@ def locked(sessions: Sessions) -> Iterator[None]:
 
 
 @contextmanager
-def failing(sessions: Sessions, *, times: int) -> Iterator[None]:
-    """Break that many transactions at their beginning, as a database that restarts does."""
+def failing(sessions: Sessions, *, times: int, error: Exception | None = None) -> Iterator[None]:
+    """Break that many transactions at their beginning, as a database that restarts does, or by `error`."""
     left = [times]
 
     def broken(connection: Connection) -> None:
         if left[0]:
             left[0] -= 1
-            raise OperationalError("BEGIN", None, ConnectionError("the server is starting up"))
+            raise error or OperationalError("BEGIN", None, ConnectionError("the server is starting up"))
 
     event.listen(sessions.engine, "begin", broken)
     try:
@@ -285,6 +285,44 @@ def test_a_worker_is_heard_across_a_restart_of_the_database(
         assert client.get("/verify/77").status_code == 200
     assert clock.now > NOW
     assert state_of(postgres_sessions, row) is State.VERIFIED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InternalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction")),
+        ProgrammingError("UPDATE", None, Exception('relation "instances" does not exist')),
+    ],
+    ids=["a standby that becomes the server", "a restore"],
+)
+def test_a_worker_is_heard_once_an_error_that_nobody_foresaw_has_passed(
+    sessions: Sessions, clock: FakeClock, error: Exception
+) -> None:
+    row = row_in(sessions, State.CREATED)
+    client = a_client(sessions, clock)
+    with failing(sessions, times=4, error=error):
+        assert client.get("/verify/77").status_code == 200
+    assert state_of(sessions, row) is State.VERIFIED
+
+
+def test_an_error_of_the_database_that_does_not_pass_is_a_500_that_is_logged(
+    sessions: Sessions, clock: FakeClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row_in(sessions, State.CREATED)
+    error = ProgrammingError("UPDATE", None, Exception("no such column"))
+    with failing(sessions, times=1000, error=error):
+        assert a_client(sessions, clock).get("/verify/77").status_code == 500
+    assert "no such column" in capsys.readouterr().out
+
+
+def test_a_beat_waits_for_no_database_for_it_comes_again(sessions: Sessions, clock: FakeClock) -> None:
+    row = row_in(sessions, State.VERIFIED)
+    client, began = a_client(sessions, clock), clock.monotonic()
+    with failing(sessions, times=2):
+        assert client.get("/verify/77?beat=60").status_code == 503
+    assert clock.monotonic() == began
+    assert client.get("/verify/77?beat=60").status_code == 200
+    assert state_of(sessions, row) is State.VERIFIED
 
 
 @pytest.mark.parametrize("ask", ["verify", "drop"])
