@@ -18,6 +18,9 @@ from magister.models import Instance
 from magister.models_money import ESTIMATED, Bill, DayCost
 from magister.states import State
 
+SOUGHT = timedelta(days=31)
+"""For so long after its end a box is looked for on the bill; one that never was on it keeps its reserve."""
+
 
 @dataclass(slots=True)
 class Account:
@@ -49,6 +52,8 @@ def settle(session: Session, days: Sequence[date], *, reread: int) -> None:
         if not _is_covered(account, rates.day_of(row.seen_at)):
             continue
         left = still(row.traffic_reserve, account.billed, account.counted, rates.day_of(row.destroyed_at))
+        if left == row.traffic_reserve:
+            continue
         unmoved = Instance.id == row.id, Instance.state == State.DESTROYED
         changed = update(Instance).where(*unmoved).values(traffic_reserve=left)
         session.execute(changed.execution_options(synchronize_session=False))
@@ -77,6 +82,7 @@ def _gone(begun: date, last: date, days: Sequence[date]) -> ColumnElement[bool]:
         (Instance.state == State.DESTROYED)
         & Instance.contract_id.is_not(None)
         & (Instance.requested_at >= _midnight(begun))
+        & (Instance.destroyed_at >= _midnight(min(days) - SOUGHT))
         & (Instance.destroyed_at < _midnight(last + timedelta(days=1)))
         & or_(Instance.traffic_reserve > 0, Instance.contract_id.in_(moved))
     )

@@ -112,6 +112,16 @@ def test_it_stays_set_aside_while_the_bill_lacks_the_box_or_its_last_day(session
     assert set_aside(sessions) == 15_000
 
 
+def test_a_box_that_is_long_gone_is_looked_for_on_the_bill_no_more(sessions: Sessions) -> None:
+    row = gone(sessions, a_box(sessions))
+    with sessions.write() as session:
+        bills.note(session, DAY, billed(row, 10_000)[DAY], tag="magister", at=NOW)
+    read(sessions, DAY + timedelta(days=40), {})
+    assert set_aside(sessions) == RESERVE
+    read(sessions, DAY + timedelta(days=30), {})
+    assert set_aside(sessions) == 10_000
+
+
 def test_it_stays_set_aside_for_a_box_of_before_the_first_bill_that_was_read(sessions: Sessions) -> None:
     row = gone(sessions, a_box(sessions, at=NOW - timedelta(days=2)))
     read(sessions, DAY + timedelta(days=1), billed(row, 10_000))
