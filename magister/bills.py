@@ -17,10 +17,7 @@ from magister import pool, rates, spending
 from magister.conditions import UnknownCharges
 from magister.facts import Charge
 from magister.models import KEY_CHARS, Instance
-from magister.models_money import Bill, DayCost
-
-ESTIMATED = frozenset({"gpu", "disk", "instance"})
-"""Lines of GPUs and disk; all others are traffic."""
+from magister.models_money import ESTIMATED, Bill, DayCost
 
 ALARM = timedelta(days=7)
 """How long charges for boxes that no row knows are told of."""

@@ -201,16 +201,27 @@ _MORE = text(
 
 def _note_traffic(session: Session, seen: Collection[tuple[Held, Sighting]], at: datetime) -> None:
     """Write what boxes moved beyond what is noted: on the day it was seen, the first on all their days."""
-    noted = moved(session, [row.id for row, _ in seen]) if seen else {}
+    ids = [row.id for row, _ in seen]
+    noted = moved(session, ids) if seen else {}
+    reserves = _reserves(session, set(ids) - noted.keys())
     for row, box in seen:
         before = noted.get(row.id, {})
         more = traffic.grown(row, box, at, traffic.total(before.values()))
         if more is None:
             continue
-        days = {rates.day_of(at): more} if before else traffic.spread(row, more, at)
+        reserve = reserves.get(row.id, 0)
+        days = {rates.day_of(at): more} if before else traffic.spread(row, more, at, reserve=reserve)
         for day, part in days.items():
             session.execute(_MORE, {"instance_id": row.id, "day": day, **asdict(part)})
         _use_reserve(session, row.id, more.micros)
+
+
+def _reserves(session: Session, ids: Collection[int]) -> dict[int, int]:
+    """Return what is set aside for the traffic of instances, in micro-dollars."""
+    if not ids:
+        return {}
+    query = select(Instance.id, Instance.traffic_reserve).where(Instance.id.in_(ids))
+    return {row.id: row.traffic_reserve for row in session.execute(query)}
 
 
 def _use_reserve(session: Session, instance_id: int, micros: int) -> None:

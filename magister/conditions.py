@@ -276,9 +276,9 @@ def _bill(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     if refused or now - bill.since >= BILL_ALARM:
         yield Condition(
             f"the charges of Vast cannot be read since {said(bill.since, now)}: {bill.error}",
-            "the budget and `magister cost` do without, but nobody holds them against the bill: let the key "
-            "read billing (billing_read), or set billing.poll_secs = 0 if this account has no charges"
+            "`magister cost` does without, and the budget frees nothing that is set aside for traffic: let "
+            "the key read billing (billing_read), or set billing.poll_secs = 0 if this account has no charges"
             if refused
-            else "the budget and `magister cost` do without; it is tried again every hour",
+            else "`magister cost` and the budget do without; it is tried again every hour",
             "no_bill",
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from magister import autopsy, bans, bills, findings, identity, ledger, pool, rows
+from magister import autopsy, bans, bills, findings, identity, ledger, pool, reserves, rows
 from magister.actions import (
     Adopt,
     Autopsy,
@@ -278,6 +278,7 @@ class Executor:
                 bills.note(session, day, charges, tag=self._fleet.label_tag, at=self._clock())
         now = self._clock()
         with self._sessions.write() as session:
+            reserves.settle(session, action.days, reread=self._fleet.bills_reread)
             pool.note_bills(session, now)
         return Outcome(action=action, at=now)
 

@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from magister.models import BigId, Table, Utc
 
+ESTIMATED = frozenset({"gpu", "disk", "instance"})
+"""Lines of the bill for GPUs and disk; all others are traffic."""
+
 
 class Rate(Table):
     """What one instance costs per hour on one line of the bill, from one moment to another."""

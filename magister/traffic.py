@@ -13,6 +13,7 @@ STEP.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 
 from magister.evidence import RUNNING
 from magister.facts import Sighting
@@ -66,23 +67,28 @@ def by_day(days: Mapping[date, Traffic]) -> dict[date, int]:
     return found
 
 
-def spread(row: Held, more: Traffic, at: datetime) -> dict[date, Traffic]:
+def spread(row: Held, more: Traffic, at: datetime, *, reserve: int = 0) -> dict[date, Traffic]:
     """Return on which UTC days the first that is noted of a box counts: evenly on all since it was made.
 
     It was moved while nobody looked: before the box was adopted, or while Magister was not there. On one day
-    it would all count against the cap of that day.
+    it would all count against the cap of that day. But what is set aside for it, `reserve` micro-dollars, is
+    so on the day it is seen, and as much counts there: all of it may have been moved on that day.
     """
     seen = at.astimezone(UTC).date()
     born = min((row.created_at or row.requested_at).astimezone(UTC).date(), seen)
-    days = [born + timedelta(days=n) for n in range((seen - born).days + 1)]
-    share = Traffic(*(total // len(days) for total in (more.down_kb, more.up_kb, more.fractions)))
-    rest = len(days) - 1
-    last = Traffic(
-        more.down_kb - rest * share.down_kb,
-        more.up_kb - rest * share.up_kb,
-        more.fractions - rest * share.fractions,
+    earlier = [born + timedelta(days=n) for n in range((seen - born).days)]
+    if not earlier or more.micros <= reserve:
+        return {seen: more}
+    before = min(Fraction(len(earlier), len(earlier) + 1), 1 - Fraction(reserve, more.micros))
+    share = Traffic(
+        *(int(total * before / len(earlier)) for total in (more.down_kb, more.up_kb, more.fractions))
     )
-    return {**dict.fromkeys(days[:-1], share), days[-1]: last}
+    last = Traffic(
+        more.down_kb - len(earlier) * share.down_kb,
+        more.up_kb - len(earlier) * share.up_kb,
+        more.fractions - len(earlier) * share.fractions,
+    )
+    return {**dict.fromkeys(earlier, share), seen: last}
 
 
 def shown(box: Sighting) -> bool:

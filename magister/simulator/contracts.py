@@ -43,7 +43,8 @@ class Order:
 class Contract:
     """Hold one contract from its create on, also after its end.
 
-    Moments are simulated seconds, what it moves is in GB; `bill` and `traffic` are by the day.
+    Moments are simulated seconds, what it moves is in GB; `bill` and `traffic` are by the day. `counted` is
+    what listings say that it moved, since `counted_at`; None = nothing yet.
     """
 
     id: int
@@ -88,6 +89,9 @@ class Contract:
     up_hourly: float = 0.0
     account: int = FIRST_ACCOUNT
     traffic: dict[str, list[float]] = field(default_factory=dict)
+    is_counted: bool = True
+    counted: list[float] | None = None  # GB down and up
+    counted_at: float | None = None
 
     @property
     def live(self) -> bool:
@@ -118,13 +122,14 @@ def signed(
     now: float,
     ends_at: float,
     lag: float,
-    habits: tuple[float, float, float],
+    habits: tuple[float, float, float, bool],
 ) -> Contract:
     """Make a contract of an order; a bid sets its own price, and `lag` seconds pass before it is listed.
 
-    `habits` are the GB of its image, and those that it downloads and uploads per hour.
+    `habits` are the GB of its image, those that it downloads and uploads per hour, and whether listings
+    count them.
     """
-    to_pull, down_hourly, up_hourly = habits
+    to_pull, down_hourly, up_hourly, is_counted = habits
     return Contract(
         id=contract_id,
         offer_id=offer_id,
@@ -149,4 +154,5 @@ def signed(
         to_pull=to_pull,
         down_hourly=down_hourly,
         up_hourly=up_hourly,
+        is_counted=is_counted,
     )

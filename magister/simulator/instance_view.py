@@ -4,7 +4,7 @@ from magister.simulator.clock import Calendar
 from magister.simulator.contracts import Contract
 from magister.simulator.market import Market
 from magister.simulator.offer_view import costs, offer_view, time_left
-from magister.simulator.traffic import counted
+from magister.simulator.traffic import totals
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, never bound
 FROM_OFFER = (
@@ -69,7 +69,7 @@ def instance_view(market: Market, contract: Contract, calendar: Calendar) -> dic
     )
     view = {name: offer[name] for name in FROM_OFFER}
     view |= _identity(contract) | _dates(contract, market.now, calendar) | _money(market, contract)
-    return view | _state(market, contract) | _network(market, contract) | counted(contract)
+    return view | _state(market, contract) | _network(market, contract) | totals(contract)
 
 
 def _identity(contract: Contract) -> dict[str, object]:

@@ -73,6 +73,7 @@ class Market:
     def _bill(self, contract: Contract) -> None:
         online = not self.estate.under(contract).offline
         self.credit -= bill.accrue(contract, self.now, online=online)
+        traffic.count(self.plan, contract, self.now)
 
     def happen(self, kind: str, contract: Contract) -> None:
         """Let one thing happen to a box now: a step of its boot, or a death of any kind.
@@ -247,7 +248,7 @@ class Market:
             now=self.now,
             ends_at=self.ends_at(machine),
             lag=lag,
-            habits=traffic.habits(self.plan, self.next_contract),
+            habits=traffic.habits(self.plan, self.next_contract, machine.host_id),
         )
         self.next_contract += self.rng.randint(1, 5)
         self.contracts[contract.id] = contract

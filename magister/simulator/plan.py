@@ -61,6 +61,10 @@ class MarketPlan:
     """What a box downloads at its first boot."""
     traffic_gb_hourly: tuple[float, float] = (0.05, 0.5)
     """What a running box downloads per hour, and as much again that it uploads, both drawn for each."""
+    traffic_count_secs: float = 0.0
+    """How often listings bring their count of a box's traffic up to date; 0 = at each look."""
+    uncounted_share: float = 0.0
+    """Hosts of whose boxes no listing ever counts the traffic."""
     charges_lag_secs: float = 0.0
     """How long after its end a day of charges is shown; 0 = also while it lasts."""
     credit: float = 100.0

@@ -20,10 +20,15 @@ KB_PER_GB = 1024 * 1024
 HOUR = 3600.0
 
 
-def habits(plan: MarketPlan, contract_id: int) -> tuple[float, float, float]:
-    """Draw the GB that a box pulls at its first boot, and the GB per hour that it downloads and uploads."""
+def habits(plan: MarketPlan, contract_id: int, host_id: int) -> tuple[float, float, float, bool]:
+    """Draw the GB that a box pulls at its first boot, the GB per hour that it downloads and uploads.
+
+    With them goes whether listings count it, which is the same for all boxes of a host.
+    """
     own = random.Random(f"traffic {plan.seed} {contract_id}")  # noqa: S311 - reproducible, and no other draw shifts
-    return plan.image_gb, own.uniform(*plan.traffic_gb_hourly), own.uniform(*plan.traffic_gb_hourly)
+    down, up = own.uniform(*plan.traffic_gb_hourly), own.uniform(*plan.traffic_gb_hourly)
+    host = random.Random(f"counting {plan.seed} {host_id}")  # noqa: S311 - as above
+    return plan.image_gb, down, up, host.random() >= plan.uncounted_share
 
 
 def flow(contract: Contract, day: int, secs: float) -> float:
@@ -47,11 +52,18 @@ def moved(contract: Contract, days: Iterable[str] | None = None) -> tuple[float,
     return sum(entry[0] for entry in entries), sum(entry[1] for entry in entries)
 
 
-def counted(contract: Contract) -> dict[str, float | None]:
-    """Give the running totals of the listing; null before anything was moved."""
-    down, up = moved(contract)
-    known = bool(contract.traffic)
-    return {
-        "inet_down_billed": float(int(down * KB_PER_GB)) if known else None,
-        "inet_up_billed": float(int(up * KB_PER_GB)) if known else None,
-    }
+def count(plan: MarketPlan, contract: Contract, now: float) -> None:
+    """Bring up to date what listings say that a box moved, if it is time to."""
+    due = contract.counted_at is None or now - contract.counted_at >= plan.traffic_count_secs
+    if contract.is_counted and contract.traffic and due:
+        contract.counted, contract.counted_at = list(moved(contract)), now
+
+
+def totals(contract: Contract) -> dict[str, float | None]:
+    """Give the running totals of the listing; null before anything was counted."""
+    down, up = contract.counted or (None, None)
+    return {"inet_down_billed": _kilobytes(down), "inet_up_billed": _kilobytes(up)}
+
+
+def _kilobytes(gb: float | None) -> float | None:
+    return None if gb is None else float(int(gb * KB_PER_GB))

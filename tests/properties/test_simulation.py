@@ -3,27 +3,30 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy.orm import Session
 
-from magister import assembly, evidence, ledger, planner
+from magister import assembly, books, evidence, ledger, planner, views
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Order, Sighting, Stranger
 from magister.fleet import Fleet, View
 from magister.held import Held, Learned
 from magister.money import Outlay
+from magister.rates import Hour
 from magister.renting import Renter
 from magister.settings import Settings
 from magister.states import Reason, State
+from magister.views import Dialect
 from tests.simulation.purse import Caps
 from tests.simulation.run import Result, run, shrunk
-from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Happening, Script, drawn, poor
+from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Happening, Script, Traffic, drawn, poor
 from tests.table import SEEDS
 from tests.tally import tally
 
@@ -100,6 +103,7 @@ class Mistake:
     plant: Callable[[ExitStack], None]
     caps: Caps = field(default_factory=Caps)
     begins: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
 
     @property
     def script(self) -> Script:
@@ -112,6 +116,7 @@ class Mistake:
             deaths_of_boxes=0.0,
             caps=self.caps,
             begins=self.begins,
+            traffic=self.traffic,
             happenings=self.circumstances,
         )
 
@@ -212,8 +217,22 @@ def gives_up_what_works(fleet: Fleet, held: tuple[Held, ...], view: View, now: d
     return replace(plan, actions=(*plan.actions, *given_up))
 
 
+def adds_hours_only(session: Session, hours: Mapping[int, Hour], sign: int) -> None:
+    if sign > 0:
+        ADD_HOURS(session, hours, sign)
+
+
+def shows_a_little_more(said: Dialect) -> str:
+    return SPANS(said).replace("r.micros", "r.micros + 1000 AS micros")
+
+
+def sets_nothing_aside_for_what_is_gone(row: Held, to: State, at: datetime) -> dict[str, object]:
+    return {**ENTER(row, to, at), **({"traffic_reserve": 0} if to is State.DESTROYED else {})}
+
+
 TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
+ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
 
 DROP_REFUSED = (
     happening("destroy_refused", which=2, pause=1),
@@ -332,6 +351,48 @@ MISTAKES = [
             ("a day", Caps(per_day=0.05), MIDNIGHT - 200),
             ("a month", Caps(per_month=0.05), MONTH_END - 200),
         )
+    ),
+    Mistake(
+        "nothing is set aside for traffic",
+        ("what Vast bills passes no cap",),
+        (happening("nothing", pause=100),),
+        _put("magister.renting.traffic", lambda gb, price: 0),
+        Caps(total=1.2),
+        traffic=Traffic(image_gb=300, reserve_gb=310, uncounted=1.0),
+    ),
+    Mistake(
+        "nothing stays set aside for the traffic of boxes that are gone",
+        ("what Vast bills passes no cap",),
+        (happening("coordinator_drop", pause=100), happening("coordinator_drop", pause=100)),
+        _put("magister.ledger._on_entering", sets_nothing_aside_for_what_is_gone),
+        Caps(total=1.5),
+        traffic=Traffic(image_gb=200, reserve_gb=205, uncounted=1.0),
+    ),
+    Mistake(
+        "what listings count of traffic is not taken for spent",
+        (
+            "nothing is rented once what is known to be spent passes a cap",
+            "nothing is kept once what is known to be spent passes a cap",
+        ),
+        (happening("nothing", pause=1), happening("coordinator_drop", pause=200)),
+        _all(
+            _put("magister.traffic.grown", lambda *seen: None),
+            _put("tests.simulation.laws.PROMPT", 100.0),
+        ),
+        Caps(total=1.2),
+        traffic=Traffic(image_gb=400),
+    ),
+    Mistake(
+        "what a box cost by the hour is not taken back when it reappears",
+        ("what is stored of money is what the intervals say",),
+        (happening("destroyed_comes_back", secs=100, pause=1), happening("coordinator_drop", pause=400)),
+        _put("magister.books._add_hours", adds_hours_only),
+    ),
+    Mistake(
+        "a view shows a little more than the intervals say",
+        ("what is shown of money is what the intervals say",),
+        (),
+        _put("magister.views._spans", shows_a_little_more),
     ),
     Mistake(
         "a process that stood still sends what another took back",

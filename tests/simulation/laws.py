@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 
 from magister.simulator.contracts import Contract
 from magister.simulator.simulation import Simulation
-from magister.states import MOVES, State
+from magister.states import MOVES, WANTED, State
+from tests.simulation.books import Books
 from tests.simulation.clock import VirtualTime
-from tests.simulation.purse import ROUNDING, Caps, Purse
+from tests.simulation.purse import PROMPT, ROUNDING, Caps, Purse, counted
 
 GRACE = 30.0
 """Seconds that a process which lives has to take in a box that a complete listing showed it."""
@@ -61,6 +62,14 @@ class Account:
     lived: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Hold when a listing began, and what it says of the traffic of each box in USD."""
+
+    began: float = 0.0
+    traffic: Mapping[int, float] = field(default_factory=dict)
+
+
 @dataclass(slots=True, kw_only=True)
 class Laws:
     """Watch one run; `bound` is the most boxes and rows there may be, the target and the surge.
@@ -80,15 +89,17 @@ class Laws:
     sends: dict[str, list[str]] = field(default_factory=dict)
     states: dict[int, State] = field(default_factory=dict)
     last_move: int = 0
-    listing_began: float = 0.0
+    look: Look = field(default_factory=Look)
     listed_at: object = None
     rows: list[Row] = field(default_factory=list)
     purse: Purse = field(init=False)
+    books: Books = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing, of which so much is allowed as is wanted."""
         self.allowed = self.bound
         self.purse = Purse(self.time)
+        self.books = Books(self.engine)
 
     def ours(self) -> list[Contract]:
         """Give the boxes that are ours and live."""
@@ -113,7 +124,8 @@ class Laws:
         """Judge a request before it leaves."""
         self.hold("no session is open during a call", open_sessions == 0, route)
         if route == "list" and "after_token" not in (request.url or ""):
-            self.listing_began = self.time.now
+            listed = {box.id: counted(box) for box in self.sim.market.listed()}
+            self.look = Look(self.time.now, listed)
         if route == "create":
             self._judge_create(request)
         if route == "destroy":
@@ -152,9 +164,15 @@ class Laws:
         mine = self._mine()
         live = [row for row in self.rows if row.live]
         going = {box.id: row.state is State.DROPPING for box in mine for row in live if _knows(row, box)}
+        self.purse.bare |= {number for number, account in self.accounts.items() if account.revenant}
         self.purse.watch(mine, going)
         passed = self.purse.passed(mine)
         self.hold("what Vast bills passes no cap", not passed, passed)
+        since = self.purse.over_total_since
+        late = since is not None and self.time.now - since > PROMPT and not self.purse.wrong_clock
+        kept = [row.id for row in live if row.state in WANTED] if late else []
+        law = "nothing is kept once what is known to be spent passes a cap"
+        self.hold(law, not kept, f"{kept} since {since}")
 
     def _mine(self) -> list[Contract]:
         """Give the boxes that are or were ours."""
@@ -184,18 +202,34 @@ class Laws:
         going = any(row.state in {State.DROPPING, State.DESTROYED} for row in rows)
         self.hold("only what is to go is destroyed", going, str(contract_id))
 
+    def close(self) -> None:
+        """Judge what people are shown of all that was."""
+        wrong = self.books.shown_wrong(self.time.wall())
+        self.hold("what is shown of money is what the intervals say", not wrong, wrong)
+
     def _judge_history(self) -> None:
+        settled = False
         for number, instance_id, old, to, reason in self._asked(f"{HISTORY} {self.last_move} ORDER BY id"):
             words = f"instance {instance_id}: {old} -> {to} ({reason})"
             before, after = State(old) if old else None, State(to)
             self.hold("no move is illegal", after in MOVES[before], words)
+            self._judge_intent(before, after, words)
             self.hold("history is without a gap", before is self.states.get(instance_id), words)
             self.states[instance_id] = after
             self.last_move = number
+            settled = settled or State.DESTROYED in {before, after}
             if after is State.DESTROYED:
                 self._judge_end(instance_id, words)
         now = {row.id: row.state for row in self.rows}
         self.hold("history replays to the rows", now == self.states, "")
+        if settled:
+            wrong = self.books.stored_wrong()
+            self.hold("what is stored of money is what the intervals say", not wrong, wrong)
+
+    def _judge_intent(self, before: State | None, after: State, words: str) -> None:
+        if before is None and after is State.REQUESTED:
+            law = "nothing is rented once what is known to be spent passes a cap"
+            self.hold(law, self.purse.over_total_since is None or self.purse.wrong_clock, words)
 
     def _judge_end(self, instance_id: int, words: str) -> None:
         """Judge a row that ended: its box must not live, unless it came back since."""
@@ -241,9 +275,11 @@ class Laws:
         """Say when the listing began that was completed since the last check; None = none was."""
         ((listed_at,),) = self._asked("SELECT listed_at FROM pool")
         before, self.listed_at = self.listed_at, listed_at
-        if listed_at != before:
-            self.purse.listed = self.time.now
-        return self.listing_began if listed_at != before else None
+        if listed_at == before:
+            return None
+        self.purse.listed = self.time.now
+        self.purse.counted |= self.look.traffic
+        return self.look.began
 
     def _read(self) -> list[Row]:
         return [

@@ -1,13 +1,15 @@
 """What Vast really bills a pool, held against the caps of its budget."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 
 from magister.budget import EXIT
 from magister.simulator.contracts import Contract
+from magister.simulator.traffic import DOWN_PRICE, UP_PRICE, moved, totals
+from magister.traffic import KB_PER_GB, STEP
 from tests.simulation.clock import VirtualTime
 
 PROMPT = EXIT.total_seconds()
@@ -18,6 +20,9 @@ UNSEEN = 90.0
 
 ROUNDING = 0.001
 """USD by which the estimate and the bill may differ for their rounding."""
+
+UNNOTED = STEP / KB_PER_GB * UP_PRICE
+"""USD by which the traffic of a running box may have grown without being noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class Caps:
 class Purse:
     """Follow the bill of a pool and judge it by `caps`.
 
+    Of traffic that counts which is within the `reserve_gb` of its box; of the `bare`, who came or came back
+    when their row had rightly ended, none. What is above shows in `counted`, which is what the listings that
+    Magister read say of each box in USD, and from that on nothing more may be rented: `over_total_since`.
     `excused` is what was billed outside the promise, in USD: by boxes that no row knew, by those that Vast
     would not destroy for longer than PROMPT, and by all while no listing came. `most` is what may be billed
     in each period, by its name: the cap in force, or what was billed when caps were lowered, and was still to
@@ -56,6 +64,7 @@ class Purse:
     """
 
     time: VirtualTime
+    reserve_gb: float = 0.0
     caps: Caps = field(default_factory=Caps)
     excused: float = 0.0
     most: dict[str, float] = field(default_factory=dict)
@@ -65,13 +74,16 @@ class Purse:
     dropping_since: dict[int, float] = field(default_factory=dict)
     listed: float = 0.0
     over_since: float | None = None
+    counted: dict[int, float] = field(default_factory=dict)
+    bare: set[int] = field(default_factory=set)
+    over_total_since: float | None = None
     wrong_clock: bool = False
 
     def set(self, caps: Caps, boxes: Collection[Contract]) -> None:
         """Hold the bill against other caps from now on: what is there may take its time to go."""
-        self.leaving = sum(map(rate, boxes)) * PROMPT / 3600
+        self.leaving = sum(map(rate, boxes)) * PROMPT / 3600 + sum(map(self._set_aside, boxes))
         self.leaving_until = self.time.now + PROMPT
-        self.caps, self.over_since = caps, None
+        self.caps, self.over_since, self.over_total_since = caps, None, None
         spent = self._spent(boxes)
         for period in self._now():
             cap = caps.of(period)
@@ -82,7 +94,7 @@ class Purse:
         now = self.time.now
         self.wrong_clock = self.wrong_clock or self.time.skew != 0
         for box in boxes:
-            paid = sum(entry[1] + entry[3] for entry in box.bill.values())
+            paid = sum(usd for _, usd in self._costs(box))
             new, self.billed[box.id] = paid - self.billed.get(box.id, 0.0), paid
             if going.get(box.id):
                 self.dropping_since.setdefault(box.id, now)
@@ -96,6 +108,10 @@ class Purse:
             self.over_since = None
         elif self.over_since is None:
             self.over_since = now
+        if self.caps.total is None or self._shown(boxes) <= self.caps.total + ROUNDING:
+            self.over_total_since = None
+        elif self.over_total_since is None:
+            self.over_total_since = now
 
     def passed(self, boxes: Collection[Contract]) -> str:
         """Say which cap was passed; "" = none."""
@@ -121,10 +137,28 @@ class Purse:
         """Return what was billed in each period there was, in USD: that of those that are over must stand."""
         sums: dict[str, float] = defaultdict(float, dict.fromkeys(self._now(), 0.0))
         for box in boxes:
-            for day, entry in box.bill.items():
-                for period in (*_periods(int(day)), "total"):
-                    sums[period] += entry[1] + entry[3]
+            for day, usd in self._costs(box):
+                for period in (*_periods(day), "total"):
+                    sums[period] += usd
         return sums
+
+    def _costs(self, box: Contract) -> Iterator[tuple[int, float]]:
+        """Give what a box was billed on each day since 1970, in USD, of traffic what was set aside for it."""
+        left = 0.0 if box.id in self.bare else self.reserve_gb * DOWN_PRICE
+        for day, entry in box.bill.items():
+            usd = min(traffic(box, [day]), left)
+            left -= usd
+            yield int(day), entry[1] + entry[3] + usd
+
+    def _set_aside(self, box: Contract) -> float:
+        left = 0.0 if box.id in self.bare else self.reserve_gb * DOWN_PRICE
+        return max(left - traffic(box), 0.0) if box.live else 0.0
+
+    def _shown(self, boxes: Collection[Contract]) -> float:
+        """Return what Magister must know was spent, in USD: the bill, and the traffic that was counted."""
+        bill = sum(entry[1] + entry[3] for box in boxes for entry in box.bill.values())
+        known = [self.counted.get(box.id, 0.0) for box in boxes if box.id not in self.bare]
+        return bill + sum(max(usd - UNNOTED, 0.0) for usd in known) - self.excused
 
     def _outside(self, box: Contract, going: Mapping[int, bool]) -> bool:
         since = self.dropping_since.get(box.id, self.time.now)
@@ -139,6 +173,19 @@ def _periods(day: int) -> tuple[str, str]:
     """Name the UTC day and month of a day since 1970."""
     date = datetime.fromtimestamp(day * 86_400, UTC)
     return f"day {date:%Y-%m-%d}", f"month {date:%Y-%m}"
+
+
+def traffic(box: Contract, days: Collection[str] | None = None) -> float:
+    """Return what a box was billed for traffic on some days, None = ever, in USD."""
+    down, up = moved(box, days)
+    return down * DOWN_PRICE + up * UP_PRICE
+
+
+def counted(box: Contract) -> float:
+    """Return what a listing says that the traffic of a box costs so far, in USD."""
+    kilobytes = totals(box)
+    down, up = kilobytes["inet_down_billed"] or 0.0, kilobytes["inet_up_billed"] or 0.0
+    return (down * DOWN_PRICE + up * UP_PRICE) / KB_PER_GB
 
 
 def rate(box: Contract) -> float:

@@ -13,6 +13,9 @@ from tests.simulation.purse import Caps
 from tests.simulation.script import FAMILY_OF, Script
 from tests.simulation.world import World, virtual
 
+CHARGES_LAG = 600.0
+"""Seconds after its end at which the charges of a day are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -35,9 +38,19 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
 
     `sworn` are the only laws that count; None = all of them.
     """
+    moving = script.traffic
     plan = MarketPlan(
-        seed=script.seed, dud_share=0.1, boot_secs=(5.0, 60.0), mean_life_secs=script.deaths_of_boxes
+        seed=script.seed,
+        dud_share=0.1,
+        boot_secs=(5.0, 60.0),
+        mean_life_secs=script.deaths_of_boxes,
+        image_gb=moving.image_gb,
+        traffic_gb_hourly=moving.hourly,
+        traffic_count_secs=moving.count_secs,
+        uncounted_share=moving.uncounted,
+        charges_lag_secs=CHARGES_LAG,
     )
+    billing = {"poll_secs": moving.bill_secs, "reread_days": 1} if moving.bill_secs else {}
     sessions = in_memory()
     world = World(
         sessions,
@@ -49,6 +62,8 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         beats=script.beats,
         roster=script.roster,
         begins=script.begins,
+        reserve_gb=moving.reserve_gb,
+        billing=billing,
     )
     world.laws.sworn = sworn
     broken, healed = "", 0.0

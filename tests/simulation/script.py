@@ -115,6 +115,22 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Hold what boxes move and how it comes to be known: the image and what comes and goes per hour, in GB.
+
+    Listings count it every `count_secs`, 0 = at once, and on the `uncounted` share of hosts never. The bill
+    of the day before is read every `bill_secs`; None = only at the start.
+    """
+
+    image_gb: float = 6.0
+    hourly: tuple[float, float] = (0.05, 0.5)
+    reserve_gb: float = 0.0
+    count_secs: float = 0.0
+    uncounted: float = 0.0
+    bill_secs: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """Hold all that a run is made of; it `begins` so many seconds after EPOCH."""
 
@@ -126,6 +142,7 @@ class Script:
     beats: int = 60
     roster: int = 0
     caps: Caps = field(default_factory=Caps)
+    traffic: Traffic = field(default_factory=Traffic)
     begins: float = 0.0
     happenings: tuple[Happening, ...] = field(default=())
 
@@ -155,10 +172,11 @@ def poor(seed: int, ends: float | None) -> Script:
         for what in rng.choices(list(NEED), list(NEED.values()), k=6)
     ]
     happenings = tuple(replace(it, freeze=_freeze(rng)) for it in (*dearer, *others))
-    return Script(
+    script = Script(
         seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
         happenings=happenings,
     )  # fmt: skip
+    return _with_traffic(script, random.Random(f"traffic {seed}"))
 
 
 def drawn(seed: int) -> Script:
@@ -182,6 +200,7 @@ def drawn(seed: int) -> Script:
         ),
     )
     script = _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
+    script = _with_traffic(script, random.Random(f"traffic {seed}"))
     return _with_two_loops(script, random.Random(f"two loops {seed}"))
 
 
@@ -200,6 +219,21 @@ def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]
     for what in rng.choices(list(MONEY), list(MONEY.values()), k=rng.randint(1, 4)):
         happenings.insert(rng.randint(0, len(happenings)), _happening(rng, what, pauses))
     return replace(script, caps=caps, happenings=tuple(happenings))
+
+
+def _with_traffic(script: Script, rng: random.Random) -> Script:
+    """Let boxes move what matters in two of three scripts with a budget, in some more than is set aside."""
+    if script.caps == Caps() or rng.random() < 1 / 3:
+        return script
+    traffic = Traffic(
+        image_gb=rng.uniform(1.0, 30.0),
+        hourly=(0.0, rng.choice((2.0, 10.0, 60.0))),
+        reserve_gb=rng.choice((0.0, rng.uniform(5.0, 30.0), rng.uniform(30.0, 70.0))),
+        count_secs=rng.choice((0.0, 60.0, 600.0)),
+        uncounted=rng.choice((0.0, 0.3, 1.0)),
+        bill_secs=rng.choice((None, 300.0)),
+    )
+    return replace(script, traffic=traffic)
 
 
 def _with_two_loops(script: Script, rng: random.Random) -> Script:

@@ -58,11 +58,12 @@ class World:
         poll: int = 30,
         plan: MarketPlan | None = None,
         begins: float = 0.0,
+        reserve_gb: float = 0.0,
         **given: object,
     ) -> None:
         """Take the seed of the market and of chance, and what of the settings is to be other than usual.
 
-        It `begins` so many seconds after EPOCH.
+        It `begins` so many seconds after EPOCH; `reserve_gb` is set aside for the traffic of each box.
         """
         self.time = VirtualTime(self._slice, begins=begins)
         self.journal = Journal(self.time.true)
@@ -82,6 +83,7 @@ class World:
             drop_prefix=f"{MAGISTER}/drop/",
             bound=target + surge,
         )
+        self.laws.purse.reserve_gb = reserve_gb
         self.network = self._wire()
         lock = OneLock()
         self.service = self._process(self.loop_sessions, Grip(lock))
@@ -137,14 +139,14 @@ class World:
     @contextmanager
     def _acting(self, other: Service) -> Iterator[None]:
         """Let another process have the wire for a while; each has its own listing under way."""
-        frozen, began = self.loop_sessions, self.laws.listing_began
+        frozen, look = self.loop_sessions, self.laws.look
         self.loop_sessions = other.sessions
         self.network.death = other.sessions.death
         self.laws.restarted()
         try:
             yield
         finally:
-            self.loop_sessions, self.laws.listing_began = frozen, began
+            self.loop_sessions, self.laws.look = frozen, look
             self.network.death = frozen.death
             self.laws.restarted()
 
@@ -155,7 +157,7 @@ class World:
 
     def afford(self, caps: Caps) -> None:
         """Start the service anew with another budget."""
-        self._given["budget"] = caps.settings()
+        self._given["budget"] = {**caps.settings(), "traffic_reserve_gb": self.laws.purse.reserve_gb}
         self._set(self.settings.number_instances)
         self.laws.afford(caps)
 
@@ -198,6 +200,7 @@ class World:
         self.laws.hold("the pool heals when faults stop", self._settled(), self._shown())
         self.run(stays)
         self.laws.hold("the pool stays healed", self._settled(), self._shown())
+        self.laws.close()
         return took
 
     def _settled(self) -> bool:
