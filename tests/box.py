@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.waiting import PATIENCE, until
+
 ENTRYPOINT = "/usr/local/bin/contemplant-entrypoint.sh"
-PATIENCE = 20.0
 BARE = ("sh", "bash", "dash", "grep", "env", "cat", "setsid", "timeout")
 """Programs that each box has, if this machine has them."""
 
@@ -28,13 +28,6 @@ def program(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
     return path
-
-
-def until(look: Callable[[], bool], what: str) -> None:
-    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
-    while not look():
-        assert time.monotonic() < deadline, f"did not come about in time: {what}"
-        pause.wait(0.01)
 
 
 class Listener:

@@ -16,6 +16,7 @@ from magister import telemetry
 from magister.database import Sessions, open_database
 from magister.schema import migrate
 from tests import postgres
+from tests.waiting import PATIENCE
 
 KEPT = {
     "PATH",
@@ -81,7 +82,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_url: str) -> Iterator[Sessions]:
     """Migrate a PostgreSQL database once; `sessions` empties it before each test."""
-    sessions = open_database(postgres_url, busy_timeout=10)
+    sessions = open_database(postgres_url, busy_timeout=PATIENCE)
     migrate(sessions)
     yield sessions
     sessions.engine.dispose()

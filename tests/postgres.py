@@ -2,12 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 VARIABLE = "MAGISTER_TEST_POSTGRES"
 
@@ -43,10 +45,10 @@ def _served(programs: Path, folder: Path) -> Iterator[str]:
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres")
     _run([*as_user, str(programs / "initdb"), "-D", str(data), "-U", "magister", "-A", "trust", "--no-sync"])
-    port = _free_port()
+    port = free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -k ''"
     control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-l", str(folder / "log"), "-w"]
-    _run([*control, "-o", options, "start"])
+    _run([*control, "-t", f"{PATIENCE:g}", "-o", options, "start"])
     try:
         yield f"postgresql+psycopg://magister@127.0.0.1:{port}/postgres"
     finally:
@@ -55,9 +57,3 @@ def _served(programs: Path, folder: Path) -> Iterator[str]:
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,10 +1,8 @@
 """One host: the installed program as real processes in a directory of its own."""
 
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -13,30 +11,21 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
 
-from tests.acceptance.waiting import PATIENCE, until
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
-END_WITHIN = 15.0
-"""Seconds within which SIGTERM ends the service: the ten that it promises, and what a busy machine adds."""
+ANSWER_WITHIN = 30.0
+"""Seconds after which a call counts as not answered: more than the service takes to say that it cannot."""
 
 TAIL = 40
 """Lines of the log that are shown when something did not happen."""
 
+PATIENT = {"PYTHONPATH": str(Path(__file__).with_name("patient"))}
+"""Settings under which the web side gives its clients an hour for everything."""
+
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START")
-PORTS = range(15_000, 30_000)
-"""Below the ports that connections get by themselves, so that none is lost while the service is down."""
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    for port in random.SystemRandom().sample(PORTS, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no port is free")
 
 
 @dataclass
@@ -85,14 +74,14 @@ class Host:
             timeout=PATIENCE,
         )
 
-    def start(self) -> None:
-        """Start the service; the last one must have ended."""
+    def start(self, **more: str) -> None:
+        """Start the service, with further settings for this run; the last one must have ended."""
         self._earlier = len(self.log)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "magister", *self.command],
                 cwd=self.directory,
-                env=self.environment(),
+                env=self.environment() | more,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -104,7 +93,7 @@ class Host:
         assert process is not None
         process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(END_WITHIN)
+            code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process = process  # it is killed on leaving
             raise
@@ -170,7 +159,7 @@ class Host:
 
     def answers(self, path: str = "/healthz", *, method: str = "GET") -> bool:
         """Say whether the web side answers with 200."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_WITHIN)
         try:
             connection.request(method, path)
             return connection.getresponse().status == 200

@@ -13,6 +13,7 @@ from magister.database import Sessions, open_database
 from magister.held import Held
 from magister.models import Instance, Lease, Transition
 from magister.rows import as_held
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def no_writes(url: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(url: str) -> Iterator[Sessions]:
-    sessions = open_database(url, busy_timeout=20)
+    sessions = open_database(url, busy_timeout=PATIENCE)
     try:
         yield sessions
     finally:

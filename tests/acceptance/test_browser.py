@@ -23,6 +23,7 @@ from magister.settings_policy import Budget
 from magister.states import State
 from magister.web import create_app
 from tests.builders import NOW, a_row, ago, an_offer
+from tests.waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OFFLINE = (
@@ -105,7 +106,10 @@ class Shown:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(OFFLINE), env={"HOME": os.environ.get("HOME", "/tmp")}
+            executable_path=CHROMIUM,
+            args=list(OFFLINE),
+            env={"HOME": os.environ.get("HOME", "/tmp")},
+            timeout=PATIENCE * 1000,
         )
         yield browser
         browser.close()
@@ -127,6 +131,7 @@ def shown(browser: Browser, sqlite_sessions: Sessions) -> Iterator[Shown]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
     shown = Shown(page, server, sqlite_sessions)
     page.on("request", lambda request: shown.asked.append(request.url))
     page.on("console", lambda message: shown.complaints.append(message.text))

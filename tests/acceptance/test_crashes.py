@@ -16,7 +16,7 @@ from tests.acceptance.laws import assert_nothing_is_lost, tallied
 from tests.acceptance.records import an_own_database
 from tests.acceptance.world import World, a_world
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 SEED_VARIABLE = "MAGISTER_TEST_CRASH_SEED"
 POOL = 8

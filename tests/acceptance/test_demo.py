@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,12 @@ import pytest
 from magister.demo.story import CHAPTERS, Stage, story
 from magister.reports import Event, Overview
 from magister.states import LIVE, Reason, State
-from tests.acceptance.test_processes import alive, family, until
+from tests.acceptance.test_processes import alive, family
 from tests.builders import NOW
+from tests.waiting import PATIENCE, until
+
+STORY = 600.0
+"""Seconds that the story may take here: many times what it takes where nothing else runs."""
 
 COMMAND = [sys.executable, "-m", "magister", "demo"]
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -37,7 +40,6 @@ class Told:
     code: int
     out: str
     err: str
-    secs: float
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -47,18 +49,17 @@ def environment(**more: str) -> dict[str, str]:
 
 def once(directory: Path, *arguments: str, **more: str) -> Told:
     """Run the demo in a pipe until the story is told."""
-    begun = time.monotonic()
     done = subprocess.run(
-        [*COMMAND, "--once", "--dir", "here", *arguments],
+        [*COMMAND, "--once", "--dir", "here", "--timeout", f"{STORY:g}", *arguments],
         cwd=directory,
         env=environment(**more),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=115,
+        timeout=STORY + PATIENCE,
     )
-    return Told(directory, done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+    return Told(directory, done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,15 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 @pytest.mark.acceptance
 def test_the_story_is_told_in_a_pipe(told: Told) -> None:
     assert (told.code, told.err) == (0, "")
-    assert told.secs < 120
     assert not CONTROL.search(told.out)
-    assert told.out.count("new -> requested") == 9
-    for reason in (Reason.UNVERIFIED, Reason.COORDINATOR, Reason.EXITED, Reason.VANISHED):
-        assert len(re.findall(rf"^\d\d:\d\d:\d\d  #\d+ .*  {reason}: .+$", told.out, re.MULTILINE)) == 1
+    told_of = {
+        reason: len(re.findall(rf"^\d\d:\d\d:\d\d  #\d+ .*  {reason}: .+$", told.out, re.MULTILINE))
+        for reason in (Reason.UNVERIFIED, Reason.COORDINATOR, Reason.EXITED, Reason.VANISHED)
+    }
+    duds = told_of.pop(Reason.UNVERIFIED)  # on a slow machine a worker may be late that is none
+    assert duds >= 1
+    assert set(told_of.values()) == {1}
+    assert told.out.count("new -> requested") == 8 + duds
     assert told.out.splitlines()[-2].startswith("target 5: 5 verified; ")
 
 
@@ -106,14 +111,14 @@ def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     os.set_blocking(terminal, False)
     shown = bytearray()
-    until(lambda: _sees("requested -> created", terminal, shown))
+    until(lambda: _sees("requested -> created", terminal, shown), "a box")
     children = family(pid)
     os.write(terminal, b"\x03")
-    until(lambda: _ended(pid, terminal, shown), 10)
+    until(lambda: _ended(pid, terminal, shown), "the end")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)
-    assert len(children) == 5
-    assert not [child for child in children if alive(child)]
+    assert sum(" -m magister " in line for line in children.values()) == 5
+    until(lambda: not any(map(alive, children)), "the end of all processes")
 
 
 @pytest.mark.acceptance
@@ -125,9 +130,9 @@ def test_a_plain_terminal_gets_lines(tmp_path: Path) -> None:
         os.execve(sys.executable, COMMAND, environment(TERM="dumb"))
     os.set_blocking(terminal, False)
     shown = bytearray()
-    until(lambda: _sees("requested -> created", terminal, shown))
+    until(lambda: _sees("requested -> created", terminal, shown), "a box")
     os.kill(pid, signal.SIGTERM)
-    until(lambda: _ended(pid, terminal, shown), 10)
+    until(lambda: _ended(pid, terminal, shown), "the end")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(terminal)
     assert b"\x1b" not in shown
@@ -147,12 +152,12 @@ def test_nothing_goes_on_when_the_demo_is_killed(tmp_path: Path) -> None:
         COMMAND, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        until(lambda: whole(process.pid))
+        until(lambda: whole(process.pid), "all processes, and a worker")
         children = family(process.pid)
     finally:
         process.kill()
         process.wait()
-    until(lambda: not [child for child in children if alive(child)])
+    until(lambda: not any(map(alive, children)), "the end of all processes")
 
 
 @pytest.mark.acceptance
@@ -161,11 +166,14 @@ def test_a_service_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
         COMMAND, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     serving = until(
-        lambda: next((child for child, line in family(process.pid).items() if "magister serve" in line), None)
+        lambda: next(
+            (child for child, line in family(process.pid).items() if "magister serve" in line), None
+        ),
+        "the service",
     )
-    until((tmp_path / ".demo" / "magister.db").exists)
+    until((tmp_path / ".demo" / "magister.db").exists, "a database")
     os.kill(serving, signal.SIGKILL)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     lines = said.splitlines()
     assert lines[0].startswith("magister: the service ended with code -9; the last lines of ")

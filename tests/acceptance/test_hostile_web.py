@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +18,11 @@ from magister import pool
 from magister.database import open_database
 from magister.held import Held
 from magister.states import State
+from tests.acceptance.host import PATIENT
 from tests.acceptance.world import QUICK_PACE, World, a_market
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 THREADS = 8
 SLOW = 40
@@ -30,13 +31,6 @@ SLOW = 40
 CROWD, FLOOD = 400, 700
 """Silent clients at a time: fewer and more than the web side keeps connections for."""
 
-QUICK = 2.0
-"""Seconds within which the coordinator is answered whatever else comes in."""
-
-IN_A_FLOOD = 10.0
-"""Seconds within which it is when it has to wait for a connection: those who came before are heard first."""
-
-PATIENCE = 30.0
 PACE = QUICK_PACE | {"WEB_THREADS": str(THREADS), "WEB_HEARTBEAT_STALE_SECS": "3"}
 DELETE = "DELETE {path} HTTP/1.1\r\nHost: magister\r\n"
 
@@ -69,12 +63,26 @@ class Answer:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Run one service with a pool of two for all tests of this file."""
+    """Run one service with a pool of two for nearly all tests of this file.
+
+    Its clients have an hour for everything, so whoever is answered at all has waited for no other client.
+    """
     directory = tmp_path_factory.mktemp("hostile")
-    with a_market() as simulator, World(directory, simulator, 2, PACE) as world:
+    with a_market() as simulator, World(directory, simulator, 2, PACE | PATIENT) as world:
         world.start()
         world.until(world.settled, "a full pool")
         yield world
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Run a service that gives its clients as long as it does in life, with a pool of one."""
+    directory = tmp_path_factory.mktemp("impatient")
+    with a_market() as simulator, World(directory, simulator, 1, PACE) as world:
+        world.start()
+        world.until(world.settled, "a full pool")
+        yield world
+        assert "Traceback" not in world.host.log
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +107,8 @@ def memory(world: World) -> int:
     return sum(int(found[1]) * 1024 for found in pages if found)
 
 
-def opened(world: World, *, patience: float = PATIENCE) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", world.host.port), timeout=patience)
+def opened(world: World) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", world.host.port), timeout=PATIENCE)
 
 
 def received(connection: socket.socket) -> Answer:
@@ -112,40 +120,30 @@ def received(connection: socket.socket) -> Answer:
     return Answer(bytes(raw))
 
 
-def said(world: World, request: bytes, *, patience: float = PATIENCE) -> Answer:
+def said(world: World, request: bytes) -> Answer:
     """Send bytes and read until the service closes."""
-    with closing(opened(world, patience=patience)) as connection:
+    with closing(opened(world)) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # it has answered and listens no more
             connection.sendall(request)
         return received(connection)
 
 
-def asked(
-    world: World,
-    path: str,
-    *,
-    method: str = "GET",
-    body: bytes = b"",
-    headers: str = "",
-    patience: float = PATIENCE,
-) -> Answer:
+def asked(world: World, path: str, *, method: str = "GET", body: bytes = b"", headers: str = "") -> Answer:
     """Send a whole request that asks for the connection to be closed."""
     length = f"Content-Length: {len(body)}\r\n" if body else ""
     head = f"{method} {path} HTTP/1.1\r\nHost: magister\r\nConnection: close\r\n{length}{headers}\r\n"
-    return said(world, head.encode("latin-1") + body, patience=patience)
+    return said(world, head.encode("latin-1") + body)
 
 
 def verified(world: World) -> list[Held]:
     return [story.row for story in world.stories() if story.row.state is State.VERIFIED]
 
 
-def coordinator(world: World, within: float) -> Held:
-    """Drop a worker as the coordinator does, prove that it was answered quickly, and return its row."""
-    row, begun = verified(world)[0], time.monotonic()
-    answer = asked(world, f"/drop/{row.offer_id}", method="DELETE", body=b"strikes: 3", patience=PATIENCE)
-    took = time.monotonic() - begun
+def coordinator(world: World) -> Held:
+    """Drop a worker as the coordinator does, prove that it was answered, and return its row."""
+    row = verified(world)[0]
+    answer = asked(world, f"/drop/{row.offer_id}", method="DELETE", body=b"strikes: 3")
     assert answer.status == 200, answer.raw
-    assert took < within, f"the coordinator waited {took:.1f} s"
     return row
 
 
@@ -161,10 +159,10 @@ def heartbeat(world: World) -> datetime:
 
 
 @contextmanager
-def the_loop_goes_on(world: World, *, within: float = QUICK) -> Iterator[None]:
+def the_loop_goes_on(world: World) -> Iterator[None]:
     """Prove that the loop acts while something goes on: its heart beats, and what is dropped is replaced."""
     before = heartbeat(world)
-    row = coordinator(world, within)
+    row = coordinator(world)
     yield
     world.until(lambda: heartbeat(world) > before, "a heartbeat")
     world.until(lambda: row.contract_id not in world.live(), "the end of what was dropped")
@@ -254,9 +252,7 @@ def test_a_body_of_megabytes_is_refused_and_the_drop_not_made(world: World, size
 
 def test_a_length_beyond_all_measure_is_refused_without_waiting_for_it(world: World) -> None:
     request = b"DELETE /drop/1 HTTP/1.1\r\nHost: m\r\nContent-Length: 99999999999999999999\r\n\r\nx"
-    begun = time.monotonic()
     assert said(world, request).status in (400, 413)
-    assert time.monotonic() - begun < QUICK + 2
 
 
 @pytest.mark.parametrize(
@@ -336,9 +332,7 @@ CHUNKS = (
 def test_slow_clients_keep_nobody_waiting(world: World, request_: bytes) -> None:
     with dribbling(world, SLOW, request_), the_loop_goes_on(world):
         for _ in range(10):
-            begun = time.monotonic()
             assert asked(world, "/healthz").status == 200
-            assert time.monotonic() - begun < QUICK
 
 
 @pytest.mark.parametrize(
@@ -351,14 +345,12 @@ def test_slow_clients_keep_nobody_waiting(world: World, request_: bytes) -> None
     ],
     ids=["nothing", "half a head", "half a body", "half a chunk"],
 )
-@pytest.mark.parametrize(("clients", "within"), [(CROWD, QUICK), (FLOOD, IN_A_FLOOD)], ids=["crowd", "flood"])
-def test_many_that_fall_silent_keep_nobody_waiting(
-    world: World, sent: bytes, clients: int, within: float
-) -> None:
+@pytest.mark.parametrize("clients", [CROWD, FLOOD], ids=["crowd", "flood"])
+def test_many_that_fall_silent_keep_nobody_waiting(world: World, sent: bytes, clients: int) -> None:
     with ExitStack() as stack:
         for _ in range(clients):
             stack.enter_context(closing(opened(world))).sendall(sent)
-        with the_loop_goes_on(world, within=within):
+        with the_loop_goes_on(world):
             pass
 
 
@@ -373,28 +365,25 @@ def test_clients_that_do_not_take_their_answer_or_do_not_hang_up_keep_nobody_wai
             pass
 
 
-def test_a_client_that_is_slow_but_not_that_slow_is_answered(world: World) -> None:
-    with closing(opened(world)) as connection:
+def test_a_client_that_is_slow_but_not_that_slow_is_answered(impatient: World) -> None:
+    with closing(opened(impatient)) as connection:
         for byte in b"GET /healthz HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n":
             connection.sendall(bytes((byte,)))
             threading.Event().wait(0.02)
         assert received(connection).status == 200
 
 
-def test_who_sends_no_whole_request_in_time_is_told_so(world: World) -> None:
-    with closing(opened(world)) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-        answer = received(connection)
-    assert answer.problem["status"] == 408
-
-
-def test_a_drop_whose_body_never_ends_is_heard_all_the_same(world: World) -> None:
-    row = verified(world)[-1]
-    with closing(opened(world)) as connection:
-        head = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Content-Length: 100\r\n\r\nstrikes"
-        connection.sendall(head.encode())
-        assert received(connection).status == 200
-    world.until(lambda: row.contract_id not in world.live(), "the end of what was dropped")
+def test_who_sends_no_whole_request_in_time_is_told_so_and_a_drop_without_an_end_is_heard(
+    impatient: World,
+) -> None:
+    (row,) = verified(impatient)
+    head = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Content-Length: 100\r\n\r\nstrikes"
+    with closing(opened(impatient)) as asking, closing(opened(impatient)) as dropping:
+        asking.sendall(b"GET /healthz HTTP/1.1\r\n")
+        dropping.sendall(head.encode())
+        assert received(asking).problem["status"] == 408
+        assert received(dropping).status == 200
+    impatient.until(lambda: row.contract_id not in impatient.live(), "the end of what was dropped")
 
 
 # many clients, and clients that leave
@@ -475,10 +464,8 @@ def test_headers_beyond_measure_are_refused(world: World, bomb: str, status: int
     ids=lambda raw: ascii(raw[:16].decode("latin-1")),
 )
 def test_what_is_no_request_is_refused_at_once(world: World, raw: bytes) -> None:
-    begun = time.monotonic()
     answer = said(world, raw)
     assert answer.status in (400, 404, 431, 505), answer.raw
-    assert time.monotonic() - begun < QUICK
 
 
 def test_one_connection_is_for_one_request(world: World) -> None:

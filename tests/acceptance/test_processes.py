@@ -7,12 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -20,29 +18,14 @@ from magister.database import Sessions
 from magister.simulator.faults import Fault
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from tests.acceptance.host import ANSWER_WITHIN
+from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.acceptance
 
 TARGET = 3
-PATIENCE = 40.0
 PLAN = MarketPlan(machines=20, dud_share=0.0, unverified_share=0.0, odd_share=0.0)
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """Look again and again until something is seen, and return it."""
-    deadline = time.monotonic() + patience
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return seen
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -103,7 +86,7 @@ class Service:
 
     def get(self, path: str) -> object:
         """Ask the web side; None = it does not answer, or not with 200."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_WITHIN)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -182,10 +165,10 @@ def service(tmp_path: Path, simulator: SimulatorServer) -> Iterator[Service]:
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_the_pool_fills_and_outlives_the_service(service: Service, ending: signal.Signals) -> None:
     process = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     boxes, children = service.boxes(), family(process.pid)
     process.send_signal(ending)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert len(boxes) == TARGET
     assert service.boxes() == boxes
     assert not [pid for pid in children if alive(pid)]
@@ -197,13 +180,13 @@ def test_the_pool_fills_and_outlives_the_service(service: Service, ending: signa
 
 def test_a_restart_rents_nothing_new(service: Service) -> None:
     first = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     boxes = service.boxes()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(10) == 0
+    assert first.wait(PATIENCE) == 0
     listings = _asked(service, "list")
     service.start("serve")
-    until(lambda: _asked(service, "list") > listings + 2)
+    until(lambda: _asked(service, "list") > listings + 2, "some listings")
     assert service.full()
     assert service.boxes() == boxes
     assert _asked(service, "create") == TARGET
@@ -211,34 +194,35 @@ def test_a_restart_rents_nothing_new(service: Service) -> None:
 
 def test_a_database_that_is_lost_costs_nothing(service: Service) -> None:
     first = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     boxes = service.boxes()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(10) == 0
+    assert first.wait(PATIENCE) == 0
     for file in service.directory.glob("magister.db*"):
         file.unlink()
     service.start("serve", CONTEMPLANT_VERIFICATION_TIMEOUT_SECS="0.5")
-    until(service.full)
+    until(service.full, "a full pool")
     assert service.boxes() == boxes
 
 
 def test_a_worker_that_is_killed_is_started_again(service: Service) -> None:
     process = service.start("serve")
-    until(service.full)
-    killed = until(lambda: named(process.pid, "worker"))
+    until(service.full, "a full pool")
+    killed = until(lambda: named(process.pid, "worker"), "a loop")
     os.kill(killed, signal.SIGKILL)
-    again = until(lambda: named(process.pid, "worker"))
-    assert again != killed
-    until(lambda: service.log.count("loop.acting") == 2)
+    until(lambda: named(process.pid, "worker") not in (None, killed), "another loop")
+    until(lambda: service.log.count("loop.acting") == 2, "a loop that acts")
     assert service.full()
     assert "SIGKILL" in service.log
 
 
 def test_calls_wait_while_the_web_side_is_started_again(service: Service) -> None:
     process = service.start("serve")
-    until(lambda: service.get("/healthz"))
-    web = until(lambda: named(process.pid, "web"))
+    until(lambda: service.get("/healthz"), "an answer")
+    web = until(lambda: named(process.pid, "web"), "a web side")
+    members = (web, *family(web))
     os.killpg(web, signal.SIGKILL)
+    until(lambda: not any(map(alive, members)), "the end of the web side")
     connection = HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)
     connection.request("GET", "/healthz")  # the socket is the supervisor's, so the call waits
     assert connection.getresponse().status == 200
@@ -248,7 +232,7 @@ def test_calls_wait_while_the_web_side_is_started_again(service: Service) -> Non
 
 def test_a_call_under_way_comes_to_its_end(service: Service) -> None:
     process = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     boxes = service.get("/instances")
     assert isinstance(boxes, list)
     with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as caller:
@@ -256,58 +240,58 @@ def test_a_call_under_way_comes_to_its_end(service: Service) -> None:
         caller.sendall(f"{head}Content-Length: 4\r\nExpect: 100-continue\r\n\r\n".encode())
         assert caller.recv(100).startswith(b"HTTP/1.1 100 Continue")  # so the call is under way
         process.send_signal(signal.SIGTERM)
-        until(lambda: named(process.pid, "worker") is None)
+        until(lambda: named(process.pid, "worker") is None, "the end of the loop")
         caller.sendall(b"why?")
         assert caller.recv(1000).startswith(b"HTTP/1.1 200 OK")
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_hangup_without_new_settings_means_nothing(service: Service) -> None:
     process = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     children = family(process.pid)
     for pid in (process.pid, *children):
         os.kill(pid, signal.SIGHUP)
     beats = _asked(service, "list")
-    until(lambda: _asked(service, "list") > beats + 2)
-    until(lambda: "reload.unchanged" in service.log)
+    until(lambda: _asked(service, "list") > beats + 2, "some listings")
+    until(lambda: "reload.unchanged" in service.log, "a look at the settings")
     assert process.poll() is None
     assert family(process.pid) == children
 
 
 def test_nothing_goes_on_when_the_supervisor_is_killed(service: Service) -> None:
     process = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     children = family(process.pid)
     assert len(children) == 3
     process.kill()
-    until(lambda: not [pid for pid in children if alive(pid)])
+    until(lambda: not any(map(alive, children)), "the end of all processes")
     assert len(service.boxes()) == TARGET
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end(service: Service) -> None:
     process = service.start("serve")
-    until(service.full)
+    until(service.full, "a full pool")
     with service.simulator.simulation.lock:
-        service.simulator.simulation.faults.set(Fault(name="hang", secs=60))
-    until(lambda: service.simulator.simulation.faults.active()[0]["struck"])
+        service.simulator.simulation.faults.set(Fault(name="hang", secs=3600))
+    until(lambda: service.simulator.simulation.faults.active()[0]["struck"], "a call that hangs")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_the_pool_is_kept_on_postgresql(service: Service, postgres_sessions: Sessions) -> None:
     url = postgres_sessions.engine.url.render_as_string(hide_password=False)
     first = service.start("serve", DATABASE_URL=url)
-    until(service.full)
+    until(service.full, "a full pool")
     boxes = service.boxes()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(10) == 0
+    assert first.wait(PATIENCE) == 0
     again = service.start("serve", DATABASE_URL=url)
-    until(lambda: service.log.count("loop.acting") == 2)
-    until(service.full)
+    until(lambda: service.log.count("loop.acting") == 2, "a loop that acts")
+    until(service.full, "a full pool")
     assert service.boxes() == boxes
     again.send_signal(signal.SIGTERM)
-    assert again.wait(10) == 0
+    assert again.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_is_told_in_a_line(service: Service) -> None:
@@ -346,14 +330,14 @@ def test_what_keeps_it_from_starting_is_told_in_a_line(
 def test_the_halves_run_apart(service: Service) -> None:
     assert service.run("migrate").returncode == 0
     halves = [service.start("web"), service.start("worker")]
-    until(service.full)
+    until(service.full, "a full pool")
     done = service.run("status")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"target {TARGET}: {TARGET} verified" in done.stdout
     assert "all is well" in done.stdout
     for half in halves:
         half.send_signal(signal.SIGTERM)
-        assert half.wait(10) == 0
+        assert half.wait(PATIENCE) == 0
 
 
 def test_the_web_side_alone_asks_for_a_migration_first(service: Service) -> None:
@@ -375,9 +359,9 @@ def test_another_server_can_run_the_web_side(service: Service) -> None:
         text=True,
     )
     service.started.append(process)
-    assert until(lambda: service.get("/summary"))
+    until(lambda: service.get("/summary"), "an answer")
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_another_server_is_told_what_is_wrong_with_the_settings(service: Service) -> None:
@@ -397,7 +381,7 @@ def test_another_server_is_told_what_is_wrong_with_the_settings(service: Service
 
 def test_a_wrong_key_is_told_and_is_no_reason_to_end(service: Service) -> None:
     process = service.start("serve", VAST_API_KEY="another-key")
-    until(lambda: "Vast does not accept the API key" in service.log)
+    until(lambda: "Vast does not accept the API key" in service.log, "the refusal of the key")
     done = service.run("check", VAST_API_KEY="another-key")
     assert (done.returncode, done.stderr) == (1, "")
     assert "FAIL  Vast: the key is not accepted" in done.stdout
@@ -424,7 +408,7 @@ def test_the_simulator_runs_as_a_command(service: Service) -> None:
     assert re.fullmatch(r"export VAST_API_URL=http://127\.0\.0\.1:\d+\n", exports[0])
     assert exports[1] == "export VAST_API_KEY=simulated-key\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert (service.directory / "market.json").exists()
 
 

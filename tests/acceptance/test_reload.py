@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason
-from tests.acceptance.waiting import PATIENCE
-from tests.acceptance.world import World, a_world
+from tests.acceptance.world import STEADY, World, a_world
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.acceptance
 
@@ -29,7 +29,8 @@ def write(directory: Path, target: int, *, cap: str = "100", bind: str = "127.0.
 def a_pool(directory: Path, target: int) -> Iterator[World]:
     """Yield a full pool whose target stands in its magister.toml."""
     write(directory, target)
-    with a_world(directory, target, NUMBER_INSTANCES="", WEB_BIND="", MAGISTER_LOG="debug") as world:
+    settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "MAGISTER_LOG": "debug"}
+    with a_world(directory, target, STEADY, **settings) as world:
         world.start()
         world.until(world.settled, "a full pool")
         yield world
@@ -158,8 +159,8 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
 
 def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None:
     write(tmp_path, 2)
-    settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "WEB_BUSY_TIMEOUT_SECS": "0.5"}
-    with a_world(tmp_path, 2, MAGISTER_LOG="debug", **settings) as world:
+    settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "WEB_BUSY_TIMEOUT_SECS": "1"}
+    with a_world(tmp_path, 2, STEADY, MAGISTER_LOG="debug", **settings) as world:
         world.start()
         world.until(world.settled, "a full pool")
         dropped, _ = prices(world)

@@ -12,17 +12,21 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason, State
-from tests.acceptance.world import World, a_world
+from tests.acceptance.host import ANSWER_WITHIN
+from tests.acceptance.world import HURRY, STEADY, World, a_world
 
 TARGET = 3
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+AGED = {"CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "0.5"}
+"""With which a box that is found without a row has run for longer than a worker has to verify."""
+
+pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Give a small pool at rest, which does not wait long before it believes that boxes are gone."""
-    with a_world(tmp_path, TARGET, CAUTION_CANARY_AFTER_SECS="1") as world:
+    with a_world(tmp_path, TARGET, STEADY, CAUTION_CANARY_AFTER_SECS="1") as world:
         world.start()
         world.until(world.settled, "a full pool")
         yield world
@@ -30,8 +34,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def age(world: World) -> None:
     """Let every box have run longer than a worker has to verify, by whoever finds it without a row."""
-    oldest = world.asked("list")
-    world.until(lambda: world.asked("list") > oldest + 6, "some listings")
+    listings = world.asked("list")
+    world.until(lambda: world.asked("list") > listings + 2, "some listings")
+    world.host.settings = {**world.host.settings, **AGED}
 
 
 def known_and_live(world: World) -> set[int | None]:
@@ -42,7 +47,7 @@ def known_and_live(world: World) -> set[int | None]:
 
 
 def readyz(world: World) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=ANSWER_WITHIN)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -148,9 +153,9 @@ def fill(place: Path) -> Path:
 
 def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    hurry = {"WEB_BUSY_TIMEOUT_SECS": "1", "WEB_HEARTBEAT_STALE_SECS": "3"}
+    pace = HURRY | {"WEB_BUSY_TIMEOUT_SECS": "1", "WEB_HEARTBEAT_STALE_SECS": "3"}
     url = f"sqlite:///{disk}/magister.db"
-    with a_small_disk(disk), a_world(tmp_path, TARGET, DATABASE_URL=url, **hurry) as world:
+    with a_small_disk(disk), a_world(tmp_path, TARGET, pace, DATABASE_URL=url) as world:
         world.start()
         world.until(world.settled, "a full pool")
         before, creates = world.live(), world.asked("create")

@@ -12,10 +12,11 @@ from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from magister.states import Reason, State
 from tests.acceptance import records
-from tests.acceptance.host import Host, free_port
+from tests.acceptance.host import Host
 from tests.acceptance.market import Market
 from tests.acceptance.records import Story
-from tests.acceptance.waiting import PATIENCE
+from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ QUICK_PACE = {
     "PACE_RECHECK_SECS": "0.2",
 }
 HURRY = QUICK_PACE | {
-    "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "2",
+    "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "6",
     "VAST_API_CALL_BACKOFF_SECS": "0.2",
     "PACE_DESTROY_RETRY_SECS": "0.3, 0.6",
     "HEALTH_CREATE_GRACE_SECS": "1.5",
@@ -50,6 +51,12 @@ HURRY = QUICK_PACE | {
     "CAUTION_RECENT_SECS": "0",
     "CAUTION_TRIP": "64",
 }
+STEADY = HURRY | {
+    "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "90",
+    "HEALTH_CREATE_GRACE_SECS": "60",
+    "LEASE_LEASE_SECS": "90",
+}
+"""The same where nothing is given up because the machine stood still: where each box is counted."""
 
 
 def a_market() -> SimulatorServer:
@@ -168,7 +175,7 @@ class World(Pool):
 
 
 @contextmanager
-def a_world(directory: Path, target: int, **more: str) -> Iterator[World]:
-    """Make a world in which everything hurries."""
-    with a_market() as simulator, World(directory, simulator, target, HURRY | more) as world:
+def a_world(directory: Path, target: int, pace: dict[str, str] = HURRY, **more: str) -> Iterator[World]:
+    """Make a world in which everything hurries, or keeps another pace."""
+    with a_market() as simulator, World(directory, simulator, target, pace | more) as world:
         yield world

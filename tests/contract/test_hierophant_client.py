@@ -12,6 +12,7 @@ from magister.hierophant import HttpHierophant
 from magister.simulator.contracts import Contract, Order, Worker
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from tests.waiting import PATIENCE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = MarketPlan(machines=8, gpu_counts=(1,), dud_share=0.0, storage_only=0)
@@ -49,7 +50,9 @@ class World:
             return box
 
     def incident(self, kind: str, **details: object) -> dict[str, Any]:
-        answer = requests.post(f"{self.server.url}/sim/incidents", json={"kind": kind, **details}, timeout=10)
+        answer = requests.post(
+            f"{self.server.url}/sim/incidents", json={"kind": kind, **details}, timeout=PATIENCE
+        )
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told

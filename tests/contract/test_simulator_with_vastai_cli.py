@@ -12,6 +12,7 @@ import pytest
 
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from tests.waiting import PATIENCE
 
 PROGRAM = shutil.which("vastai", path=str(Path(sys.executable).parent)) or shutil.which("vastai")
 PLAN = MarketPlan(machines=20, gpu_counts=(1, 2), dud_share=0.0)
@@ -44,7 +45,9 @@ def vastai(server: SimulatorServer, home: Path, *words: str, key: str = "simulat
         "NO_PROXY": "*",
     }
     command = [str(PROGRAM), *words, "--url", server.url, "--api-key", key, "--raw", "--retry", "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     return done.stdout, done.stderr
 
 

@@ -22,6 +22,7 @@ from tests.builders import ADDRESS, NOW, a_fleet, a_row, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock, FakeVast
 from tests.unit.test_cli import SETTINGS
+from tests.waiting import PATIENCE
 
 DATABASE = Path("magister.db")
 BACKUP = Path("backup.db")
@@ -69,7 +70,7 @@ def test_a_backup_made_amid_writes_is_of_one_moment(sqlite_sessions: Sessions) -
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert enough.wait(30)
+        assert enough.wait(PATIENCE)
         results = [run("backup", f"backup-{number}.db") for number in range(5)]
     finally:
         stop.set()

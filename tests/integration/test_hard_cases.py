@@ -1,7 +1,6 @@
 """Hard cases: errors in the wrong place, calls that hang, clocks that lie, two hosts, and Vast gone mad."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from magister import findings, ledger, rows
 from magister import pool as pool_row
 from magister.actions import Adopt, List, Move, Send
-from magister.database import Sessions
+from magister.database import Sessions, open_database
 from magister.errors import Ambiguous, LeaseLost, NotSent, RateLimited, StartedStopped, Transient
 from magister.facts import Listing, Offer, Route, Sighting
 from magister.held import Held
@@ -27,6 +26,8 @@ from magister.vast import market
 from tests.builders import ADDRESS, a_fleet, a_sighting, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeVast
+from tests.integration.test_web_trouble import failing
+from tests.waiting import PATIENCE, until
 
 
 @dataclass
@@ -309,25 +310,25 @@ def test_an_error_amid_trouble_with_the_database_does_not_close_a_lane_for_good(
     pool.filled()
     (row,) = pool.rows(State.VERIFIED)
     assert row.contract_id
-    gone = threading.Event()
-    lock = ExitStack()
+    over, trouble = threading.Event(), ExitStack()
 
-    def seize() -> BaseException:
-        session = lock.enter_context(sessions.write())
-        ledger.learn(session, row, trouble="a long write of somebody's")
+    def break_off() -> BaseException:
+        trouble.enter_context(failing(sessions, times=1_000_000))
         return ValueError("an answer nobody thought of")
 
-    pool.worker._dispatcher._lanes = ThreadLanes(done=gone.set)
-    pool.vast.before("destroy", seize)
+    pool.worker._dispatcher._lanes = ThreadLanes(done=over.set)
+    pool.vast.before("destroy", break_off)
     pool.drop(row)
-    pool.step(1)
-    assert gone.wait(30)
-    with suppress(DBAPIError):  # the server may have ended so long a transaction
-        lock.close()
-    for _ in range(30):
+    with suppress(DBAPIError):  # the step itself may not be through when it begins
+        pool.step(1)
+    assert over.wait(PATIENCE)
+    trouble.close()
+
+    def destroyed() -> bool:
         pool.step(5)
-        time.sleep(0.02)
-    assert row.contract_id not in pool.vast.boxes
+        return row.contract_id not in pool.vast.boxes
+
+    until(destroyed, "the end of the box")
 
 
 def test_a_surplus_row_that_was_sent_meanwhile_is_not_called_destroyed(sessions: Sessions) -> None:
@@ -484,10 +485,12 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
         listing = threading.Thread(target=call, args=(List("the poll"),))
         create = threading.Thread(target=call, args=(Send(unsent, "a test"),))
         listing.start()
-        assert listed.wait(5)
+        assert listed.wait(PATIENCE)
         create.start()
-        listing.join(30)
-        create.join(30)
+        listing.join(PATIENCE)
+        create.join(PATIENCE)
+    assert not listing.is_alive()
+    assert not create.is_alive()
     assert trouble == []
 
 
@@ -572,7 +575,7 @@ def test_trouble_at_the_takeover_does_not_keep_an_old_listing_believed(
 
 def test_a_cut_lock_connection_leaves_one_holder(postgres_sessions: Sessions) -> None:
     now = datetime.now(UTC)
-    lasts, renew = timedelta(seconds=30), timedelta(seconds=10)
+    lasts, renew = timedelta(hours=1), timedelta(seconds=10)
     first, second = (
         LeaseHolder(postgres_sessions, kernel_lock(postgres_sessions), holder=name, lasts=lasts, renew=renew)
         for name in ("first", "second")
@@ -583,10 +586,7 @@ def test_a_cut_lock_connection_leaves_one_holder(postgres_sessions: Sessions) ->
         connection.execute(
             text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
         )
-    deadline = time.monotonic() + 5
-    while not second.hold(now) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the server ends a connection in its own time
-    assert second.fence
+    until(lambda: second.hold(now), "a successor: the server ends a connection in its own time")
     with postgres_sessions.write() as session, pytest.raises(LeaseLost):
         first.require(session, now)
     later = now + renew
@@ -599,21 +599,21 @@ def test_a_cut_lock_connection_leaves_one_holder(postgres_sessions: Sessions) ->
 
 
 def test_a_holder_frozen_within_a_transaction_is_succeeded(postgres_sessions: Sessions) -> None:
-    holders = [
-        LeaseHolder(postgres_sessions, NoLock(), holder=name, lasts=timedelta(seconds=1), renew=timedelta())
-        for name in ("first", "second")
-    ]
-    first, second = holders
-    assert first.hold(datetime.now(UTC))
-    taken = False
-    with suppress(DBAPIError), postgres_sessions.write() as session:
-        first.require(session, datetime.now(UTC))
-        deadline = time.monotonic() + 25  # here it is stopped, with the row of the lease locked
-        while not taken and time.monotonic() < deadline:
-            time.sleep(1)
-            with suppress(DBAPIError):
-                taken = second.hold(datetime.now(UTC))
-    assert taken
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    url = postgres_sessions.engine.url.render_as_string(hide_password=False)
+    standing_still = open_database(url, busy_timeout=4)
+    first, second = (
+        LeaseHolder(opened, NoLock(), holder=name, lasts=hour, renew=timedelta())
+        for name, opened in (("first", standing_still), ("second", postgres_sessions))
+    )
+    assert first.hold(now)
+    with suppress(DBAPIError), standing_still.write() as frozen:
+        first.require(frozen, now)  # here it is stopped, with the row of the lease locked
+        with postgres_sessions.write() as session:
+            session.execute(update(Lease).values(expires_at=now - hour))
+        assert second.hold(now)
+    assert second.fence == 2
+    standing_still.engine.dispose()
 
 
 def test_a_move_that_fails_is_pushed_back(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from tests.builders import NOW, a_row, an_offer
 from tests.fakes import FakeClock
 from tests.integration.test_full_disk import Disk
 from tests.integration.test_web_trouble import failing, state_of, the_settings
+from tests.waiting import until
 
 TOKEN = SecretStr("token-of-the-operator")
 
@@ -316,19 +317,12 @@ def test_an_error_of_ours_is_a_500_and_logged_and_the_drop_is_kept_all_the_same(
 
 
 def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
-    row, stop, tried = a_box(sessions), threading.Event(), threading.Event()
-
-    class Watched(KeptDrops):
-        def write(self) -> None:
-            super().write()
-            tried.set()
-
-    drops = Watched(sessions, lambda: NOW, TOKEN)
+    row, stop = a_box(sessions), threading.Event()
+    drops = KeptDrops(sessions, lambda: NOW, TOKEN)
     drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
     drops.start(stop)
-    assert tried.wait(60)
+    until(lambda: state_of(sessions, row) is State.DROPPING, "a box that is dropped")
     stop.set()
-    assert state_of(sessions, row) is State.DROPPING
 
 
 def test_at_the_end_of_the_process_it_is_tried_once_more_and_else_named(sessions: Sessions) -> None:

@@ -14,6 +14,7 @@ from magister.database import Sessions, open_database
 from magister.errors import LeaseLost
 from magister.lease import FileLock, Ground, KernelLock, LeaseHolder, NoLock, kernel_lock
 from tests.builders import NOW
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def locks(sessions: Sessions) -> Iterator[list[KernelLock]]:
         lock.release()
 
 
-def a_holder(sessions: Sessions, name: str, lock: KernelLock | None = None) -> LeaseHolder:
-    return LeaseHolder(
-        sessions, lock or NoLock(), holder=name, lasts=timedelta(seconds=30), renew=timedelta(seconds=10)
-    )
+def a_holder(
+    sessions: Sessions, name: str, lock: KernelLock | None = None, *, lasts: timedelta = timedelta(seconds=30)
+) -> LeaseHolder:
+    return LeaseHolder(sessions, lock or NoLock(), holder=name, lasts=lasts, renew=timedelta(seconds=10))
 
 
 def expire(sessions: Sessions) -> None:
@@ -107,28 +108,29 @@ def test_a_frozen_holder_that_wakes_does_not_take_the_lease_back(
 
 def _hold_the_lock_until_killed(url: str, ready: Event) -> None:
     sessions = open_database(url, busy_timeout=5)
-    holder = a_holder(sessions, "child", kernel_lock(sessions))
+    holder = a_holder(sessions, "child", kernel_lock(sessions), lasts=timedelta(hours=1))
     assert holder.hold(datetime.now(UTC))
     ready.set()
     signal.pause()
 
 
-def test_a_killed_process_is_succeeded_at_once(sessions: Sessions, locks: list[KernelLock]) -> None:
+def test_a_killed_process_is_succeeded_though_its_lease_goes_on(
+    sessions: Sessions, locks: list[KernelLock]
+) -> None:
     url = sessions.engine.url.render_as_string(hide_password=False)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     child = context.Process(target=_hold_the_lock_until_killed, args=(url, ready))
     child.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     locks.append(kernel_lock(sessions))
     successor = a_holder(sessions, "heir", locks[0])
     assert not successor.hold(datetime.now(UTC))
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
-    child.join(20)
-    deadline = datetime.now(UTC) + timedelta(seconds=10)  # PostgreSQL notices a dead client by itself
-    while not successor.hold(datetime.now(UTC)):
-        assert datetime.now(UTC) < deadline
+    child.join(PATIENCE)
+    # PostgreSQL notices a dead client by itself, and the lease would go on for an hour
+    until(lambda: successor.hold(datetime.now(UTC)), "a successor")
     assert successor.fence == 2
 
 

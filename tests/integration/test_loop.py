@@ -19,6 +19,7 @@ from magister.worker import Report, Rhythm
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock
+from tests.waiting import PATIENCE, until
 
 
 class RealClock(FakeClock):
@@ -56,7 +57,7 @@ def running(pool: Controller, **rhythm: float) -> Iterator[Loop]:
         yield loop
     finally:
         loop.end()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -70,24 +71,22 @@ def heard(pool: Controller, call: str) -> threading.Event:
 def test_a_drop_that_another_process_committed_is_acted_on_at_the_next_tick(pool: Controller) -> None:
     rented = heard(pool, "created")
     with running(pool, tick=0.02, heartbeat=600):
-        assert rented.wait(10)
+        assert rented.wait(PATIENCE)
         destroyed = heard(pool, "destroy")
-        while not pool.rows(State.CREATED):
-            pass
+        until(lambda: pool.rows(State.CREATED), "a row that knows its box")
         pool.drop(pool.rows(State.CREATED)[0])
-        assert destroyed.wait(5)
+        assert destroyed.wait(PATIENCE)
 
 
 def test_a_listing_that_the_web_side_asks_for_comes_at_the_next_tick(pool: Controller) -> None:
     rented = heard(pool, "created")
     with running(pool, tick=0.02, heartbeat=600):
-        assert rented.wait(10)
-        while len(pool.rows(State.CREATED)) < 2:
-            pass
+        assert rented.wait(PATIENCE)
+        until(lambda: len(pool.rows(State.CREATED)) == 2, "two rows that know their boxes")
         listed = heard(pool, "listing")
         with pool.sessions.write() as session:
             pool_row.ask_for_listing(session, datetime.now(UTC))
-        assert listed.wait(5)
+        assert listed.wait(PATIENCE)
 
 
 def test_a_database_in_trouble_is_tried_again(pool: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +103,7 @@ def test_a_database_in_trouble_is_tried_again(pool: Controller, monkeypatch: pyt
 
     monkeypatch.setattr(pool.worker, "step", step)
     with running(pool):
-        assert recovered.wait(5)
+        assert recovered.wait(PATIENCE)
 
 
 def test_a_quiet_pool_is_left_alone_until_something_is_due(
@@ -120,12 +119,12 @@ def test_a_quiet_pool_is_left_alone_until_something_is_due(
 
     monkeypatch.setattr(pool.worker, "step", step)
     with running(pool, tick=0.01, heartbeat=600) as loop:
-        assert stepped.wait(5)
+        assert stepped.wait(PATIENCE)
         assert not loop.stop.wait(0.3)
         assert len(steps) == 1
         stepped.clear()
         loop.wake.set()
-        assert stepped.wait(5)
+        assert stepped.wait(PATIENCE)
 
 
 class Turning:

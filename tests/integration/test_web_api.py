@@ -22,6 +22,7 @@ from magister.states import State
 from magister.web import create_app, hearing
 from tests.builders import NOW, a_row, ago, an_offer, some_settings
 from tests.fakes import FakeClock
+from tests.waiting import PATIENCE
 
 TOKEN = SecretStr("a-token-of-the-operator")
 ADDRESS = "http://203.0.113.7"
@@ -511,8 +512,8 @@ def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
 
     written = threading.Event()
     hearing.listen(sessions, clock, pool.DEAF_AFTER, stop, written)
-    assert signed.wait(10)
-    assert written.wait(10)
+    assert signed.wait(PATIENCE)
+    assert written.wait(PATIENCE)
     stop.set()
 
 

@@ -22,6 +22,7 @@ from magister.models_money import Rate
 from magister.states import Reason, State
 from magister.views import views
 from tests.builders import NOW, a_row, an_offer
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -157,7 +158,7 @@ def test_two_upgrades_at_once_wait_for_one_another(empty: Sessions) -> None:
     failures: list[BaseException] = []
 
     def upgrade() -> None:
-        other = open_database(empty.engine.url.render_as_string(hide_password=False), busy_timeout=20)
+        other = open_database(empty.engine.url.render_as_string(hide_password=False), busy_timeout=PATIENCE)
         try:
             schema.migrate(other)
         except BaseException as error:
@@ -169,7 +170,8 @@ def test_two_upgrades_at_once_wait_for_one_another(empty: Sessions) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
     assert failures == []
     assert schema.revision(empty) == schema.head()
 

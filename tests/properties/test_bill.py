@@ -134,7 +134,6 @@ def upset(place: MarketVast, random: Random, seen: Counter[str]) -> None:
         place.market.host_away(box.machine_id, random.uniform(300, 7200))
 
 
-@pytest.mark.timeout(400)
 def test_the_estimate_is_within_one_per_cent_of_the_bill(sqlite_sessions: Sessions) -> None:
     pool, place = a_pool(sqlite_sessions, seed=2)
     random, seen = Random(2), Counter[str]()

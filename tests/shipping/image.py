@@ -15,11 +15,11 @@ import pytest
 from magister import __version__
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
-from tests.acceptance.host import free_port
 from tests.acceptance.market import Market
-from tests.acceptance.waiting import until
+from tests.ports import free_port
 from tests.shipping.checkout import ROOT, copied
 from tests.shipping.engine import BASE, PLACE, Engine, ready
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1500)
 

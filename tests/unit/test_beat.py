@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from magister import beat, onstart
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS, Contemplant
-from tests.box import ENTRYPOINT, Box, Listener, a_box, until
+from tests.box import ENTRYPOINT, Box, Listener, a_box
 from tests.builders import some_settings
+from tests.waiting import PATIENCE, until
 
 TOOLS = ("curl", "wget", "busybox", "python3")
 SHELLS = ("bash", "dash")
@@ -119,15 +120,15 @@ def test_beats_go_on_when_magister_is_back(box: Box, magister: Listener) -> None
 
 
 def test_a_call_is_given_up_after_its_time(box: Box, magister: Listener) -> None:
-    """One second here, for a test must not take ten."""
+    """One second here, for a test must not take ten; a slow machine may need several to call at all."""
     box.start_worker()
     magister.status = 0
     full = text(magister.address)
     assert "timeout 10 " in full
     box.run(full.replace("timeout 10 ", "timeout 1 "))
-    box.pass_intervals()
-    assert len(magister.calls) == 1
-    assert magister.gone.acquire(timeout=1)
+    while not magister.calls:
+        box.pass_intervals()
+    assert magister.gone.acquire(timeout=PATIENCE)
 
 
 def test_a_worker_that_has_gone_is_silent_until_one_is_back(some_box: Box, magister: Listener) -> None:

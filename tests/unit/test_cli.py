@@ -14,6 +14,7 @@ from magister import __version__, pool, status
 from magister.cli import main
 from magister.conditions import Condition
 from magister.database import RESCUE, open_database
+from tests.waiting import PATIENCE
 
 COMMANDS = (
     "accept-account",
@@ -165,7 +166,9 @@ def test_an_interruption_is_no_error_to_explain(monkeypatch: pytest.MonkeyPatch)
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     configured()
     command = f"{sys.executable} -m magister check | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.stderr == ""
     assert done.stdout in {"141\n", "1\n"}  # 1 when all was written before the reader went
 
@@ -296,6 +299,6 @@ HEAVY = {"alembic", "flask", "gunicorn", "requests", "rich", "sqlalchemy", "tena
 def test_little_is_loaded(module: str, absent: set[str]) -> None:
     program = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert not absent & set(done.stdout.split())

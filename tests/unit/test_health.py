@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from magister import health
-from tests.acceptance.host import free_port
+from tests.ports import free_port
 from tests.unit.test_cli import SETTINGS
 
 

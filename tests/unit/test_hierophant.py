@@ -15,6 +15,7 @@ from magister import __version__
 from magister.errors import Unreachable
 from magister.facts import Roster
 from magister.hierophant import HttpHierophant
+from tests.waiting import PATIENCE
 
 URL = "http://hierophant.test:9010"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -195,4 +196,4 @@ def test_a_body_cut_short_on_the_wire_is_no_list() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(Unreachable, match=r"dead-contemplants cannot be read: "):
             HttpHierophant(url, clock=lambda: NOW).roster()
-        thread.join(10)
+        thread.join(PATIENCE)

@@ -4,10 +4,11 @@ import threading
 
 from magister.facts import Route
 from magister.lanes import InlineLanes, ThreadLanes
+from tests.waiting import PATIENCE
 
 
 def wait_for(event: threading.Event) -> None:
-    event.wait(10)
+    event.wait(PATIENCE)
 
 
 def test_a_hanging_create_does_not_hold_up_a_destroy() -> None:
@@ -15,10 +16,10 @@ def test_a_hanging_create_does_not_hold_up_a_destroy() -> None:
     lanes = ThreadLanes(done=lambda: None)
     lanes.start(Route.CREATE, lambda: wait_for(hanging))
     lanes.start(Route.DESTROY, destroyed.set)
-    assert destroyed.wait(5)
+    assert destroyed.wait(PATIENCE)
     assert lanes.busy(Route.CREATE)
     hanging.set()
-    assert lanes.close(5)
+    assert lanes.close(PATIENCE)
     assert not lanes.busy(Route.CREATE)
 
 
@@ -26,7 +27,7 @@ def test_the_loop_is_told_when_a_call_is_over() -> None:
     over = threading.Event()
     lanes = ThreadLanes(done=over.set)
     lanes.start(Route.LIST, lambda: None)
-    assert over.wait(5)
+    assert over.wait(PATIENCE)
 
 
 def test_closing_does_not_wait_for_ever() -> None:

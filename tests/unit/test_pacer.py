@@ -8,6 +8,7 @@ import pytest
 from magister.errors import Stopping
 from magister.facts import Route
 from magister.vast.pacer import Pacer
+from tests.waiting import PATIENCE
 
 INTERVALS = {Route.CREATE: 4.5, Route.LIST: 1.0, Route.DESTROY: 3.0}
 
@@ -177,7 +178,7 @@ def test_no_lock_is_held_while_napping() -> None:
     def nap(seconds: float) -> None:
         other = Thread(target=lambda: seen.append(pacer.wait_secs(Route.LIST)))
         other.start()
-        other.join(5)
+        other.join(PATIENCE)
         time.now += seconds
 
     pacer = Pacer(INTERVALS, backoff=10, cap=60, clock=time.clock, nap=nap)

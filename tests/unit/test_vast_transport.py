@@ -25,6 +25,7 @@ from magister.errors import Ambiguous, NotSent, Transient, VastError
 from magister.facts import Route
 from magister.vast.access import Access
 from magister.vast.transport import Call, Line
+from tests.waiting import PATIENCE
 
 KEY = "0123456789abcdef" * 4
 READ = Call(route=Route.ACCOUNT, method="GET", path="/api/v0/users/current/")
@@ -52,7 +53,7 @@ def serving(*answers: bytes) -> Iterator[tuple[str, list[int]]]:
 
     def answer(connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             while left and received(connection):
                 connection.sendall(left.pop(0))
 
@@ -74,7 +75,7 @@ def serving(*answers: bytes) -> Iterator[tuple[str, list[int]]]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
 
 
 def good(body: bytes = b'{"credit": 1}', status: str = "200 OK", headers: str = "") -> bytes:
