@@ -108,6 +108,7 @@ def loop(pool: Hosts) -> Host:
         loop.kill()
         loop.start()
         pool.until(pool.settled, "a full pool")
+    pool.until(pool.listed, "a listing that shows all of it")
     return loop
 
 

@@ -9,7 +9,9 @@ import struct
 import subprocess
 import sys
 import termios
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,46 @@ def once(directory: Path, *arguments: str, **more: str) -> Told:
     return Told(directory, done.returncode, done.stdout, done.stderr)
 
 
+@dataclass(frozen=True)
+class Terminal:
+    """Hold a demo in a terminal of its own, our end of that, and what it has shown so far."""
+
+    pid: int
+    end: int
+    shown: bytearray = field(default_factory=bytearray)
+
+    def shows(self, words: str) -> bool:
+        self._drain()
+        return words.encode() in self.shown
+
+    def ended(self) -> bool:
+        self._drain()
+        return not alive(self.pid)
+
+    def _drain(self) -> None:
+        """Read what there is; nothing is left to read once the program has ended."""
+        with suppress(OSError):
+            self.shown.extend(os.read(self.end, 1 << 16))
+
+
+@contextmanager
+def in_a_terminal(directory: Path, kind: str) -> Iterator[Terminal]:
+    """Run a demo in a terminal, and kill it on leaving if it has not ended."""
+    pid, end = pty.fork()
+    if pid == 0:
+        os.chdir(directory)
+        os.execve(sys.executable, COMMAND, environment(TERM=kind))
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    os.set_blocking(end, False)
+    try:
+        yield Terminal(pid, end)
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(end)
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Have the story told once, with a real operator's settings lying about."""
@@ -104,19 +146,12 @@ def test_a_story_that_takes_too_long_says_what_is_missing(tmp_path: Path) -> Non
 @pytest.mark.acceptance
 @FORKING
 def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(sys.executable, COMMAND, environment(TERM="xterm"))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    os.set_blocking(terminal, False)
-    shown = bytearray()
-    until(lambda: _sees("requested -> created", terminal, shown), "a box")
-    children = family(pid)
-    os.write(terminal, b"\x03")
-    until(lambda: _ended(pid, terminal, shown), "the end")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(terminal)
+    with in_a_terminal(tmp_path, "xterm") as demo:
+        until(lambda: demo.shows("requested -> created"), "a box")
+        children = family(demo.pid)
+        os.write(demo.end, b"\x03")
+        until(demo.ended, "the end")
+        assert os.waitstatus_to_exitcode(os.waitpid(demo.pid, 0)[1]) == 0
     assert sum(" -m magister " in line for line in children.values()) == 5
     until(lambda: not any(map(alive, children)), "the end of all processes")
 
@@ -124,18 +159,12 @@ def test_ctrl_c_in_a_terminal_ends_everything(tmp_path: Path) -> None:
 @pytest.mark.acceptance
 @FORKING
 def test_a_plain_terminal_gets_lines(tmp_path: Path) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(sys.executable, COMMAND, environment(TERM="dumb"))
-    os.set_blocking(terminal, False)
-    shown = bytearray()
-    until(lambda: _sees("requested -> created", terminal, shown), "a box")
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: _ended(pid, terminal, shown), "the end")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(terminal)
-    assert b"\x1b" not in shown
+    with in_a_terminal(tmp_path, "dumb") as demo:
+        until(lambda: demo.shows("requested -> created"), "a box")
+        os.kill(demo.pid, signal.SIGTERM)
+        until(demo.ended, "the end")
+        assert os.waitstatus_to_exitcode(os.waitpid(demo.pid, 0)[1]) == 0
+        assert b"\x1b" not in demo.shown
 
 
 def whole(pid: int) -> bool:
@@ -165,37 +194,23 @@ def test_a_service_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     process = subprocess.Popen(
         COMMAND, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    serving = until(
-        lambda: next(
-            (child for child, line in family(process.pid).items() if "magister serve" in line), None
-        ),
-        "the service",
-    )
-    until((tmp_path / ".demo" / "magister.db").exists, "a database")
-    os.kill(serving, signal.SIGKILL)
-    _, said = process.communicate(timeout=PATIENCE)
+
+    def serving() -> int | None:
+        lines = family(process.pid).items()
+        return next((child for child, line in lines if "magister serve" in line), None)
+
+    try:
+        service = until(serving, "the service")
+        until((tmp_path / ".demo" / "magister.db").exists, "a database")
+        os.kill(service, signal.SIGKILL)
+        _, said = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 1
     lines = said.splitlines()
     assert lines[0].startswith("magister: the service ended with code -9; the last lines of ")
     assert all(line.startswith("magister:   ") for line in lines[1:])
-
-
-def _sees(words: str, terminal: int, shown: bytearray) -> bool:
-    _drain(terminal, shown)
-    return words.encode() in shown
-
-
-def _ended(pid: int, terminal: int, shown: bytearray) -> bool:
-    _drain(terminal, shown)
-    return not alive(pid)
-
-
-def _drain(terminal: int, shown: bytearray) -> None:
-    """Read what a terminal shows; nothing is left to read once its program has ended."""
-    try:
-        shown += os.read(terminal, 1 << 16)
-    except OSError:
-        return
 
 
 def _overview(**states: int) -> Overview:

@@ -16,7 +16,7 @@ from tests.acceptance.world import STEADY, a_market
 pytestmark = pytest.mark.acceptance
 
 TARGET = 3
-LEASE = {"LEASE_LEASE_SECS": "4", "LEASE_RENEW_SECS": "0.5"}
+LEASE = {"LEASE_LEASE_SECS": "8", "LEASE_RENEW_SECS": "0.5"}  # a machine may stand still for five
 APART = [("web",), ("worker",), ("worker",)]
 TOGETHER = [("serve",), ("serve",)]
 ENGINE = "sqlite"
@@ -44,6 +44,7 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def hosts(shared: Hosts) -> Hosts:
     """Give a pool at rest, which the tests share."""
     shared.restore()
+    shared.until(shared.listed, "a listing that shows all of it")
     return shared
 
 

@@ -32,7 +32,7 @@ def a_pool(directory: Path, target: int) -> Iterator[World]:
     settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "MAGISTER_LOG": "debug"}
     with a_world(directory, target, STEADY, **settings) as world:
         world.start()
-        world.until(world.settled, "a full pool")
+        world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         yield world
 
 
@@ -162,7 +162,7 @@ def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None
     settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "WEB_BUSY_TIMEOUT_SECS": "1"}
     with a_world(tmp_path, 2, STEADY, MAGISTER_LOG="debug", **settings) as world:
         world.start()
-        world.until(world.settled, "a full pool")
+        world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         dropped, _ = prices(world)
         with closing(sqlite3.connect(tmp_path / "magister.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

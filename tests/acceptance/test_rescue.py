@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     """Give a small pool at rest, which does not wait long before it believes that boxes are gone."""
     with a_world(tmp_path, TARGET, STEADY, CAUTION_CANARY_AFTER_SECS="1") as world:
         world.start()
-        world.until(world.settled, "a full pool")
+        world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         yield world
 
 
@@ -85,7 +85,7 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     assert (backup.returncode, backup.stderr) == (0, "")
     first = world.live()
     given_up, deleted = world.happen("coordinator_drop"), None
-    world.until(lambda: given_up not in world.live() and world.settled(), "a replacement")
+    world.until(lambda: given_up not in world.live() and world.settled() and world.listed(), "a replacement")
     deleted = world.happen("console_delete")
     world.until(lambda: deleted not in world.live() and world.settled(), "another replacement")
     age(world)

@@ -42,7 +42,7 @@ QUICK_PACE = {
 HURRY = QUICK_PACE | {
     "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "6",
     "VAST_API_CALL_BACKOFF_SECS": "0.2",
-    "PACE_DESTROY_RETRY_SECS": "0.3, 0.6",
+    "PACE_DESTROY_RETRY_SECS": "0.3, 5",  # two listings after a call prove that it came true
     "HEALTH_CREATE_GRACE_SECS": "1.5",
     "LEASE_LEASE_SECS": "2",
     "LEASE_RENEW_SECS": "0.5",
@@ -113,6 +113,10 @@ class Pool(Market):
     def ours(self) -> list[Contract]:
         """Return every contract there ever was under a label of ours."""
         return [box for box in self.boxes() if (box.label or "").startswith("magister:")]
+
+    def listed(self) -> bool:
+        """Say whether a listing has shown every box of ours: else one that goes is long believed to come."""
+        return all(story.row.first_seen_at is not None for story in self.stories() if story.row.live)
 
     def rent_strangers(self, number: int) -> None:
         """Put boxes on the account that are none of ours, and lie there stopped."""
