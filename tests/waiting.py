@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds after which something that did not happen is not waited for any more.
 
 Far more than it takes, for a machine may be slow or stand still for seconds: no test says by this how fast

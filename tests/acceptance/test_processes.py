@@ -163,7 +163,9 @@ def service(tmp_path: Path, simulator: SimulatorServer) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_the_pool_fills_and_outlives_the_service(service: Service, ending: signal.Signals) -> None:
+def test_the_pool_outlives_the_service_and_a_restart_rents_nothing_new(
+    service: Service, ending: signal.Signals
+) -> None:
     process = service.start("serve")
     until(service.full, "a full pool")
     boxes, children = service.boxes(), family(process.pid)
@@ -172,24 +174,16 @@ def test_the_pool_fills_and_outlives_the_service(service: Service, ending: signa
     assert len(boxes) == TARGET
     assert service.boxes() == boxes
     assert not [pid for pid in children if alive(pid)]
+    listings = _asked(service, "list")
+    service.start("serve")
+    until(lambda: _asked(service, "list") > listings + 2, "some listings")
+    until(service.full, "a full pool")
+    assert service.boxes() == boxes
+    assert _asked(service, "create") == TARGET
     database = r"database sqlite:///magister\.db"
     assert re.search(
         rf"listening on http://127\.0\.0\.1:{service.port}, target {TARGET}, {database}", service.log
     )
-
-
-def test_a_restart_rents_nothing_new(service: Service) -> None:
-    first = service.start("serve")
-    until(service.full, "a full pool")
-    boxes = service.boxes()
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(PATIENCE) == 0
-    listings = _asked(service, "list")
-    service.start("serve")
-    until(lambda: _asked(service, "list") > listings + 2, "some listings")
-    assert service.full()
-    assert service.boxes() == boxes
-    assert _asked(service, "create") == TARGET
 
 
 def test_a_database_that_is_lost_costs_nothing(service: Service) -> None:
