@@ -71,6 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with a_market() as simulator, World(directory, simulator, 2, PACE | PATIENT) as world:
         world.start()
         world.until(world.settled, "a full pool")
+        assert "clients have an hour" in world.host.log
         yield world
 
 

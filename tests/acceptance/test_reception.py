@@ -108,6 +108,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def patient(tmp_path: Path) -> Iterator[Server]:
     """Give a server whose clients have an hour for everything."""
     with serving(tmp_path / "log", **PATIENT) as server:
+        assert "clients have an hour" in (tmp_path / "log").read_text()
         yield server
 
 

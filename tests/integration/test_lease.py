@@ -107,7 +107,7 @@ def test_a_frozen_holder_that_wakes_does_not_take_the_lease_back(
 
 
 def _hold_the_lock_until_killed(url: str, ready: Event) -> None:
-    sessions = open_database(url, busy_timeout=5)
+    sessions = open_database(url, busy_timeout=PATIENCE)
     holder = a_holder(sessions, "child", kernel_lock(sessions), lasts=timedelta(hours=1))
     assert holder.hold(datetime.now(UTC))
     ready.set()

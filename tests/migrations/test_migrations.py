@@ -29,16 +29,16 @@ from tests.waiting import PATIENCE
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sessions]:
     """Open a database in which nothing was ever made."""
     if request.param == "sqlite":
-        found = open_database(f"sqlite:///{tmp_path / 'empty.db'}", busy_timeout=10)
+        found = open_database(f"sqlite:///{tmp_path / 'empty.db'}", busy_timeout=PATIENCE)
         yield found
         found.engine.dispose()
         return
     server = request.getfixturevalue("postgres_url")
-    admin = open_database(server, busy_timeout=10)
+    admin = open_database(server, busy_timeout=PATIENCE)
     with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("DROP DATABASE IF EXISTS migrating"))
         connection.execute(text("CREATE DATABASE migrating"))
-    found = open_database(server.rsplit("/", 1)[0] + "/migrating", busy_timeout=10)
+    found = open_database(server.rsplit("/", 1)[0] + "/migrating", busy_timeout=PATIENCE)
     yield found
     found.engine.dispose()
     admin.engine.dispose()

@@ -9,3 +9,4 @@ if {"web", "gunicorn"} & set(sys.orig_argv):
     from magister import reception
 
     reception.RECEIVE_SECS = reception.DELIVER_SECS = reception.LINGER_SECS = 3600.0
+    sys.stderr.write("clients have an hour\n")  # which a test can see
