@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason
-from tests.acceptance.world import STEADY, World, a_world
+from tests.acceptance.world import World, a_steady_world
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.acceptance
@@ -30,7 +30,7 @@ def a_pool(directory: Path, target: int) -> Iterator[World]:
     """Yield a full pool whose target stands in its magister.toml."""
     write(directory, target)
     settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "MAGISTER_LOG": "debug"}
-    with a_world(directory, target, STEADY, **settings) as world:
+    with a_steady_world(directory, target, **settings) as world:
         world.start()
         world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         yield world
@@ -160,7 +160,7 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
 def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None:
     write(tmp_path, 2)
     settings = {"NUMBER_INSTANCES": "", "WEB_BIND": "", "WEB_BUSY_TIMEOUT_SECS": "1"}
-    with a_world(tmp_path, 2, STEADY, MAGISTER_LOG="debug", **settings) as world:
+    with a_steady_world(tmp_path, 2, MAGISTER_LOG="debug", **settings) as world:
         world.start()
         world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         dropped, _ = prices(world)

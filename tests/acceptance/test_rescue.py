@@ -13,7 +13,7 @@ import pytest
 
 from magister.states import Reason, State
 from tests.acceptance.host import ANSWER_WITHIN
-from tests.acceptance.world import HURRY, STEADY, World, a_world
+from tests.acceptance.world import World, a_steady_world, a_world
 
 TARGET = 3
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Give a small pool at rest, which does not wait long before it believes that boxes are gone."""
-    with a_world(tmp_path, TARGET, STEADY, CAUTION_CANARY_AFTER_SECS="1") as world:
+    with a_steady_world(tmp_path, TARGET, CAUTION_CANARY_AFTER_SECS="1") as world:
         world.start()
         world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         yield world
@@ -153,9 +153,9 @@ def fill(place: Path) -> Path:
 
 def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    pace = HURRY | {"WEB_BUSY_TIMEOUT_SECS": "1", "WEB_HEARTBEAT_STALE_SECS": "3"}
+    hurry = {"WEB_BUSY_TIMEOUT_SECS": "1", "WEB_HEARTBEAT_STALE_SECS": "3"}
     url = f"sqlite:///{disk}/magister.db"
-    with a_small_disk(disk), a_world(tmp_path, TARGET, pace, DATABASE_URL=url) as world:
+    with a_small_disk(disk), a_world(tmp_path, TARGET, DATABASE_URL=url, **hurry) as world:
         world.start()
         world.until(world.settled, "a full pool")
         before, creates = world.live(), world.asked("create")

@@ -179,7 +179,14 @@ class World(Pool):
 
 
 @contextmanager
-def a_world(directory: Path, target: int, pace: dict[str, str] = HURRY, **more: str) -> Iterator[World]:
-    """Make a world in which everything hurries, or keeps another pace."""
-    with a_market() as simulator, World(directory, simulator, target, pace | more) as world:
+def a_world(directory: Path, target: int, **more: str) -> Iterator[World]:
+    """Make a world in which everything hurries."""
+    with a_market() as simulator, World(directory, simulator, target, HURRY | more) as world:
+        yield world
+
+
+@contextmanager
+def a_steady_world(directory: Path, target: int, **more: str) -> Iterator[World]:
+    """Make a world in which nothing is given up because the machine stood still."""
+    with a_world(directory, target, **STEADY | more) as world:
         yield world
