@@ -14,8 +14,8 @@ from tests.acceptance import records
 from tests.acceptance.host import TAIL, Host
 from tests.acceptance.records import Tenure
 from tests.acceptance.relay import Relay
-from tests.acceptance.waiting import PATIENCE, until
 from tests.acceptance.world import Pool, settings_for
+from tests.waiting import PATIENCE, until
 
 T = TypeVar("T")
 

@@ -14,11 +14,9 @@ from magister.states import Reason, State
 from tests.acceptance.records import an_own_database
 from tests.acceptance.relay import Relay
 from tests.acceptance.world import World, a_world
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
-
-PATIENCE = 60.0
-"""Seconds that something may take on a busy machine."""
+pytestmark = pytest.mark.acceptance
 
 FOLDER = "magister.db-drops"
 
@@ -34,7 +32,6 @@ def kept(world: World, number: int = 1) -> list[dict[str, object]]:
     return world.until(
         lambda: found if len(found := lines(world, event="drop.kept")) >= number else [],
         "drops that are kept",
-        patience=PATIENCE,
     )
 
 
@@ -43,7 +40,7 @@ def a_pool(directory: Path, target: int = 2, **more: str) -> Iterator[World]:
     """Yield a full pool whose web side waits long for the database."""
     with a_world(directory, target, **({"WEB_BUSY_TIMEOUT_SECS": "300"} | more)) as world:
         world.start()
-        world.until(world.settled, "a full pool", patience=PATIENCE)
+        world.until(world.settled, "a full pool")
         yield world
 
 
@@ -76,14 +73,14 @@ def assert_dropped(world: World, offer: int) -> None:
         rows = [story for story in world.stories() if story.row.offer_id == offer]
         return any(step.reason is Reason.COORDINATOR for story in rows for step in story.steps)
 
-    world.until(heard, "a drop that is heard", patience=PATIENCE)
+    world.until(heard, "a drop that is heard")
     gone = {story.row.contract_id for story in world.stories() if story.row.offer_id == offer}
-    world.until(lambda: not gone & world.live(), "the end of the box", patience=PATIENCE)
+    world.until(lambda: not gone & world.live(), "the end of the box")
 
 
 def assert_nothing_is_kept(world: World) -> None:
     folder = world.host.directory / FOLDER
-    world.until(lambda: not list(folder.iterdir()), "an empty folder", patience=PATIENCE)
+    world.until(lambda: not list(folder.iterdir()), "an empty folder")
 
 
 def readiness(world: World) -> list[str]:
@@ -108,7 +105,7 @@ def test_a_drop_that_waits_for_the_database_outlives_the_end_of_the_service(tmp_
     with a_pool(tmp_path) as world:
         dropped = offers(world)[0]
         with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
-            world.until(lambda: world.answers("/healthz"), "a web side that has the call", patience=PATIENCE)
+            world.until(lambda: world.answers("/healthz"), "a web side that has the call")
             assert world.terminate() == 0
             assert lines(world, event="drops.left")
             assert not lines(world, event="drop.forgotten")

@@ -13,10 +13,10 @@ from magister.simulator.contracts import FIRST_ACCOUNT
 from magister.simulator.simulation import DEFAULT_KEY, OTHER_KEY
 from magister.states import Reason, State
 from tests.acceptance.records import an_own_database
-from tests.acceptance.waiting import PATIENCE
 from tests.acceptance.world import World, a_world
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 TARGET = 3
 LISTINGS = 12

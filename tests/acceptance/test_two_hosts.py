@@ -19,11 +19,11 @@ from tests.acceptance.records import Tenure, an_own_database
 from tests.acceptance.relay import Relay
 from tests.acceptance.world import HURRY, a_market
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 TARGET = 3
 PACE = HURRY | {
-    "LEASE_LEASE_SECS": "4",
+    "LEASE_LEASE_SECS": "8",
     "LEASE_RENEW_SECS": "0.5",
     "HEALTH_CREATE_GRACE_SECS": "9",
     "WEB_BUSY_TIMEOUT_SECS": "10",  # half of which a transaction may stand still
