@@ -39,7 +39,9 @@ init: $(INSTALLED) ## create .env and magister.toml from the examples; never ove
 install: $(INSTALLED) ## install Magister and its tools into .venv
 
 $(INSTALLED): pyproject.toml requirements-dev.lock
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) on this machine: install Python 3.11 or newer (on Debian: apt install python3-venv), or name one by PYTHON=" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit("Magister needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no ensurepip, so it cannot make the environment $(VENV): install it (on Debian: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
@@ -59,9 +61,9 @@ ci: engine wheel ## build the image from the wheel in out/
 	$(IMAGE_BUILD) --build-arg BUILD_TYPE=prebuilt .
 
 run: runner usable build ci ## build all, then run the container with .env, magister.toml and a volume
-	$(ENGINE) run --detach --name $(MAGISTER_NAME) --restart unless-stopped --stop-timeout 15 --read-only \
-	  --env-file .env --volume "$(CURDIR)/magister.toml:/home/magister/magister.toml:ro" \
-	  --volume $(MAGISTER_NAME)-data:/home/magister --publish 8555:8555 $(DOCKER_RUN_ARGS) $(IMAGE)
+	@$(BIN)/python .ci/container.py $(ENGINE) run --detach --name $(MAGISTER_NAME) --restart unless-stopped \
+	  --stop-timeout 15 --read-only --volume "$(CURDIR)/magister.toml:/home/magister/magister.toml:ro" \
+	  --volume $(MAGISTER_NAME)-data:/home/magister $(DOCKER_RUN_ARGS) $(IMAGE)
 	@echo "it runs: $(ENGINE) logs --follow $(MAGISTER_NAME); make shell; make stop"
 
 stop: runner ## stop the container and remove it; the boxes go on, and the volume stays
@@ -83,7 +85,7 @@ runner: engine
 	@case "$(ENGINE)" in *buildah*) echo "buildah builds images and runs none: ENGINE=docker or ENGINE=podman" >&2; exit 2;; esac
 
 usable: init
-	@find magister.toml \( -uid 1000 -o -perm -o=r \) | grep -q . || { echo "the user in the container (1000) cannot read magister.toml: chown 1000 magister.toml, or chmod o+r magister.toml" >&2; exit 2; }
+	@$(BIN)/python .ci/container.py usable $(ENGINE) $(DOCKER_RUN_ARGS)
 	@$(BIN)/magister check || test $$? -eq 1
 
 wheel:

@@ -21,16 +21,6 @@ ENGINES = ("docker", "podman", "buildah")
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    for name in ("Makefile", ".env.maintainer", ".env.example", "magister.example.toml", "pyproject.toml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "magister").mkdir()
-    (tmp_path / "magister" / "__init__.py").write_text('__version__ = "1.2.3"\n')
-    (tmp_path / "requirements-dev.lock").touch()
-    return tmp_path
-
-
-@pytest.fixture
 def bare(tmp_path: Path) -> str:
     """Return a path on which there is nothing but what every machine has."""
     place = tmp_path / "bin"
@@ -143,6 +133,34 @@ def test_what_is_missing_is_told_in_a_line(
     assert verdict.startswith("make: *** ")
 
 
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        (
+            "ensurepip",
+            "has no ensurepip, so it cannot make the environment .venv: install it (on Debian: apt",
+        ),
+        ("version", "Magister needs Python 3.11 or newer, this is 3.9.2"),
+        ("itself", "on this machine: install Python 3.11 or newer (on Debian: apt install python3-venv)"),
+    ],
+)
+def test_a_python_that_cannot_install_it_is_told_in_a_line(checkout: Path, lacks: str, said: str) -> None:
+    python = checkout / "python"
+    if lacks != "itself":
+        python.write_text(
+            "#!/bin/sh\n"
+            f'case "{lacks} $2" in ensurepip*ensurepip*) echo Traceback >&2; exit 1;;\n'
+            f'version*version_info*) echo "{said}" >&2; exit 1;; esac\n'
+        )
+        python.chmod(0o755)
+    done = make(checkout, "VENV=.venv", f"PYTHON={python}", "demo")
+    assert done.returncode == 2
+    line, verdict = done.stderr.splitlines()
+    assert said in line
+    assert verdict.startswith("make: *** ")
+    assert not (checkout / ".venv").exists()
+
+
 def test_run_builds_nothing_before_the_settings_can_be_used(checkout: Path, bare: str) -> None:
     Path(bare, "docker").symlink_to("/bin/echo")
     for command in ("cp", "chmod"):
@@ -154,7 +172,7 @@ def test_run_builds_nothing_before_the_settings_can_be_used(checkout: Path, bare
     unset = make(checkout, "-s", "run", PATH=bare)
     assert (unreadable.returncode, unset.returncode) == (2, 2)
     if os.getuid() != READER:
-        assert "the user in the container (1000) cannot read magister.toml" in unreadable.stderr
+        assert "magister.toml cannot be read in the container" in unreadable.stderr
     assert "vast_api_key is required" in unset.stderr
     assert "build" not in unset.stdout
 
@@ -179,9 +197,23 @@ def test_no_settings_and_no_secrets_go_into_a_build() -> None:
     assert missing == []
 
 
-@pytest.mark.skipif(
-    shutil.which("git") is None or not (ROOT / ".git").exists(), reason="no repository of git"
-)
-def test_the_checkout_can_be_copied_without_what_was_made_in_it(tmp_path: Path) -> None:
-    assert {"Makefile", "Dockerfile", "magister", ".env.maintainer"} <= names(copied(tmp_path))
-    assert not {".venv", "out", ".env", ".image"} & names(tmp_path)
+MADE = (".venv/x", "out/magister", ".env", ".image/figures.md", "pool.db", "magister/__pycache__/x")
+
+
+@pytest.mark.parametrize("archive", [False, True], ids=["clone", "archive"])
+def test_the_checkout_can_be_copied_without_what_was_made_in_it(tmp_path: Path, archive: bool) -> None:
+    """Also where git is not, or knows nothing of it: in what was unpacked from an archive."""
+    if not archive and (shutil.which("git") is None or not (ROOT / ".git").exists()):
+        pytest.skip("no repository of git")
+    source = ROOT
+    if archive:
+        source = copied(tmp_path / "archive")
+        for name in MADE:
+            (source / name).parent.mkdir(exist_ok=True)
+            (source / name).touch()
+    target = copied(tmp_path / "copy", source)
+    assert {"Makefile", "Dockerfile", "magister", ".env.maintainer", "tests"} <= names(target)
+    assert not {".venv", "out", ".env", ".image", "pool.db", ".git"} & names(target)
+    assert (target / "magister" / "schema.py").exists()
+    assert (target / ".ci" / "run").stat().st_mode == (ROOT / ".ci" / "run").stat().st_mode
+    assert not list(target.rglob("__pycache__"))
