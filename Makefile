@@ -26,7 +26,7 @@ IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format dock
 
 .DEFAULT_GOAL := help
 .PHONY: help init install build demo serve test check format readme bench bench-market soak crashes proof lock clean \
-  docker ci run stop shell act build-test image-test engine runner usable wheel
+  docker ci run stop shell act build-test image-test bare-test engine runner usable wheel
 
 help: ## list the goals
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,10 @@ image-test: $(INSTALLED) ## build the image in both ways, run it, show its figur
 	$(BIN)/python -m pytest -q -p no:randomly tests/shipping/image.py
 	@cat .image/figures.md
 
+bare-test: ## make demo and make build in a Debian with Python and make alone; needs root, debootstrap, the network
+	.ci/bare.sh .image
+	@cat .image/bare.md
+
 demo: $(INSTALLED) ## show the whole life of a pool on a simulated market; no account needed
 	@$(BIN)/magister demo $(ARGS)
 
@@ -113,7 +117,7 @@ check: $(INSTALLED) ## check format, lint, types, layers, scripts and workflows
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/shellcheck --source-path=SCRIPTDIR .ci/run .github/scripts/*.sh
+	$(BIN)/shellcheck --source-path=SCRIPTDIR .ci/run .ci/*.sh .github/scripts/*.sh
 	$(BIN)/zizmor --offline --quiet --no-progress --persona=auditor .github
 	.github/scripts/actionlint.sh $(BIN)
 

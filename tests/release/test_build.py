@@ -86,6 +86,44 @@ def test_a_release_that_was_begun_is_taken_up_and_renewed(programs_of: Runner) -
     ]
 
 
+DOCKER = """
+case "$1 $*" in
+    *--version) echo "magister {says}" ;;
+    exec*verified*) exit {empty} ;;
+    exec*touch*) exit {hard} ;;
+    inspect*) echo {code} ;;
+    logs*) echo what it logged ;;
+esac
+"""
+GOOD = {"says": VERSION, "empty": 0, "hard": 1, "code": 0}
+
+
+@pytest.mark.parametrize(
+    ("turned", "said"),
+    [
+        ({}, ""),
+        ({"says": "0.0.9"}, f"it is to be magister {VERSION} and calls itself magister 0.0.9"),
+        ({"empty": 1}, "its pool was not full in 90 tries"),
+        ({"hard": 0}, "it can write where it should not"),
+        ({"code": 137}, "SIGTERM ended it with exit code 137"),
+    ],
+)
+def test_an_image_is_released_only_if_it_fills_a_pool_and_ends_well(
+    programs_of: Runner, turned: dict[str, object], said: str
+) -> None:
+    folder = programs_of.folder / "programs"
+    program(folder, "docker", DOCKER.format(**(GOOD | turned)))
+    program(folder, "sleep", "")
+    done = programs_of.run("try-image.sh", "magister:1", VERSION)
+    told = (folder / "docker.told").read_text().splitlines()
+    assert told[-1].startswith("rm --force --volumes magister-try-")
+    if said:
+        refused(done, said, "what it logged")
+    else:
+        assert done.returncode == 0, done.stderr
+        assert all("--read-only --cap-drop=all" in line for line in told if line.startswith("run "))
+
+
 def test_how_to_use_a_script_is_told_in_a_line(runner: Runner) -> None:
     for script in sorted(world.SCRIPTS.glob("*.sh")):
         if "usage" in script.read_text():

@@ -11,7 +11,7 @@ from tests.shipping.checkout import OUTSIDE, ROOT, copied, make
 
 GOALS = (
     *("help", "init", "install", "build", "clean", "demo", "serve", "test", "check", "docker", "ci", "run"),
-    *("stop", "shell", "act", "lock", "image-test", "build-test"),
+    *("stop", "shell", "act", "lock", "image-test", "build-test", "bare-test"),
 )
 
 READER = 1000
