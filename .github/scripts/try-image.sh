@@ -11,8 +11,10 @@ tries=90 # seconds, and what the questions take
 name=magister-try-$$
 hard=(--read-only --cap-drop=all --security-opt=no-new-privileges)
 
-end() {
-    "$engine" rm --force --volumes "$name" "$name-market" >/dev/null 2>&1 || true
+end() { # one after the other: the market's network is there until nobody uses it
+    for each in "$name" "$name-market"; do
+        "$engine" rm --force --volumes "$each" >/dev/null 2>&1 || true
+    done
 }
 trap end EXIT
 refuse() {

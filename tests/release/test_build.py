@@ -116,7 +116,8 @@ def test_an_image_is_released_only_if_it_fills_a_pool_and_ends_well(
     program(folder, "sleep", "")
     done = programs_of.run("try-image.sh", "magister:1", VERSION)
     told = (folder / "docker.told").read_text().splitlines()
-    assert told[-1].startswith("rm --force --volumes magister-try-")
+    assert [line.rpartition("-")[2] == "market" for line in told[-2:]] == [False, True]
+    assert all(line.startswith("rm --force --volumes magister-try-") for line in told[-2:])
     if said:
         refused(done, said, "what it logged")
     else:

@@ -32,6 +32,40 @@ def unit(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Run the commands that the unit begins with, with a folder for the machine, and return that."""
+    commands = "\n".join(re.findall(r"^#   (.+)$", UNIT, re.MULTILINE))
+    machine, checkout = tmp_path / "machine", tmp_path / "checkout"
+    for folder in ("usr/local/bin", "etc/systemd/system"):
+        (machine / folder).mkdir(parents=True)
+    for name in ("out/magister", "magister.toml", ".env", "docs/magister.service"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(name)
+    commands = re.sub(r" (/usr/local|/etc)/", rf" {machine}\1/", commands).replace("-g magister ", "")
+    told = f'useradd() {{ echo useradd "$@"; }}; systemctl() {{ echo systemctl "$@"; }}\nset -e\n{commands}'
+    done = subprocess.run(["bash", "-c", told], cwd=checkout, check=True, capture_output=True, text=True)
+    user, *rest = done.stdout.splitlines()
+    assert user.split()[-1] == setting("User") == setting("Group")
+    assert rest == ["systemctl daemon-reload", "systemctl enable --now magister"]
+    return machine
+
+
+def test_the_commands_at_its_head_put_everything_where_it_looks(installed: Path) -> None:
+    program, _, option, config = setting("ExecStart").split()
+    assert option == "--config"
+    found = {
+        name: (installed / where.strip("-/")).stat().st_mode & 0o777
+        for name, where in {
+            "program": program,
+            "config": config,
+            "environment": setting("EnvironmentFile"),
+            "unit": "/etc/systemd/system/magister.service",
+        }.items()
+    }
+    assert found == {"program": 0o755, "config": 0o640, "environment": 0o600, "unit": 0o644}
+
+
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["systemd-analyze", *arguments],
