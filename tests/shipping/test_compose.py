@@ -24,6 +24,7 @@ OURS = [name for name in SERVICES if name != "postgres"]
 KEEPERS = ("magister", "magister-2")
 
 PROGRAMS = (("docker", "compose"), ("docker-compose",), ("podman-compose",))
+PROFILES = ("--profile", "postgres", "--profile", "demo")
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
 """All that the weakest of them expands: a name, and what is taken in its place if that is unset or empty."""
 
@@ -180,12 +181,12 @@ def run(program: tuple[str, ...], *arguments: str, at: Path) -> subprocess.Compl
 
 @pytest.mark.parametrize("program", PROGRAMS, ids="-".join)
 def test_a_program_that_is_there_reads_it_in_the_same_way(program: tuple[str, ...], tmp_path: Path) -> None:
-    if shutil.which(program[0]) is None or run(program, "version", at=tmp_path).returncode != 0:
-        pytest.skip(f"no {' '.join(program)} on this machine")
+    if shutil.which(program[0]) is None or run(program, *PROFILES, "version", at=tmp_path).returncode != 0:
+        pytest.skip(f"no {' '.join(program)} that knows profiles on this machine")
     (tmp_path / "compose.yaml").write_text(TEXT)
     lines = WITH_POSTGRES | {"HTTP_PORT": "18755"}
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
-    done = run(program, "--profile", "postgres", "--profile", "demo", "config", at=tmp_path)
+    done = run(program, *PROFILES, "config", at=tmp_path)
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
     assert services.keys() == SERVICES.keys()
