@@ -11,7 +11,7 @@ from magister.budget import over_budget
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.judgement import deadlines, judged
-from magister.listings import account_due, listing_due, sighted_by
+from magister.listings import account_due, contests, listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses, unheard
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage
@@ -27,9 +27,11 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     if not view.ours:
         return Plan(tuple(_observations(fleet, held, view, now)), _next_at(fleet, held, view, now))
     sighted = sighted_by(fleet, view, now)
+    contested = any(contests(row) and now < _given_up(row, fleet, now) for row in held)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
-        action = judged(row, fleet, view, now, sighted=sighted)
+        unproved = contested and row.contract_id is None and row.absences > 0
+        action = judged(row, fleet, view, now, sighted=sighted and not unproved)
         if action is not None:
             actions.append(action)
     if sighted:
@@ -47,6 +49,11 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+
+
+def _given_up(row: Held, fleet: Fleet, now: datetime) -> datetime:
+    """Return until when the look at a row is waited for that others depend on."""
+    return (row.absent_since or now) + fleet.create_grace
 
 
 def _untouched(held: tuple[Held, ...], actions: Iterable[Action]) -> tuple[Held, ...]:
