@@ -23,6 +23,14 @@ def deaf_after(beat_timeout: timedelta) -> timedelta:
     return min(DEAF_AFTER, beat_timeout / 5)
 
 
+def missed_after(deaf_after: timedelta) -> timedelta:
+    """Return after which gap a web side that begins to sign takes it that nobody was there to hear.
+
+    In a running one so long a gap may be signs that were lost to a busy database.
+    """
+    return deaf_after / 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
     """Hold the row of `pool` as it was read; a moment that is None has not been yet."""

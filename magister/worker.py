@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from magister import ledger, pool
+from magister import experience, ledger, pool
 from magister.actions import Action, Plan
 from magister.conditions import Condition, conditions
 from magister.database import Sessions
@@ -24,8 +24,11 @@ from magister.renting import HOLD_CAP
 
 log = structlog.get_logger("magister.worker")
 
-DOWN_AFTER = 10.0
-"""Seconds without a heartbeat after which the whole service is held to have been down."""
+DOWN_AFTER = timedelta(seconds=10)
+"""How long without a heartbeat after which the whole service is held to have been down."""
+
+EXCUSED_FOR = timedelta(hours=1)
+"""So long after boxes were excused no others are, unless a worker has verified since."""
 
 ROUNDS = 16
 """Plans in one step at most: each but the last followed a move that changed the rows."""
@@ -139,12 +142,20 @@ class Worker:
     def _excuse(self, now: datetime) -> None:
         """Excuse the boxes whose workers may have called while the service was down.
 
-        A loop that is back within seconds was not missed; were that excused as well, restarts would
-        switch off the caution about a template that never works.
+        A loop that is back within seconds was not missed, nor was one whose web side went on hearing. And
+        what was excused is not excused again and again, or restarts would switch off the caution about a
+        template that never works.
         """
         with self._sessions.write() as session:
-            beaten = pool.read(session).heartbeat_at
-            if beaten is not None and abs((now - beaten).total_seconds()) > DOWN_AFTER:
+            state = pool.read(session)
+            beaten = state.heartbeat_at
+            if beaten is None or abs(now - beaten) <= DOWN_AFTER:
+                return
+            gap = pool.missed_after(pool.deaf_after(self._fleet.beat_timeout))
+            heard = pool.hearing_since(state, now, deaf_after=gap)
+            if heard is not None and heard <= beaten + DOWN_AFTER:
+                return
+            if not experience.excused(session, now, EXCUSED_FOR):
                 ledger.excuse_waiting(session)
 
     def _turn_back(self, now: datetime) -> None:

@@ -28,14 +28,14 @@ def listen(
 ) -> None:
     """Sign from a thread of its own until `stop` is set; None = until the process ends.
 
-    After a gap longer than `deaf_after` workers are heard anew. `signed` is set by the first sign that the
-    database takes.
+    After a gap longer than `deaf_after` workers are heard anew, and before the first sign after half of it.
+    `signed` is set by the first sign that the database takes.
     """
     ended, every = stop or threading.Event(), deaf_after.total_seconds() / SIGNS
     first = signed or threading.Event()
 
     def sign_on() -> None:
-        while not sign(sessions, clock, deaf_after):
+        while not sign(sessions, clock, pool.missed_after(deaf_after)):
             if ended.wait(min(every, RETRY)):
                 return
         first.set()
