@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from magister import experience, ledger, pool
 from magister.actions import Action, Plan
@@ -47,10 +48,14 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Read the time: `wall` is aware and in UTC, `monotonic` is in seconds and never set back."""
+    """Read the time: `wall` is aware and in UTC, `monotonic` is in seconds and never set back.
+
+    `shared` is what all hosts tell the time by that sign in one database, if that is not `wall`.
+    """
 
     wall: Callable[[], datetime]
     monotonic: Callable[[], float]
+    shared: Callable[[Session, datetime], datetime] = lambda session, now: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class Worker:
         template that never works.
         """
         with self._sessions.write() as session:
-            state = pool.read(session)
+            state = self._read_pool(session, now)
             beaten = state.heartbeat_at
             if beaten is None or abs(now - beaten) <= DOWN_AFTER:
                 return
@@ -180,9 +185,12 @@ class Worker:
 
     def _observe(self, now: datetime) -> Decision:
         with self._sessions.read() as session:
-            self._pool = pool.read(session)
+            self._pool = self._read_pool(session, now)
             reuse = self._rhythm.offer_reuse
             return observe(session, self._dispatcher.memory, self._pool, self._fleet, now, offer_reuse=reuse)
+
+    def _read_pool(self, session: Session, now: datetime) -> pool.PoolState:
+        return pool.told_by(pool.read(session), ahead=self._clock.shared(session, now) - now)
 
     def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> bool:
         """Leave creates whose answer nobody waits for to the listings; return whether there were any."""
