@@ -57,7 +57,7 @@ def surroundings(sessions: Sessions) -> Surroundings:
     """Return the world of a process: its clocks, threads of its own and a kernel lock."""
     stop, wake = threading.Event(), threading.Event()
     return Surroundings(
-        clock=Clock(now, time.monotonic),
+        clock=Clock(now, time.monotonic, LeaseHolder.time),
         nap=nap_until(stop),
         lanes=ThreadLanes(done=wake.set),
         lock=kernel_lock(sessions),

@@ -11,6 +11,7 @@ from magister import books, chronicle, pool, rates, reports, spending
 from magister.budget import Cap
 from magister.doubts import doubts
 from magister.fleet import Fleet
+from magister.lease import LeaseHolder
 from magister.models import Instance
 from magister.models_money import InstanceTotal
 from magister.money import Outlay
@@ -74,7 +75,8 @@ def dashboard(
     standing = chronicle.standing(session, fleet, seen, stale_after)
     lives = spending.living(session, now)
     listens_for = pool.deaf_after(fleet.beat_timeout)
-    heard_from = pool.hearing_since(seen.state, now, deaf_after=listens_for)
+    signed = pool.told_by(seen.state, ahead=LeaseHolder.time(session, now) - now)
+    heard_from = pool.hearing_since(signed, now, deaf_after=listens_for)
     doubtful = {
         row.id: doubts(row, fleet, standing.quarantines, now, heard_from=heard_from) for row in seen.held
     }

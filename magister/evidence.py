@@ -64,15 +64,27 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
     return learned
 
 
-def missing(row: Held, begun_at: datetime) -> Learned:
-    """Return what is learned of `row` from its absence in a complete listing begun at `begun_at`."""
+def missing(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
+    """Return what is learned of `row` from its absence in a complete listing begun at `begun_at`.
+
+    Whatever was heard of it proves a box: one that no listing has shown yet is given the grace anew.
+    """
     if row.judge_from is None or begun_at < row.judge_from or row.state is State.DESTROYED:
         return Learned()
+    heard_at = _heard_at(row) if row.contract_id is None else None
+    if heard_at is not None and begun_at < heard_at + fleet.create_grace:
+        return Learned(absences=0, absent_since=None) if row.absences else Learned()
     if row.absences == 0 or row.absent_since is None:
         return Learned(absences=1, absent_since=begun_at)
     if begun_at <= row.absent_since:
         return Learned()
     return Learned(absences=row.absences + 1)
+
+
+def _heard_at(row: Held) -> datetime | None:
+    """Return when its worker called last, or its box, or Hierophant listed it; None = never."""
+    moments = (row.verified_at, row.beaten_at, row.on_roster_at)
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _sick_since(row: Held, sighting: Sighting, begun_at: datetime) -> datetime | None:

@@ -47,6 +47,7 @@ class Outcome:
     offers: tuple[Offer, ...] = ()
     account: Account | None = None
     recognition: Recognition | None = None  # of that account
+    begun_at: datetime | None = None  # when the account was asked that answered
 
 
 class Executor:
@@ -283,6 +284,7 @@ class Executor:
         return Outcome(action=action, at=now)
 
     def _check_account(self, action: CheckAccount) -> Outcome:
+        begun_at = self._clock()
         account = self._vast.account()
         now = self._clock()
         with self._sessions.write() as session:
@@ -290,4 +292,4 @@ class Executor:
             found = identity.recognise(session, account.id)
             if found.ours:
                 pool.note_credit(session, account.credit)
-        return Outcome(action=action, at=now, account=account, recognition=found)
+        return Outcome(action=action, at=now, account=account, begun_at=begun_at, recognition=found)

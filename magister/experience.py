@@ -236,5 +236,20 @@ def outlook(session: Session, now: datetime, *, since: datetime | None = None) -
     )
 
 
+def excused(session: Session, now: datetime, within: timedelta) -> bool:
+    """Say whether boxes that did not verify were excused within a time, and no worker verified since.
+
+    What was rented after `now`, by a clock that was ahead, counts as long past.
+    """
+    tried = and_(Instance.requested_at > now - within, Instance.requested_at <= now)
+    waited = select(func.max(Instance.requested_at)).where(
+        tried, Instance.excused.is_(True), Instance.verified_at.is_(None)
+    )
+    last = session.scalar(waited)
+    if last is None:
+        return False
+    return session.scalar(select(Instance.id).where(tried, Instance.verified_at > last).limit(1)) is None
+
+
 def _past(moment: datetime, now: datetime) -> datetime:
     return moment if moment <= now else now - timedelta(days=1)

@@ -1,5 +1,7 @@
 """Write what listings, looks by id and Hierophant's lists show, or lack, into the rows."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -9,6 +11,7 @@ from magister.adoption import key_in, recognised
 from magister.facts import Listing, Roster, Sighting, Stranger
 from magister.fleet import Fleet
 from magister.held import Held
+from magister.listings import contests
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
@@ -22,15 +25,31 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
         _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
     books.note(session, found, listing.begun_at)
     seen = {row.id for row, _ in found}
-    for row in mine:
-        if row.id not in seen:
-            ledger.learn(session, row, **evidence.missing(row, listing.begun_at))
+    lacking = [row for row in mine if row.id not in seen]
+    if any(contests(row) for row, _ in found):
+        lacking = _acquitted(session, lacking)
+    for row in lacking:
+        ledger.learn(session, row, **evidence.missing(row, listing.begun_at, fleet))
     return strangers
 
 
+def _acquitted(session: Session, suspected: Sequence[Held]) -> list[Held]:
+    """Let the listings so far prove nothing of rows without a contract: they lacked a box that exists."""
+    nameless = {row.id for row in suspected if row.contract_id is None and row.absences}
+    for row in suspected:
+        if row.id in nameless:
+            ledger.learn(session, row, absences=0, absent_since=None)
+    return [replace(row, absences=0, absent_since=None) if row.id in nameless else row for row in suspected]
+
+
 def note_look(session: Session, row: Held, box: Sighting | None, begun_at: datetime, *, fleet: Fleet) -> None:
-    """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box."""
+    """Write what a look by id, begun at `begun_at`, says of one row; None = there is no such box.
+
+    A box that is found although listings lack it proves these listings wrong.
+    """
     if box is not None:
+        if contests(row):
+            _acquitted(session, rows.held(session, lock=True))
         _note_sighting(session, row, box, begun_at, fleet=fleet)
         books.note(session, [(row, box)], begun_at)
         return

@@ -85,6 +85,7 @@ class View:
     account_at: datetime | None = None  # when the account was last asked for, since the start
     account: int | None = None  # which one answered then; None = none did, or Vast did not say
     ours: bool = True  # what it says is evidence: it is known to be the account of our boxes
+    credit_at: datetime | None = None  # when the account was last asked that answered, since the start
     bills_read_at: datetime | None = None  # when the bill was last read in full
     bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)

@@ -14,6 +14,10 @@ INTENT_LASTS = timedelta(minutes=15)
 """How long an offer that could not be asked for is believed to stand at its price."""
 
 
+CREDIT_WAIT = timedelta(minutes=2)
+"""So long a box that stopped is kept while the account does not answer whether that is for lack of credit."""
+
+
 def judged(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool) -> Action | None:
     """Decide what one row needs; None = nothing now. `sighted` = the last listing may be judged by."""
     match row.state:
@@ -101,11 +105,11 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     """Drop a box that stopped at once, and a verified one that is not running after the grace.
 
     Without credit Vast stops all boxes: that is no fault of theirs, and nothing can take their place.
+    What the account said before a box stopped says nothing of why it did.
     """
-    if view.credit is not None and view.credit <= 0:
+    if unpaid(view) or awaits_credit(row, view, now):
         return None
-    scheduled = row.cur_state == row.intended_status == "stopped"
-    if row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING}):
+    if _stopped(row):
         return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
     if row.state is not State.VERIFIED or row.sick_since is None:
         return None
@@ -116,10 +120,34 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     return Move(row, State.DROPPING, Reason.OFFLINE, why)
 
 
+def _stopped(row: Held) -> bool:
+    """Say whether Vast says that a box does not run and will not by itself."""
+    scheduled = row.cur_state == row.intended_status == "stopped"
+    return row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING})
+
+
+def unpaid(view: View) -> bool:
+    """Say whether the account is known to have no credit."""
+    return view.credit is not None and view.credit <= 0
+
+
+def awaits_credit(row: Held, view: View, now: datetime) -> bool:
+    """Say whether a box stopped after the account was last asked, which it therefore has to be again."""
+    if row.state not in {State.CREATED, State.VERIFIED} or not _stopped(row) or row.sick_since is None:
+        return False
+    if view.account_at is None:  # not asked since the start
+        return True
+    stale = view.credit_at is None or view.credit_at < row.sick_since
+    return stale and now < row.sick_since + CREDIT_WAIT
+
+
 def _silent(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
-    """Drop a verified box that used to beat, once it has been silent while it could have been heard."""
+    """Drop a verified box that used to beat, once it has been silent while it could have been heard.
+
+    Without credit a box that was stopped cannot beat.
+    """
     silent_at = silent_from(row, fleet, view)
-    if silent_at is None or now < silent_at:
+    if silent_at is None or now < silent_at or (_stopped(row) and unpaid(view)):
         return None
     heard = f"{row.beaten_at:%H:%M:%S} UTC"
     return Move(
@@ -195,5 +223,6 @@ def deadlines(row: Held, fleet: Fleet, view: View) -> tuple[datetime | None, ...
         autopsy_until(row, fleet),
         row.verify_by if row.state is State.CREATED else None,
         sick if row.state is State.VERIFIED else None,
+        row.sick_since + CREDIT_WAIT if row.sick_since else None,
         silent_from(row, fleet, view) if row.state is State.VERIFIED else None,
     )

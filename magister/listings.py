@@ -27,6 +27,16 @@ def account_due(fleet: Fleet, view: View) -> datetime | None:
     return view.account_at + every
 
 
+def contests(row: Held) -> bool:
+    """Say whether listings lack a box that should be there and that no look by id has called gone.
+
+    Until it is looked at they prove nothing of a row without a contract, at which nobody can look; if it is
+    found, they never do.
+    """
+    there = row.live and row.contract_id is not None and not row.destroy_acked
+    return there and row.absences > 0 and row.looked_gone_at is None
+
+
 def listing_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> tuple[datetime, str]:
     """Say when the next listing is due and why: the poll, a question of somebody's, or a suspicion."""
     last = view.listed_at

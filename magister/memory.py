@@ -47,6 +47,7 @@ class Memory:
     account_at: datetime | None = None
     account: int | None = None  # which one answered; None = none did, or Vast did not say
     ours: bool = False  # it is known to be that of our boxes, which it stays for as long as its key
+    credit_at: datetime | None = None
     bills_tried_at: datetime | None = None
     bill: Failing | None = None  # since when the charges could not be read; None = they could
     unknown: UnknownCharges | None = None  # None = not read since the last bill
@@ -74,6 +75,8 @@ class Memory:
                 self.offers, self.searched_at = outcome.offers, outcome.at
             case CheckAccount():
                 self.account_at = outcome.at
+                if outcome.recognition is not None and outcome.recognition.ours:
+                    self.credit_at = outcome.begun_at or outcome.at
                 self._take_account(outcome)
             case CallRoll():
                 self.roster_tried_at = outcome.at
@@ -115,6 +118,7 @@ class Memory:
             account_at=self.account_at,
             account=self.account,
             ours=self.ours,
+            credit_at=self.credit_at,
             hearing_since=hearing_since(state, now, deaf_after=deaf_after(fleet.beat_timeout)),
             bills_read_at=state.bills_read_at,
             bills_tried_at=self.bills_tried_at,

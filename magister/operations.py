@@ -45,6 +45,8 @@ def verify(
         row = find(session, offer_id, mac=mac, token=token)
         if not row.wanted:
             pool.ask_for_listing(session, now)
+        if row.contract_id is None and row.absences:  # it exists, whatever the listings say that lack it
+            ledger.learn(session, row, absences=0, absent_since=None)
         if current(row).state is not State.VERIFIED:
             reason = Reason.BEAT if beat else Reason.CALLED
             why = "its box says that its worker lives" if beat else "its worker called /verify"

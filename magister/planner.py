@@ -10,8 +10,8 @@ from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.judgement import deadlines, judged
-from magister.listings import account_due, listing_due, sighted_by
+from magister.judgement import awaits_credit, deadlines, judged, unpaid
+from magister.listings import account_due, contests, listing_due, sighted_by
 from magister.losses import Losses, is_loss, losses, unheard
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage
@@ -27,12 +27,14 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     if not view.ours:
         return Plan(tuple(_observations(fleet, held, view, now)), _next_at(fleet, held, view, now))
     sighted = sighted_by(fleet, view, now)
+    contested = any(contests(row) and now < _given_up(row, fleet, now) for row in held)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
-        action = judged(row, fleet, view, now, sighted=sighted)
+        unproved = contested and row.contract_id is None and row.absences > 0
+        action = judged(row, fleet, view, now, sighted=sighted and not unproved)
         if action is not None:
             actions.append(action)
-    if sighted:
+    if sighted and not unpaid(view):  # without credit all are stopped, and none can be replaced
         actions += forgotten(fleet, held, _untouched(held, actions), view)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
@@ -47,6 +49,11 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+
+
+def _given_up(row: Held, fleet: Fleet, now: datetime) -> datetime:
+    """Return until when the look at a row is waited for that others depend on."""
+    return (row.absent_since or now) + fleet.create_grace
 
 
 def _untouched(held: tuple[Held, ...], actions: Iterable[Action]) -> tuple[Held, ...]:
@@ -126,7 +133,7 @@ def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetim
     waits = view.list_not_before is not None and now < view.list_not_before
     if due <= now and not waits and view.account_at is not None:
         yield List(why, view.account, view.ours)
-    account_at = account_due(fleet, view)
+    account_at = _account_due(fleet, held, view, now)
     if account_at is None or account_at <= now:
         yield CheckAccount("whose the key is, and what can be spent, decides whether anything is rented")
     bill_at = bill_due(fleet, view) if view.ours else None
@@ -137,6 +144,16 @@ def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetim
         yield CallRoll("the poll of Hierophant")
 
 
+def _account_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> datetime | None:
+    """Return when the account is to be asked next: at once if a box stopped since; None = now."""
+    due = account_due(fleet, view)
+    stops = [row.sick_since for row in held if row.sick_since and awaits_credit(row, view, now)]
+    if due is None or view.account_at is None or not stops:
+        return due
+    again = view.account_at + fleet.listing_every  # it was asked, and did not answer
+    return min(due, now if view.account_at < max(stops) else again)
+
+
 def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> datetime | None:
     """Return the earliest moment after `now` at which time alone changes the plan."""
     moments = [listing_due(fleet, held, view, now)[0]]
@@ -144,7 +161,7 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
         moments[0] = max(moments[0], view.list_not_before)
     moments += [
         m
-        for m in (account_due(fleet, view), roll_due(fleet, view, now), bill_due(fleet, view))
+        for m in (_account_due(fleet, held, view, now), roll_due(fleet, view, now), bill_due(fleet, view))
         if m is not None
     ]
     if shortage(fleet, held):

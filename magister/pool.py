@@ -1,7 +1,7 @@
 """The one row about the pool as a whole: what the loop last knew, and what it was asked."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, and_, case, func, select, update
@@ -21,6 +21,14 @@ def deaf_after(beat_timeout: timedelta) -> timedelta:
     beats that the timeout has room for.
     """
     return min(DEAF_AFTER, beat_timeout / 5)
+
+
+def missed_after(deaf_after: timedelta) -> timedelta:
+    """Return after which gap a web side that begins to sign takes it that nobody was there to hear.
+
+    In a running one so long a gap may be signs that were lost to a busy database.
+    """
+    return deaf_after / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +129,16 @@ def note_hearing(session: Session, now: datetime, *, deaf_after: timedelta = DEA
     session.execute(_pool().values(hearing_since=since, heard_at=now))
 
 
+def told_by(state: PoolState, *, ahead: timedelta) -> PoolState:
+    """Return the signs of the web side by a clock that the one which they were written by is `ahead` of."""
+    since, last = state.hearing_since, state.heard_at
+    return replace(
+        state,
+        hearing_since=None if since is None else since - ahead,
+        heard_at=None if last is None else last - ahead,
+    )
+
+
 def hearing_since(state: PoolState, now: datetime, *, deaf_after: timedelta = DEAF_AFTER) -> datetime | None:
     """Return since when workers have been heard without a gap; None = nobody listens at `now`."""
     if state.heard_at is None or abs(now - state.heard_at) > deaf_after:
@@ -144,9 +162,12 @@ def hold_renting(session: Session, *, until: datetime | None, refusals: int) -> 
 
 
 def turn_back(session: Session, *, to: datetime, latest: datetime) -> None:
-    """End at `to` a hold that reaches beyond `latest`, as after the clock was set back."""
+    """End at `to` a hold that reaches beyond `latest`, as after the clock was set back.
+
+    The signs of the web side are by another clock, and see to themselves.
+    """
     session.execute(_pool().where(Pool.rent_not_before > latest).values(rent_not_before=to))
-    for moment in (Pool.hearing_since, Pool.roster_at, Pool.trusted_at, Pool.bills_read_at):
+    for moment in (Pool.roster_at, Pool.trusted_at, Pool.bills_read_at):
         session.execute(_pool().where(moment > to).values({moment: to}))
 
 

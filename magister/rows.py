@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
 from sqlalchemy.orm import Session
 
 from magister.held import Held
-from magister.models import Instance, Pool
+from magister.models import Instance, Pool, Transition
 from magister.states import Failure, Reason, State
 
 REFUSAL_REST = timedelta(minutes=10)
@@ -104,9 +104,18 @@ def _had_effect() -> ColumnElement[bool]:
     )
 
 
+def _twin() -> ColumnElement[bool]:
+    """Tell a row that was made for a second box under the key of another row."""
+    return exists().where(Transition.instance_id == Instance.id, Transition.reason == Reason.TWIN)
+
+
 def by_offer(session: Session, offer_id: int) -> tuple[Held, ...]:
-    """Return the rows of one offer that took effect or still may, the newest first."""
-    query = select(Instance).where(Instance.offer_id == offer_id, _had_effect()).order_by(Instance.id.desc())
+    """Return the rows of one offer that took effect or still may, the newest first.
+
+    A twin is left out, also when it is gone: it bears the address of the instance whose key it has.
+    """
+    query = select(Instance).where(Instance.offer_id == offer_id, _had_effect(), ~_twin())
+    query = query.order_by(Instance.id.desc())
     return tuple(as_held(row) for row in session.scalars(query, execution_options=FRESH))
 
 

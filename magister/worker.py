@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
-from magister import ledger, pool
+from magister import experience, ledger, pool
 from magister.actions import Action, Plan
 from magister.conditions import Condition, conditions
 from magister.database import Sessions
@@ -24,8 +25,11 @@ from magister.renting import HOLD_CAP
 
 log = structlog.get_logger("magister.worker")
 
-DOWN_AFTER = 10.0
-"""Seconds without a heartbeat after which the whole service is held to have been down."""
+DOWN_AFTER = timedelta(seconds=10)
+"""How long without a heartbeat after which the whole service is held to have been down."""
+
+EXCUSED_FOR = timedelta(hours=1)
+"""So long after boxes were excused no others are, unless a worker has verified since."""
 
 ROUNDS = 16
 """Plans in one step at most: each but the last followed a move that changed the rows."""
@@ -44,10 +48,14 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Read the time: `wall` is aware and in UTC, `monotonic` is in seconds and never set back."""
+    """Read the time: `wall` is aware and in UTC, `monotonic` is in seconds and never set back.
+
+    `shared` is what all hosts tell the time by that sign in one database, if that is not `wall`.
+    """
 
     wall: Callable[[], datetime]
     monotonic: Callable[[], float]
+    shared: Callable[[Session, datetime], datetime] = lambda session, now: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +147,20 @@ class Worker:
     def _excuse(self, now: datetime) -> None:
         """Excuse the boxes whose workers may have called while the service was down.
 
-        A loop that is back within seconds was not missed; were that excused as well, restarts would
-        switch off the caution about a template that never works.
+        A loop that is back within seconds was not missed, nor was one whose web side went on hearing. And
+        what was excused is not excused again and again, or restarts would switch off the caution about a
+        template that never works.
         """
         with self._sessions.write() as session:
-            beaten = pool.read(session).heartbeat_at
-            if beaten is not None and abs((now - beaten).total_seconds()) > DOWN_AFTER:
+            state = self._read_pool(session, now)
+            beaten = state.heartbeat_at
+            if beaten is None or abs(now - beaten) <= DOWN_AFTER:
+                return
+            gap = pool.missed_after(pool.deaf_after(self._fleet.beat_timeout))
+            heard = pool.hearing_since(state, now, deaf_after=gap)
+            if heard is not None and heard <= beaten + DOWN_AFTER:
+                return
+            if not experience.excused(session, now, EXCUSED_FOR):
                 ledger.excuse_waiting(session)
 
     def _turn_back(self, now: datetime) -> None:
@@ -169,9 +185,12 @@ class Worker:
 
     def _observe(self, now: datetime) -> Decision:
         with self._sessions.read() as session:
-            self._pool = pool.read(session)
+            self._pool = self._read_pool(session, now)
             reuse = self._rhythm.offer_reuse
             return observe(session, self._dispatcher.memory, self._pool, self._fleet, now, offer_reuse=reuse)
+
+    def _read_pool(self, session: Session, now: datetime) -> pool.PoolState:
+        return pool.told_by(pool.read(session), ahead=self._clock.shared(session, now) - now)
 
     def _doubt_abandoned(self, held: tuple[Held, ...], now: datetime) -> bool:
         """Leave creates whose answer nobody waits for to the listings; return whether there were any."""

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from magister import pool
 from magister.database import Sessions
+from magister.lease import LeaseHolder
 
 SIGNS = 4
 """Signs of life in the time that a gap may last: three may be lost to a busy database."""
@@ -28,14 +29,14 @@ def listen(
 ) -> None:
     """Sign from a thread of its own until `stop` is set; None = until the process ends.
 
-    After a gap longer than `deaf_after` workers are heard anew. `signed` is set by the first sign that the
-    database takes.
+    After a gap longer than `deaf_after` workers are heard anew, and before the first sign after half of it.
+    `signed` is set by the first sign that the database takes.
     """
     ended, every = stop or threading.Event(), deaf_after.total_seconds() / SIGNS
     first = signed or threading.Event()
 
     def sign_on() -> None:
-        while not sign(sessions, clock, deaf_after):
+        while not sign(sessions, clock, pool.missed_after(deaf_after)):
             if ended.wait(min(every, RETRY)):
                 return
         first.set()
@@ -49,7 +50,8 @@ def sign(sessions: Sessions, clock: Callable[[], datetime], deaf_after: timedelt
     """Write one sign of life and return True; a database in trouble makes it be left out."""
     try:
         with sessions.write() as session:
-            pool.note_hearing(session, clock(), deaf_after=deaf_after)
+            # by one clock for all hosts: signs by two that are apart would look like gap after gap
+            pool.note_hearing(session, LeaseHolder.time(session, clock()), deaf_after=deaf_after)
     except SQLAlchemyError as error:
         log.debug("web.sign_left_out", error=" ".join(str(getattr(error, "orig", None) or error).split()))
         return False

@@ -3,11 +3,12 @@
 import pytest
 from sqlalchemy import select
 
+from magister import ledger
 from magister import pool as pool_row
 from magister.database import Sessions
-from magister.errors import NoCredit
+from magister.errors import NoCredit, Transient
 from magister.models import Instance
-from magister.states import State
+from magister.states import Reason, State
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -71,3 +72,57 @@ def test_after_a_payment_the_stopped_boxes_are_replaced_and_nothing_is_blamed(po
     assert {box.actual_status for box in pool.vast.boxes.values()} == {"running"}
     assert len(pool.vast.boxes) == TARGET
     assert blamed(pool) == []
+
+
+@pytest.mark.parametrize("target", [1, 2, 4])
+def test_a_stop_soon_after_a_look_at_the_account_destroys_nothing(
+    sqlite_sessions: Sessions, target: int
+) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=target))
+    pool.vast.stock(an_offer() for _ in range(3 * target))
+    pool.filled()
+    before = len(pool.vast.named("account"))
+    spend_all(pool)
+    pool.run(240, every=10)
+    assert pool.vast.named("destroy") == []
+    assert len(pool.vast.named("account")) == before + 1, "asked once, at once"
+    assert len(pool.rows(State.VERIFIED)) == target
+
+
+def test_a_silence_that_lack_of_credit_explains_destroys_nothing(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(3))
+    pool.filled()
+    with pool.sessions.write() as session:
+        ledger.learn(session, pool.rows()[0], beaten_at=pool.clock.now, beat_secs=60)
+    spend_all(pool)
+    for _ in range(40):
+        with pool.sessions.write() as session:
+            pool_row.note_hearing(session, pool.clock.now)
+        pool.step(20)
+    assert pool.vast.named("destroy") == []
+
+
+def test_a_stop_with_credit_is_acted_on_as_soon_as_the_account_has_answered(
+    sqlite_sessions: Sessions,
+) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=2))
+    pool.vast.stock(an_offer() for _ in range(6))
+    pool.filled()
+    pool.vast.change(pool.rows()[0].contract_id or 0, actual_status="exited")
+    pool.run(40)
+    assert pool.row(1).reason in {Reason.EXITED, Reason.PROVED_GONE}
+
+
+def test_an_account_that_does_not_answer_is_waited_for_a_while(sqlite_sessions: Sessions) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=2))
+    pool.vast.stock(an_offer() for _ in range(6))
+    pool.filled()
+    before = len(pool.vast.named("account"))
+    pool.vast.before("account", *[Transient("502")] * 100)
+    pool.vast.change(pool.rows()[0].contract_id or 0, actual_status="exited")
+    pool.run(120, every=10)
+    assert pool.row(1).state is State.VERIFIED
+    pool.run(60, every=10)
+    assert pool.row(1).state is not State.VERIFIED
+    assert 3 <= len(pool.vast.named("account")) - before <= 6

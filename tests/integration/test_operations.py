@@ -9,12 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magister import ledger, onstart, operations, pool, rows
+from magister.adoption import adopt
 from magister.database import Sessions
 from magister.errors import InstanceEnded, Stale, UnknownInstance, WrongKey
+from magister.facts import Adoptable
 from magister.held import Held
 from magister.models import Transition
 from magister.states import Reason, State
-from tests.builders import NOW, a_row, ago, an_offer
+from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
 
 TOKEN = SecretStr("a token of the operator")
 OFFER = an_offer(id=77)
@@ -253,3 +255,20 @@ def test_two_at_once_are_both_heard(postgres_sessions: Sessions) -> None:
         gone = operations.drop(first, 77, mac=None, token=None, why="", now=NOW + timedelta(seconds=1))
     assert gone.state is State.DROPPING
     assert [move.to_state for move in moves(postgres_sessions, row)][-2:] == [State.VERIFIED, State.DROPPING]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_calls_and_drops_mean_the_instance_and_not_its_twin(sessions: Sessions, gone: bool) -> None:
+    row = row_in(sessions, State.VERIFIED)
+    box = Adoptable(a_sighting(99_999), OFFER.id, None, False)
+    fleet = a_fleet()
+    with sessions.write() as session:
+        twin = ledger.adopt(session, adopt(box, twin=True, fleet=fleet, now=NOW), fleet=fleet, at=NOW)
+        assert twin is not None
+        if gone:
+            ledger.move(
+                session, twin, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="a test", at=NOW
+            )
+    assert verify(sessions).id == row.id
+    dropped = drop(sessions)
+    assert (dropped.id, dropped.state) == (row.id, State.DROPPING)

@@ -1,15 +1,17 @@
 """Two hosts whose clocks disagree keep one pool: no drop waits for the other clock, no box is lost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from magister import pool, rows
+from magister import ledger, pool, rows
 from magister.database import Sessions
+from magister.lease import LeaseHolder
 from magister.loop import OVERLAP
 from magister.states import Reason, State
+from magister.web import hearing
 from tests.builders import NOW, a_fleet, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock
@@ -121,6 +123,48 @@ def test_two_web_sides_whose_clocks_are_seconds_apart_hear_without_a_gap(
             pool.note_hearing(session, now + timedelta(seconds=ahead) if turn % 2 else now)
     with sessions.read() as session:
         assert pool.hearing_since(pool.read(session), now) == NOW
+
+
+@pytest.mark.parametrize("skew", SKEWS, ids=str)
+def test_web_sides_whose_clocks_are_minutes_apart_hear_without_a_gap(
+    postgres_sessions: Sessions, skew: timedelta
+) -> None:
+    """Both sign by the clock of the database, and each host tells the signs by its own."""
+    seen = []
+    for clock in (lambda: NOW, lambda: NOW + skew) * 3:
+        hearing.sign(postgres_sessions, clock)
+        with postgres_sessions.read() as session:
+            state = pool.read(session)
+            ahead = LeaseHolder.time(session, NOW) - NOW
+        seen.append(state.hearing_since)
+    assert seen == [seen[0]] * 6
+    for now in (NOW, NOW + skew):
+        told = pool.hearing_since(pool.told_by(state, ahead=ahead - (now - NOW)), now)
+        assert told is not None
+        assert timedelta() <= now - told < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("skew", SKEWS, ids=str)
+def test_a_loop_whose_clock_is_not_that_of_the_database_notices_silence(
+    sqlite_sessions: Sessions, skew: timedelta
+) -> None:
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=TARGET))
+    controller.clock_of_worker = replace(
+        controller.clock_of_worker, shared=lambda session, now: controller.clock.now + skew
+    )
+    controller.restart()
+    controller.vast.stock(an_offer() for _ in range(20))
+    controller.filled()
+    silent, lively = controller.rows(State.VERIFIED)
+    for turn in range(45):
+        now = controller.clock.now
+        with sqlite_sessions.write() as session:
+            pool.note_hearing(session, now + skew)
+            for row in (silent, lively) if turn == 0 else (lively,):
+                ledger.learn(session, row, beaten_at=now, beat_secs=60)
+        controller.step(15)
+    assert controller.story(silent.id)[3] == (State.DROPPING, Reason.SILENT)
+    assert controller.row(lively.id).state is State.VERIFIED
 
 
 class Died(BaseException):

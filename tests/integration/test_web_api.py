@@ -487,12 +487,12 @@ def test_a_beat_that_names_no_interval_counts_and_leaves_what_is_known(
         assert rows.held(session)[0].beat_secs == 60
 
 
-def test_the_web_side_signs_that_it_listens(sessions: Sessions) -> None:
+def test_the_web_side_signs_that_it_listens(sqlite_sessions: Sessions) -> None:
     clock = FakeClock(now=NOW)
     for seconds, since in ((0, 0), (59, 0), (61, 120), (-3600, -3480)):
         clock.advance(seconds)
-        hearing.sign(sessions, clock.wall)
-        with sessions.read() as session:
+        hearing.sign(sqlite_sessions, clock.wall)
+        with sqlite_sessions.read() as session:
             state = pool.read(session)
         assert pool.hearing_since(state, clock.now) == NOW + timedelta(seconds=since)
         assert pool.hearing_since(state, clock.now + timedelta(seconds=61)) is None

@@ -354,6 +354,57 @@ def test_a_loop_that_is_back_within_seconds_excuses_nothing(pool: Controller) ->
         assert experience.outlook(session, pool.clock.now).failures == 3
 
 
+def away(pool: Controller, *, loop: bool, web: bool, seconds: float = 15) -> None:
+    """Let the loop end and begin again after a while; the web side signs all the time or is away as well."""
+    for _ in range(int(seconds / 5)):
+        pool.clock.advance(5)
+        if web:
+            sign(pool)
+    if loop:
+        pool.restart()
+
+
+def sign(pool: Controller) -> None:
+    """Let the web side sign that it hears."""
+    with pool.sessions.write() as session:
+        pool_row.note_hearing(session, pool.clock.now)
+
+
+def test_what_the_web_side_could_hear_is_not_excused_by_a_loop_that_was_away(pool: Controller) -> None:
+    pool.step()
+    away(pool, loop=True, web=True, seconds=35)
+    pool.run(190, every=10)
+    with pool.sessions.read() as session:
+        assert experience.outlook(session, pool.clock.now).failures == 3
+
+
+def test_a_web_side_that_was_away_as_well_and_signs_first_excuses_what_it_missed(pool: Controller) -> None:
+    sign(pool)
+    pool.step()
+    pool.clock.advance(40)
+    with pool.sessions.write() as session:
+        gap = pool_row.missed_after(pool_row.DEAF_AFTER)
+        pool_row.note_hearing(session, pool.clock.now, deaf_after=gap)
+    pool.restart()
+    pool.run(220, every=10)
+    with pool.sessions.read() as session:
+        assert experience.outlook(session, pool.clock.now).failures == 0
+
+
+@pytest.mark.parametrize(("web", "most"), [(True, 4 + 6), (False, 2 * 4 + 6)], ids=["loop", "service"])
+def test_restarts_do_not_switch_the_caution_off(sqlite_sessions: Sessions, web: bool, most: int) -> None:
+    """With the web side away the boxes that wait at the first restart are excused, and no others."""
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=4))
+    pool.vast.stock(an_offer() for _ in range(200))
+    for _ in range(20):
+        for _ in range(8):
+            if web:
+                sign(pool)
+            pool.step(20)
+        away(pool, loop=True, web=web, seconds=20)
+    assert len(pool.vast.created) <= most
+
+
 def test_a_mass_loss_that_is_real_is_made_good_after_one_canary(sqlite_sessions: Sessions) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=6))
     pool.vast.stock(an_offer() for _ in range(30))

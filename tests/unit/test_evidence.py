@@ -12,20 +12,20 @@ FLEET = a_fleet()
 
 
 def test_absence_before_the_judgement_begins_says_nothing() -> None:
-    assert evidence.missing(held(judge_from=NOW), ago(seconds=1)) == {}
-    assert evidence.missing(held(judge_from=None), NOW) == {}
+    assert evidence.missing(held(judge_from=NOW), ago(seconds=1), FLEET) == {}
+    assert evidence.missing(held(judge_from=None), NOW, FLEET) == {}
 
 
 def test_absences_are_counted_listing_by_listing() -> None:
-    first = evidence.missing(held(), NOW)
+    first = evidence.missing(held(), NOW, FLEET)
     assert first == {"absences": 1, "absent_since": NOW}
     later = held(absences=1, absent_since=NOW)
-    assert evidence.missing(later, NOW) == {}, "the same listing counts once"
-    assert evidence.missing(later, NOW + timedelta(seconds=5)) == {"absences": 2}
+    assert evidence.missing(later, NOW, FLEET) == {}, "the same listing counts once"
+    assert evidence.missing(later, NOW + timedelta(seconds=5), FLEET) == {"absences": 2}
 
 
 def test_a_destroyed_row_is_absent_by_nature() -> None:
-    assert evidence.missing(held(State.DESTROYED), NOW) == {}
+    assert evidence.missing(held(State.DESTROYED), NOW, FLEET) == {}
 
 
 def test_being_seen_ends_every_suspicion() -> None:

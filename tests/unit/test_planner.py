@@ -227,9 +227,12 @@ def test_a_destroyed_box_that_a_listing_shows_again_is_dropped_again() -> None:
 class TestSick:
     @pytest.mark.parametrize("status", ["exited", "stopped", "frozen"])
     def test_what_stopped_goes_at_once(self, status: str) -> None:
-        (action,) = decide(held(actual_status=status, sick_since=NOW))
+        (action,) = decide(held(actual_status=status, sick_since=ago(seconds=1)))
         assert isinstance(action, Move)
         assert action.reason is Reason.EXITED
+
+    def test_what_stopped_after_the_account_was_asked_has_it_asked_again(self) -> None:
+        assert [type(a) for a in decide(held(actual_status="exited", sick_since=NOW))] == [CheckAccount]
 
     @pytest.mark.parametrize("status", ["offline", "unknown", None, "rebooting", "new-word"])
     def test_what_is_out_of_reach_goes_after_the_grace(self, status: str | None) -> None:
