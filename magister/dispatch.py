@@ -94,9 +94,19 @@ class Dispatcher:
             else:
                 (begun if started else deferred).append(action)
                 again = again or (started and isinstance(action, Move | Adopt))
-        if any(isinstance(action, Adopt) for action in begun):
-            self.memory.strangers = ()
+        try:
+            self._taken_in(actions, begun, known)
+        except LeaseLost:
+            return Dispatched(tuple(begun), lease_lost=True)
         return Dispatched(tuple(begun), tuple(deferred), again or self._outcomes.qsize() > before)
+
+    def _taken_in(self, actions: tuple[Action, ...], begun: list[Action], known: Decision) -> None:
+        """Let the boxes of the last listing be strangers no more; if all of ours have rows, write that."""
+        asked, done = (sum(isinstance(one, Adopt) for one in some) for some in (actions, begun))
+        if done:
+            self.memory.strangers = ()
+        if done and done == asked and known.view.listed_at is not None:
+            self._executor.taken_in(known.view.listed_at, known.now)
 
     def _begin(self, action: Action, known: Decision) -> bool:
         """Carry out what needs the database only; start a call if its route is free."""

@@ -55,7 +55,7 @@ class UnknownInstance(MagisterError):
 
 
 class TooEarly(UnknownInstance):
-    """No instance of ours answers to that id yet; the first listing from Vast may still bring it."""
+    """No instance of ours answers to that id yet; what the first listing from Vast shows may still be it."""
 
 
 class InstanceEnded(MagisterError):

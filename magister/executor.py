@@ -21,6 +21,7 @@ from magister.actions import (
     Search,
     Send,
 )
+from magister.adoption import adoptable
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Transient, Unreachable, VastError
 from magister.facts import Account, Listing, Offer, Stranger
@@ -101,6 +102,12 @@ class Executor:
                     ledger.adopt(session, action, fleet=self._fleet, at=now)
                 case _:
                     assert_never(action)
+
+    def taken_in(self, listed_at: datetime, now: datetime) -> None:
+        """Write that each box of ours in the listing that began at `listed_at` has its row by now."""
+        with self._sessions.write() as session:
+            self._lease.require(session, now)
+            pool.note_listed(session, listed_at)
 
     def call(self, action: Call) -> Outcome:
         """Make one call and write what came of it; a VastError or Unreachable is an outcome, not raised."""
@@ -247,7 +254,9 @@ class Executor:
         with self._sessions.write() as session:
             identity.require_ours(session, listing, action.account, ours=action.ours, fleet=self._fleet)
             strangers = findings.note_listing(session, listing, fleet=self._fleet)
-            pool.note_listed(session, listing.begun_at, answers=wish)
+            pool.note_answered(session, wish)
+            if not any(adoptable(stranger, self._fleet) for stranger in strangers):
+                pool.note_listed(session, listing.begun_at)
         return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
 
     def _search(self, action: Search) -> Outcome:

@@ -91,12 +91,13 @@ def find(session: Session, offer_id: int, *, mac: str | None, token: SecretStr |
     """Return the instance that a request for an offer means, in whatever state it is.
 
     With a mac it is the one whose mac that is and no other, without one the newest that took effect.
-    Raises UnknownInstance if there is none, its kind TooEarly as long as no listing was ever complete,
-    WrongKey if the mac is missing where required or nobody's.
+    Raises UnknownInstance if there is none, WrongKey if the mac is missing where required or nobody's. Until
+    each box of ours in a complete listing has its row, a box may be meant that has none yet: then it raises
+    TooEarly, a kind of UnknownInstance, also where only an earlier instance on the offer is known.
     """
     # a row that was never sent has no box, so nobody can call about it
     found = [row for row in rows.by_offer(session, offer_id) if row.sends or row.contract_id is not None]
-    if not found and pool.read(session).listed_at is None:
+    if not any(row.live for row in found) and pool.read(session).listed_at is None:
         raise TooEarly
     if not found:
         raise UnknownInstance(f"no instance of ours was rented on offer {offer_id}")

@@ -37,7 +37,7 @@ class PoolState:
 
     target: int
     heartbeat_at: datetime | None
-    listed_at: datetime | None
+    listed_at: datetime | None  # when the last listing began of which each box of ours has its row
     listing_wanted_at: datetime | None
     rent_not_before: datetime | None
     rent_refusals: int
@@ -88,14 +88,23 @@ def ask_for_listing(session: Session, now: datetime) -> None:
     session.execute(_pool().values(listing_wanted_at=now))
 
 
-def note_listed(session: Session, begun_at: datetime, *, answers: datetime | None = None) -> None:
-    """Write when the last complete listing began; `answers` is the wish that had been made before it.
+def note_answered(session: Session, wish: datetime | None) -> None:
+    """Write that a listing came of a wish that had been made before it began; None = there was none.
 
     A wish made meanwhile stands. Whose clock it bears does not matter: wishes are only told apart.
     """
+    if wish is not None:
+        session.execute(_pool().where(Pool.listing_wanted_at == wish).values(listing_wanted_at=None))
+
+
+def note_listed(session: Session, begun_at: datetime) -> None:
+    """Write when the last complete listing began of which each box of ours has its row."""
     session.execute(_pool().values(listed_at=begun_at))
-    if answers is not None:
-        session.execute(_pool().where(Pool.listing_wanted_at == answers).values(listing_wanted_at=None))
+
+
+def forget_listing(session: Session) -> None:
+    """Let a box without a row be one that is not known yet, until a listing has told of all."""
+    session.execute(_pool().values(listed_at=None))
 
 
 def note_credit(session: Session, credit: int | None) -> None:

@@ -42,6 +42,7 @@ def drop(
 
 def row_in(sessions: Sessions, state: State, *, mac_required: bool = False, sent: bool = True) -> Held:
     with sessions.write() as session:
+        pool.note_listed(session, NOW)
         return a_row(
             session, state=state, offer=OFFER, mac_required=mac_required, sent=sent, at=ago(minutes=1)
         )

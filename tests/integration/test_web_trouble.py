@@ -142,6 +142,8 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
 
 def test_errors_are_problems(client: FlaskClient, sqlite_sessions: Sessions) -> None:
     row_in(sqlite_sessions, State.DESTROYED)
+    with sqlite_sessions.write() as session:
+        pool.note_listed(session, NOW)
     answers = {
         400: client.get("/verify/x"),
         404: client.get("/nothing/here"),
