@@ -11,12 +11,13 @@ from magister import assembly, copies, hindsight, pool, reports, schema, wanted
 from magister.database import RESCUE, Sessions, open_database, plain_words
 from magister.errors import DatabaseUnusable, Unusable
 from magister.hindsight import Doubted
+from magister.lease import kernel_lock
 from magister.settings import Settings, load
 from magister.sqlite import sqlite_file
 from magister.states import State
 
 PG_DUMP = "pg_dump --format=custom --file={file} --dbname={url}"
-PG_RESTORE = "pg_restore --clean --if-exists --single-transaction --dbname={url} {file}"
+PG_RESTORE = "pg_restore --clean --if-exists --single-transaction --dbname={url} {file} && {then}"
 
 
 def backup(config: Path | None, file: Path, *, force: bool) -> str:
@@ -51,7 +52,8 @@ def restore(config: Path | None, file: Path) -> str:
     Raises Unusable, and then nothing has been changed.
     """
     settings = load(config).settings
-    database = _sqlite_file(settings, "restored", PG_RESTORE, file)
+    then = ["magister", "restore", "--by-hand", *(() if config is None else ("--config", str(config)))]
+    database = _sqlite_file(settings, "restored", PG_RESTORE, file, then=shlex.join(then))
     if not file.is_file():
         raise Unusable(f"{file} cannot be restored: there is no such file")
     if database.exists() and file.samefile(database):
@@ -60,12 +62,34 @@ def restore(config: Path | None, file: Path) -> str:
     with copies.alone_with(database), copies.copied(file, beside=database, live=False) as copy:
         what, doubted = _prepared(copy, file, settings, now)
         aside = copies.put_in_place(copy, database, now)
-    return "\n".join(_told(settings, f"restored {file}: {what}", aside, doubted))
-
-
-def _told(settings: Settings, done: str, aside: Path | None, doubted: Doubted) -> list[str]:
     kept = "there was none before" if aside is None else f"the one before is kept as {aside}"
-    lines = [f"{done}; it is {settings.database_url_shown} now, {kept}"]
+    done = f"restored {file}: {what}; it is {settings.database_url_shown} now, {kept}"
+    return "\n".join(_told(done, doubted))
+
+
+def put_back(config: Path | None) -> str:
+    """Mark what a database that other tools have put back cannot know, and return what was done.
+
+    Nobody may act on it meanwhile. Raises Unusable.
+    """
+    settings = load(config).settings
+    sessions = assembly.database(settings)
+    schema.require_there(sessions)
+    lock = kernel_lock(sessions)
+    try:
+        with plain_words(sessions):
+            taken = lock.take()
+        if not taken:
+            raise Unusable(f"a service keeps the pool on {settings.database_url_shown}: stop it first")
+        what, doubted = _brought_up(sessions, settings, assembly.now())
+    finally:
+        lock.release()
+        sessions.engine.dispose()
+    return "\n".join(_told(f"taken as put back: {settings.database_url_shown}, {what}", doubted))
+
+
+def _told(done: str, doubted: Doubted) -> list[str]:
+    lines = [done]
     if doubted.sent:
         lines.append(
             f"{doubted.sent} intents may have been sent since: listings will tell, none is sent again"
@@ -80,15 +104,19 @@ def _prepared(copy: Path, file: Path, settings: Settings, now: datetime) -> tupl
     """Make of a copy what this version can go on with, and say what it was."""
     sessions = _opened(copy, file)
     try:
-        what = _described(sessions)
-        schema.migrate(sessions)
-        with plain_words(sessions), sessions.write() as session:
-            doubted = hindsight.doubt(session, fleet=wanted.fleet(settings), at=now)
+        return _brought_up(sessions, settings, now)
     except DatabaseUnusable as error:
         raise Unusable(f"{str(error).removesuffix(f': {RESCUE}')}; nothing has been changed") from error
     finally:
         sessions.engine.dispose()
-    return what, doubted
+
+
+def _brought_up(sessions: Sessions, settings: Settings, now: datetime) -> tuple[str, Doubted]:
+    """Migrate a database that was put back, mark what it cannot know, and say what it was."""
+    what = _described(sessions)
+    schema.migrate(sessions)
+    with plain_words(sessions), sessions.write() as session:
+        return what, hindsight.doubt(session, fleet=wanted.fleet(settings), at=now)
 
 
 def _opened(copy: Path, file: Path) -> Sessions:
@@ -124,8 +152,11 @@ def _require_writable(file: Path, database: Path, *, force: bool) -> None:
         raise Unusable(f"{file} is there already: --force overwrites it")
 
 
-def _sqlite_file(settings: Settings, done: str, command: str, file: Path) -> Path:
-    """Return the file of the database; raises Unusable, with the `command` for PostgreSQL, if it has none."""
+def _sqlite_file(settings: Settings, done: str, command: str, file: Path, *, then: str = "") -> Path:
+    """Return the file of the database; raises Unusable, with the `command` for PostgreSQL, if it has none.
+
+    `then` is our own command that has to follow it.
+    """
     found = sqlite_file(settings.database_url.get_secret_value())
     if found is not None:
         return found
@@ -134,5 +165,5 @@ def _sqlite_file(settings: Settings, done: str, command: str, file: Path) -> Pat
         raise Unusable(f"a database in memory cannot be {done}")
     open_url = url.set(drivername="postgresql").difference_update_query(["password", "passfile"])
     shown = open_url._replace(password=None).render_as_string(hide_password=False)
-    tool = command.format(file=shlex.quote(str(file)), url=shlex.quote(shown))
+    tool = command.format(file=shlex.quote(str(file)), url=shlex.quote(shown), then=then)
     raise Unusable(f"a PostgreSQL database is {done} by its own tools: {tool}")

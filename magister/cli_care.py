@@ -41,17 +41,24 @@ def backup(config: Path | None, file: Path, force: bool) -> None:
 
 
 @click.command(short_help="Put a backup in the place of the database.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @configured
-def restore(config: Path | None, file: Path) -> None:
+@click.option("--by-hand", is_flag=True, help="It was put back by other means, pg_restore say: no FILE.")
+def restore(config: Path | None, file: Path | None, by_hand: bool) -> None:
     """Put the backup FILE in the place of the SQLite database, which is kept beside it under a dated name.
 
     The service must not run. Started again, it takes in the boxes rented since the backup, and finds gone
     those that are gone, before it rents anything.
+
+    For PostgreSQL it says which command does so. After that, or when a snapshot of any database was put back,
+    --by-hand marks what such a database cannot know: workers that may have called, intents that may have been
+    sent, boxes that may have been rented since.
     """
     from magister import backups
 
-    click.echo(backups.restore(config, file))
+    if by_hand == (file is not None):
+        raise click.UsageError("give either FILE or --by-hand")
+    click.echo(backups.put_back(config) if file is None else backups.restore(config, file))
 
 
 @click.command(short_help="End what holds renting and replacing back.")

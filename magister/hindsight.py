@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from magister import ledger, rows
+from magister import ledger, pool, rows
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.states import Reason, State
@@ -28,7 +28,9 @@ def doubt(session: Session, *, fleet: Fleet, at: datetime) -> Doubted:
        listings decide and it is not sent again.
     2. A worker calls only once. One that has had its time to call may have done so: its box counts as
        verified, as an adopted one of that age does, and its health is judged by what Vast says of it.
+    3. A box that no row knows may have been rented since: its calls wait until a listing has told.
     """
+    pool.forget_listing(session)
     sent = verified = 0
     for row in rows.held(session, lock=True):
         if row.unsent:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import Update, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -239,6 +239,19 @@ def excuse_waiting(session: Session) -> None:
     """
     waiting = update(Instance).where(Instance.state.in_((State.REQUESTED, State.CREATED)), Instance.sends > 0)
     session.execute(waiting.values(excused=True).execution_options(synchronize_session=False))
+
+
+def wait_anew(session: Session, *, since: datetime, until: datetime) -> None:
+    """Let the boxes that still had time to be heard at `since` have it until `until`: nobody could hear them.
+
+    So have those whose create was in doubt, once a listing shows them.
+    """
+    waiting = update(Instance).where(
+        Instance.state.in_((State.REQUESTED, State.CREATED)),
+        or_(Instance.sends > 0, Instance.contract_id.is_not(None)),
+        or_(Instance.verify_by.is_(None), Instance.verify_by.between(since, until)),
+    )
+    session.execute(waiting.values(verify_by=until).execution_options(synchronize_session=False))
 
 
 def excuse_losses(session: Session, *, since: datetime) -> None:

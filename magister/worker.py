@@ -162,6 +162,7 @@ class Worker:
                 return
             if not experience.excused(session, now, EXCUSED_FOR):
                 ledger.excuse_waiting(session)
+                ledger.wait_anew(session, since=beaten, until=now + self._fleet.verify_within)
 
     def _turn_back(self, now: datetime) -> None:
         """Let no moment stand that only a clock which was ahead can have written."""

@@ -154,7 +154,7 @@ def test_no_database_is_made_to_be_backed_up() -> None:
         (
             "restore",
             "pg_restore --clean --if-exists --single-transaction "
-            "--dbname='postgresql://me@db:5433/m?sslmode=prefer' backup.db",
+            "--dbname='postgresql://me@db:5433/m?sslmode=prefer' backup.db && magister restore --by-hand",
         ),
     ],
 )
@@ -167,6 +167,13 @@ def test_postgresql_has_its_own_tools_and_they_are_named_without_the_password(
     assert result.exit_code == 2
     assert result.stderr.endswith(f"by its own tools: {tool}\n")
     assert "secret-word" not in result.stderr
+
+
+def test_the_line_for_postgresql_names_the_settings_that_were_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://me@db/m")
+    Path("magister.toml").rename("the pool.toml")
+    result = run("restore", "backup.db", "--config", "the pool.toml")
+    assert result.stderr.endswith(" && magister restore --by-hand --config 'the pool.toml'\n")
 
 
 # restore
