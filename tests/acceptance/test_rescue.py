@@ -58,6 +58,27 @@ def readyz(world: World) -> tuple[int, dict[str, object]]:
         connection.close()
 
 
+def beat(world: World, offer: int) -> int:
+    """Say as the box of an offer does that its worker lives, and return the status of the answer."""
+    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=10)
+    try:
+        connection.request("GET", f"/verify/{offer}?beat=60")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@contextmanager
+def the_web_side_alone(world: World) -> Iterator[None]:
+    """Hear what is asked while nobody lists."""
+    world.host.command = ("web",)
+    world.start()
+    world.until(world.answers, "the web side")
+    yield
+    assert world.terminate() == 0
+    world.host.command = ("serve",)
+
+
 @pytest.mark.parametrize("left", ["magister.db*", "magister.db"])
 def test_a_database_removed_under_the_service_ends_it_and_costs_nothing(world: World, left: str) -> None:
     age(world)
@@ -90,6 +111,7 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     world.until(lambda: deleted not in world.live() and world.settled(), "another replacement")
     age(world)
     before, creates = world.live(), world.asked("create")
+    offers = {story.row.contract_id: story.row.offer_id for story in world.stories() if story.row.live}
     refused = world.host.run("restore", "backup.db", check=False)
     assert refused.returncode == 2
     assert "a service keeps the pool on" in refused.stderr
@@ -97,8 +119,14 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     restored = world.host.run("restore", "backup.db", check=False)
     assert (restored.returncode, restored.stderr) == (0, "")
     assert {story.row.contract_id for story in world.stories()} == first
+    with the_web_side_alone(world):
+        heard = {box: beat(world, offers[box]) for box in before}
+    assert heard == {box: 200 if box in first else 503 for box in before}, (
+        "a 404 would end the beats for good"
+    )
     world.start()
     world.until(lambda: world.settled() and world.live() == known_and_live(world), "a full pool")
+    assert {beat(world, offer) for offer in offers.values()} == {200}
     assert world.live() == before, "nothing was rented, nothing given up"
     assert world.asked("create") == creates
     assert world.doubled_labels() == []
