@@ -36,6 +36,12 @@ def url(drop_url: str, secs: int) -> str:
     return f"{verify_url}{'&' if '?' in verify_url else '?'}beat={secs}"
 
 
+def secs_in(text: str) -> int | None:
+    """Return every how many seconds the loop in a start text beats; None = there is none in it."""
+    found = re.search(r"[?&]beat=([0-9]{1,6})\b", text)
+    return None if found is None else int(found[1])
+
+
 def fits(template: str) -> bool:
     """Say whether a shell reads the text, by its first line: no other program would understand the loop."""
     first = SHEBANG.match(template)

@@ -58,10 +58,10 @@ def _ill(row: Held, now: datetime) -> Iterator[str]:
 
 
 def _silent(row: Held, fleet: Fleet, now: datetime, heard_from: datetime | None) -> Iterator[str]:
-    if row.beaten_at is None or heard_from is None:
+    if row.silent_since is None or heard_from is None:
         return
-    if now - max(row.beaten_at, heard_from) > fleet.silence(row) / 2:
-        yield f"its worker has not been heard for {_since(row.beaten_at, now)}"
+    if now - max(row.silent_since, heard_from) > fleet.silence(row) / 2:
+        yield f"its worker has not been heard for {_since(row.silent_since, now)}"
 
 
 def _slow(row: Held, now: datetime) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from datetime import datetime, timedelta
 
+from magister import beat
 from magister.facts import Sighting
 from magister.fleet import Fleet
 from magister.held import Held, Learned
-from magister.states import State
+from magister.states import Reason, State
 
 PROVISIONING = frozenset({"created", "loading"})
 """Statuses in which Vast says in so many words that the container is still being made."""
@@ -48,6 +49,10 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
         status_msg=sighting.status_msg,
         sick_since=_sick_since(row, sighting, begun_at),
     )
+    if row.beat_secs is None and row.reason in {Reason.ADOPTED, Reason.RESTORED}:
+        every = beat.secs_in(sighting.onstart or "")
+        if every is not None:  # what it said itself is lost
+            learned["beat_secs"] = every
     if row.first_seen_at is None:
         learned["first_seen_at"] = begun_at
         learned["judge_from"] = max(begun_at, row.called_at or begun_at)

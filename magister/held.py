@@ -53,7 +53,7 @@ class Held:
     cur_state: str | None = None
     status_msg: str | None = None
     beaten_at: datetime | None = None  # when the box last said that its worker lives
-    beat_secs: int | None = None  # how often it does so, as it says itself; None = it did not say
+    beat_secs: int | None = None  # how often it does so, by its own word or its start text; None = not known
     on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
     off_roster_since: datetime | None = None  # the first roster that lacked it since
     roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
@@ -79,6 +79,14 @@ class Held:
     def in_flight(self) -> bool:
         """Say whether the answer to a create is still awaited."""
         return self.unanswered > 0 and self.doubted_at is None and self.contract_id is None
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """Return when the silence of its worker began; None = it is not known to beat.
+
+        One that was heard by nobody here, but beats by its start text, is silent since it counts as verified.
+        """
+        return self.beaten_at or (None if self.beat_secs is None else self.verified_at)
 
 
 class Learned(TypedDict, total=False):

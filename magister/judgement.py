@@ -142,24 +142,24 @@ def awaits_credit(row: Held, view: View, now: datetime) -> bool:
 
 
 def _silent(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
-    """Drop a verified box that used to beat, once it has been silent while it could have been heard.
+    """Drop a verified box that beats, once it has been silent while it could have been heard.
 
     Without credit a box that was stopped cannot beat.
     """
     silent_at = silent_from(row, fleet, view)
     if silent_at is None or now < silent_at or (_stopped(row) and unpaid(view)):
         return None
-    heard = f"{row.beaten_at:%H:%M:%S} UTC"
+    since = f"{row.silent_since:%H:%M:%S} UTC"
     return Move(
-        row, State.DROPPING, Reason.SILENT, f"its box has not said since {heard} that its worker lives"
+        row, State.DROPPING, Reason.SILENT, f"its box has not said since {since} that its worker lives"
     )
 
 
 def silent_from(row: Held, fleet: Fleet, view: View) -> datetime | None:
-    """Return when a box that used to beat is held to be silent; None = never, or not while nobody listens."""
-    if row.beaten_at is None or view.hearing_since is None:
+    """Return when a box that beats is held to be silent; None = never, or not while nobody listens."""
+    if row.silent_since is None or view.hearing_since is None:
         return None
-    return max(row.beaten_at, view.hearing_since) + fleet.silence(row)
+    return max(row.silent_since, view.hearing_since) + fleet.silence(row)
 
 
 def suspicious(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:

@@ -75,24 +75,31 @@ def unheard(
     """Return the moves for silence that wait, since no box at all is heard.
 
     Then it is rather the way to Magister that is cut than every worker dead. One instance is replaced to
-    see, and the rest follow once a box rented since has been heard, or when the operator says so.
+    see, and the rest follow once a box rented since has been heard, or when the operator says so. Where no
+    beat was ever heard, it may be that in no box the loop can run: then only a beat shows that it can.
     """
     silent = [move for move in moves if move.reason is Reason.SILENT]
-    since = min((move.row.beaten_at or now for move in silent), default=now)
+    since = min((move.row.silent_since or now for move in silent), default=now)
     wanted = [row for row in held if row.wanted]
     if view.trusted_at is not None and view.trusted_at > since:
         return []
-    if any(_heard(row, since, fleet, now) for row in wanted):
+    if any(_beats(row, fleet, now) for row in wanted):
         return []
+    if any(_called(row, since) for row in wanted):
+        silent = [move for move in silent if move.row.beaten_at is None]
     untried = len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted)
     return silent[1:] if untried else silent
 
 
-def _heard(row: Held, since: datetime, fleet: Fleet, now: datetime) -> bool:
-    """Say whether a box is heard now, or its worker called after `since`."""
-    beats = row.beaten_at is not None and now < row.beaten_at + fleet.silence(row)
+def _beats(row: Held, fleet: Fleet, now: datetime) -> bool:
+    """Say whether a box is heard now."""
+    return row.beaten_at is not None and now < row.beaten_at + fleet.silence(row)
+
+
+def _called(row: Held, since: datetime) -> bool:
+    """Say whether the worker of a row called after `since`."""
     called = row.state is State.VERIFIED and row.reason in {Reason.CALLED, Reason.BEAT}
-    return beats or (called and row.verified_at is not None and row.verified_at > since)
+    return called and row.verified_at is not None and row.verified_at > since
 
 
 def _lost_at(move: Move, fleet: Fleet, view: View) -> datetime:

@@ -271,6 +271,7 @@ def test_a_text_is_the_one_without_beats_and_at_most_the_loop_besides(
     loop = beat.before("", f'"{beat.url(onstart.drop_url(settings, 404, mac), secs)}"', secs)
     assert full == (f"{head}{loop}{plain.removeprefix(head)}" if head.startswith("#!") else loop + plain)
     assert len(full) <= onstart.longest(settings) <= onstart.LIMIT
+    assert (beat.secs_in(full), beat.secs_in(plain)) == (secs, None)
 
 
 def keys_of(length: int) -> dict[str, object]:
