@@ -181,8 +181,10 @@ def test_a_box_costs_each_day_and_month_only_what_falls_into_it(
     assert outlay(sessions, ends).day == 0
 
 
-def _running_since(session: Session, at: datetime) -> None:
-    box = a_sighting(9001, actual_status="running", price=PRICE, disk_price=DISK, start_date=at, machine_id=7)
+def _running_since(session: Session, at: datetime, contract: int = 9001) -> None:
+    box = a_sighting(
+        contract, actual_status="running", price=PRICE, disk_price=DISK, start_date=at, machine_id=7
+    )
     found = Adopt(Adoptable(box, 1, None, False), State.VERIFIED, Reason.ADOPTED, "it is ours")
     ledger.adopt(session, found, fleet=a_fleet(), at=at)
 
@@ -194,7 +196,7 @@ def test_boxes_that_are_found_count_from_the_day_vast_made_them(sessions: Sessio
     contract = loop.vast.create(1, Order(template_hash="hash", label="x", disk=16, onstart=""))
     loop.vast.change(contract, start_date=made, price=PRICE, disk_price=DISK)
     with sessions.write() as session:
-        _running_since(session, made)
+        _running_since(session, made, contract)
     assert outlay(sessions, loop.clock.now).total == 10 * PRICE
     loop.run(60)
     assert loop.story(1)[1] == (State.DROPPING, Reason.BUDGET)
