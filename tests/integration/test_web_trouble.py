@@ -95,7 +95,9 @@ def failing(sessions: Sessions, *, times: int, error: Exception | None = None) -
     def broken(connection: Connection) -> None:
         if left[0]:
             left[0] -= 1
-            raise error or OperationalError("BEGIN", None, ConnectionError("the server is starting up"))
+            failure = error or OperationalError("BEGIN", None, ConnectionError("the server is starting up"))
+            failure.__context__ = None
+            raise failure.with_traceback(None)  # else it would grow with each time that it is raised
 
     event.listen(sessions.engine, "begin", broken)
     try:
