@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# More than there are cores, since much of what the tests do is to wait.
+WORKERS ?= 3
 SOAK_MINUTES ?= 10
 PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed

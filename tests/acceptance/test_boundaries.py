@@ -22,6 +22,7 @@ TARGET = 3
 STRANGERS = 24
 """Boxes of others on the account: with ours they make a second page of the listing."""
 
+GRACE = {"HEALTH_CREATE_GRACE_SECS": "20"}  # which one of the boundaries has to wait for
 NO_CACHE = {"PACE_SEARCH_CACHE_SECS": "0.3", "PACE_ACCOUNT_POLL_SECS": "0.5"}
 
 GIVEN_UP = {"HEALTH_CREATE_GRACE_SECS": "1"}
@@ -90,7 +91,7 @@ def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             database = stack.enter_context(an_own_database(request.getfixturevalue("postgres_url")))
         directory, simulator = tmp_path_factory.mktemp("pool"), stack.enter_context(a_market())
         hosts = stack.enter_context(
-            Hosts(directory, simulator, TARGET, database=database, settings=STEADY | NO_CACHE)
+            Hosts(directory, simulator, TARGET, database=database, settings=STEADY | NO_CACHE | GRACE)
         )
         hosts.rent_strangers(STRANGERS)
         web, _ = hosts.add("web", "web"), hosts.add("loop", "worker")

@@ -26,10 +26,10 @@ BOLD = {"CAUTION_CANARY_AFTER_SECS": "0.5"}
 """The caution about many losses at once is to help as little as possible."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture
+def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[str]:
     """Return the URL of an empty database."""
-    if request.param == "sqlite":
+    if engine == "sqlite":
         yield f"sqlite:///{tmp_path}/magister.db"
         return
     with an_own_database(request.getfixturevalue("postgres_url")) as url:
@@ -78,7 +78,7 @@ def elsewhere(world: World) -> set[int]:
     return {box.id for box in world.boxes() if box.live and box.account != FIRST_ACCOUNT}
 
 
-@pytest.mark.parametrize("how", ["reload", "restart"])
+@pytest.mark.parametrize(("engine", "how"), [("sqlite", "reload"), ("postgresql", "restart")])
 def test_the_key_of_another_account_ends_and_rents_nothing(tmp_path: Path, database: str, how: str) -> None:
     with a_pool(tmp_path, database) as world:
         boxes = world.live()

@@ -192,7 +192,7 @@ def test_a_database_that_is_lost_costs_nothing(service: Service) -> None:
     boxes = service.boxes()
     first.send_signal(signal.SIGTERM)
     assert first.wait(PATIENCE) == 0
-    for file in service.directory.glob("magister.db*"):
+    for file in filter(Path.is_file, service.directory.glob("magister.db*")):
         file.unlink()
     service.start("serve", CONTEMPLANT_VERIFICATION_TIMEOUT_SECS="0.5")
     until(service.full, "a full pool")
