@@ -15,7 +15,6 @@ from magister.states import Reason, State
 OLDER_LABEL = "magister"
 """The label that the older tool of the same name gives to every box."""
 
-
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 
 

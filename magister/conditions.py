@@ -113,7 +113,7 @@ def _account(symptoms: Symptoms) -> Iterator[Condition]:
             "nothing is judged, rented or ended meanwhile: put the former key back and reload or restart; "
             "to leave that account, set number_instances = 0 under its key first; or let go of its boxes by "
             "`magister accept-account`, and they may cost on",
-            "other_account",
+            OTHER_ACCOUNT,
         )
 
 

@@ -69,7 +69,7 @@ def publish(copy: Path, target: Path, *, force: bool) -> None:
             copy.replace(target)
         else:
             _link(copy, target)
-        _synced(target.parent)
+        synced(target.parent)
     except FileExistsError as error:
         raise Unusable(f"{target} is there already: --force overwrites it") from error
     except (OSError, sqlite3.Error) as error:
@@ -123,7 +123,7 @@ def put_in_place(copy: Path, database: Path, now: datetime) -> Path | None:
             with suppress(FileNotFoundError):
                 Path(f"{database}{suffix}").rename(f"{aside or copy}{suffix}")
         copy.replace(database)
-        _synced(database.parent)
+        synced(database.parent)
     except (OSError, sqlite3.Error) as error:
         raise Unusable(f"{database} cannot be replaced: {_why(error)}") from error
     return aside
@@ -163,7 +163,7 @@ def _whole(copy: Path) -> None:
     """Put on the disk, in the one file, all that SQLite holds of a copy."""
     with closing(sqlite3.connect(copy)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
-    _synced(copy)
+    synced(copy)
 
 
 def _made_like(path: Path, model: Path) -> None:
@@ -174,7 +174,8 @@ def _made_like(path: Path, model: Path) -> None:
         os.chown(path, found.st_uid, found.st_gid)
 
 
-def _synced(path: Path) -> None:
+def synced(path: Path) -> None:
+    """Wait until what was written to a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

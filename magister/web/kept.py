@@ -103,13 +103,13 @@ class KeptDrops:
             words = str(error).rstrip(".") if isinstance(error, MagisterError) else "the database failed"
             raise DatabaseUnusable(f"{words}; the drop is kept, and written when it can be") from error
         except MagisterError:
-            self._forget(drop)
+            self._let_go(drop, late)
             raise
         except Exception:
             self.keep(drop)  # an error of ours, which another version may not make
             raise
         else:
-            self._forget(drop)
+            self._let_go(drop, late)
         finally:
             late.cancel()
 
@@ -236,6 +236,12 @@ class KeptDrops:
             until="the database can be written",
         )
         return True
+
+    def _let_go(self, drop: Drop, late: threading.Timer) -> None:
+        """Forget a drop, also one that is being kept at this moment."""
+        late.cancel()
+        late.join()
+        self._forget(drop)
 
     def _memory(self) -> tuple[Drop, ...]:
         with self._lock:

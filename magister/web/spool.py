@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from magister import copies
 from magister.sqlite import sqlite_file
 
 SUFFIX = "-drops"
@@ -75,7 +76,7 @@ class Spool:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _synchronize(self.place)
+            copies.synced(self.place)
         except OSError:
             return False
         return True
@@ -147,11 +148,3 @@ def _name(drop: Drop) -> str:
 
 def _age(name: str) -> int:
     return int(name.rpartition("-")[2])
-
-
-def _synchronize(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

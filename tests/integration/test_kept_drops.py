@@ -255,6 +255,28 @@ def test_a_drop_that_takes_long_is_kept_while_it_is_tried(sessions: Sessions, tm
     assert spool.count() == 0
 
 
+def test_a_drop_that_is_heard_while_it_is_being_kept_is_not_kept(
+    sqlite_sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, begun, go_on, over = Spool(tmp_path / "drops"), *(threading.Event() for _ in range(3))
+    put = spool.put
+
+    def slowly(drop: Drop) -> bool:
+        begun.set()
+        assert go_on.wait(60)
+        done = put(drop)
+        over.set()
+        return done
+
+    monkeypatch.setattr(spool, "put", slowly)
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
+    with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
+        assert begun.wait(60)
+        threading.Timer(0.1, go_on.set).start()
+    assert over.wait(60)
+    assert spool.count() == 0
+
+
 def test_behind_many_that_wait_for_the_database_the_next_one_does_not(
     sessions: Sessions, client: FlaskClient, drops: KeptDrops, clock: FakeClock
 ) -> None:
