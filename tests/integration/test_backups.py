@@ -514,7 +514,7 @@ def test_the_copy_beside_the_database_is_gone_when_the_disk_is_full(
     def fail(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(copies, "_synced", fail)
+    monkeypatch.setattr(copies, "synced", fail)
     result = run("restore", "backup.db")
     assert (result.exit_code, result.stderr) == (
         2,

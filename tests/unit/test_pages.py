@@ -148,16 +148,16 @@ def unknown(words: list[str]) -> list[str]:
 
 def kinds() -> set[str]:
     """Return the kinds of all conditions that the code can make."""
-    trees = [ast.parse(Path(str(module.__file__)).read_text()) for module in (conditions, kept)]
-    made = [
-        node
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Condition"
-    ]
-    found = {node.args[2].value for node in made if isinstance(node.args[2], ast.Constant)}
+    found = set()
+    for module in (conditions, kept):
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Condition"), args=[_, _, ast.Constant(value=kind), *_]):
+                    found.add(str(kind))
+                case ast.Call(func=ast.Name(id="Condition"), args=[_, _, ast.Name(id=name), *_]):
+                    found.add(str(getattr(module, name)))
     assert len(found) >= len(conditions.BREAKERS)
-    return {str(kind) for kind in found}
+    return found
 
 
 def first_column(page: str, head: str) -> set[str]:
