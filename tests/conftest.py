@@ -10,7 +10,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from magister import telemetry
 from magister.database import Sessions, open_database
@@ -49,6 +49,8 @@ def logging_as_before() -> Iterator[None]:
     """Take back what a command did to the log of this process, wherever it was run."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -94,6 +96,8 @@ def sqlite_sessions(sqlite_template: Path, tmp_path: Path) -> Iterator[Sessions]
     path = tmp_path / "magister.db"
     shutil.copy(sqlite_template, path)
     sessions = open_database(f"sqlite:///{path}", busy_timeout=5)
+    # no machine loses power here, and the tests' PostgreSQL does not wait for the disk either
+    event.listen(sessions.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     yield sessions
     sessions.engine.dispose()
 
