@@ -36,6 +36,36 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+TRACED = {"unit", "contract", "integration", "migrations"}
+"""The folders whose tests show what is run of the modules that handle money.
+
+Traced, a test takes nearly twice as long.
+"""
+
+LENGTHY = {
+    "test_backups",
+    "test_boundaries",
+    "test_credit",
+    "test_lost_workers",
+    "test_other_account",
+    "test_put_back",
+    "test_single_faults",
+    "test_taken_back",
+    "test_unanswered",
+    "test_worker",
+}
+"""Modules in these folders that let a pool live for hours: others run the same lines."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave untraced what shows no line that another test does not show, such as the second engine."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        second = call is not None and call.params.get("sessions") == "postgres"
+        if item.path.parent.name not in TRACED or item.path.stem in LENGTHY or second:
+            item.add_marker(pytest.mark.no_cover)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the operator's own settings from every test."""
@@ -97,7 +127,9 @@ def sqlite_sessions(sqlite_template: Path, tmp_path: Path) -> Iterator[Sessions]
     shutil.copy(sqlite_template, path)
     sessions = open_database(f"sqlite:///{path}", busy_timeout=5)
     # no machine loses power here, and the tests' PostgreSQL does not wait for the disk either
-    event.listen(sessions.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    event.listen(
+        sessions.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
+    )
     yield sessions
     sessions.engine.dispose()
 

@@ -25,8 +25,6 @@ from tests.builders import NOW, a_fleet
 from tests.controller import Controller
 from tests.fakes import FakeClock
 
-pytestmark = pytest.mark.no_cover  # a day of a pool takes twice as long when it is traced
-
 HOURS = 26
 """From half an hour before midnight, over a whole day, until its charges are shown and read."""
 CALENDAR = Calendar()

@@ -30,8 +30,6 @@ from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Happening, Scri
 from tests.table import SEEDS
 from tests.tally import tally
 
-pytestmark = pytest.mark.no_cover  # traced they take half as long again, and other tests cover what they run
-
 FIXED = range(20)
 """The seeds of `make proof`, of which `make test` takes the first half; `make soak` draws others."""
 
