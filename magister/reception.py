@@ -5,7 +5,7 @@ only be slow, or silent, to keep everybody else out, the coordinator with its on
 selector does all that depends on clients: it gathers each request, within a time, hands it to a thread when
 it is complete, and delivers the answer, within a time. When there are too many, those who have kept it
 waiting longest make room. One connection is for one request. Drops have threads of their own, so that none
-waits in memory, unread, behind others that wait for the database.
+waits in memory, unread, behind others that wait for the database, also not behind other drops.
 """
 
 import errno
@@ -60,9 +60,6 @@ ROOM = 64
 BACKLOG_BYTES = 64 * 1024 * 1024
 """Bytes of answers that may wait for their clients; beyond that, the oldest make room."""
 
-THREADS_FOR_DROPS = 8
-"""Threads that take nothing but drops, more than ever wait for the database."""
-
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSED = {
     Verdict.NO_REQUEST: (HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request"),
@@ -88,8 +85,8 @@ class Reception(ThreadWorker):
         self._guests: set[Guest] = set()
 
     def init_process(self) -> None:
-        """Make the threads for drops where gunicorn makes its own, after the fork."""
-        self._for_drops = ThreadPoolExecutor(THREADS_FOR_DROPS)
+        """Take threads for drops where gunicorn takes its own, after the fork; they are made when needed."""
+        self._for_drops = ThreadPoolExecutor(CONNECTIONS)
         super().init_process()
 
     def enqueue_req(self, conn: TConn) -> None:

@@ -86,8 +86,8 @@ class Api:
         why = operations.legible(reason())
         asked = Drop(offer_id=offer_id, mac=mac, why=why, heard_at=self.store.clock())
         with self.kept.until_heard(asked):
-            self.kept.require_no_crowd()
             self._refuse_strangers(offer_id, mac, patient=True)
+            self.kept.require_no_crowd()
             row = self.store.write(
                 lambda session, now: operations.drop(
                     session, offer_id, mac=mac, token=token, why=why, now=now

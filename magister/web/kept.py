@@ -25,7 +25,7 @@ MOST = 1000
 """Drops that are kept at a time: more than one for each box of any pool, and still a small room."""
 
 CROWD = 4
-"""So many that are kept show that the database is in trouble: the next one does not wait to see."""
+"""So many that are kept while the database is in trouble: the next one does not wait to see."""
 
 AT_ONCE = 1.0
 """Seconds after which a drop that the database has not taken is kept, while it is tried further."""
@@ -67,6 +67,7 @@ class KeptDrops:
         self._named: set[tuple[int, str | None]] = set()
         self._left = 0
         self._refused = 0
+        self._obstructed = False  # the database failed when they were last written
 
     def start(self, stop: threading.Event | None = None) -> None:
         """Write from a thread of its own until `stop` is set; None = until the process ends."""
@@ -80,8 +81,8 @@ class KeptDrops:
         threading.Thread(target=go_on, name="kept-drops", daemon=True).start()
 
     def require_no_crowd(self) -> None:
-        """Raise DatabaseUnusable while so many are kept that one more would wait for nothing."""
-        if self.count() >= CROWD:
+        """Raise DatabaseUnusable while the database takes none of so many that one more waits in vain."""
+        if self._obstructed and self.count() >= CROWD:
             raise DatabaseUnusable("the database is in trouble, and other drops wait for it")
 
     @contextmanager
@@ -135,6 +136,7 @@ class KeptDrops:
                 log.debug(
                     "drop.still_kept", error=" ".join(str(getattr(error, "orig", None) or error).split())
                 )
+                self._obstructed = True
                 return
             except MagisterError as error:
                 log.warning("drop.given_up", offer=drop.offer_id, why=str(error))
@@ -144,6 +146,7 @@ class KeptDrops:
                     log.exception("drop.failed", offer=drop.offer_id, why="it is tried again")
                 continue
             self._forget(drop)
+        self._obstructed = False
 
     def end(self) -> None:
         """Write what is kept for the last time, and tell of what is not written."""
@@ -160,7 +163,8 @@ class KeptDrops:
                 "drop.forgotten",
                 offer=drop.offer_id,
                 why=drop.why,
-                cure=f"when the database can be written, ask again: DELETE /drop/{drop.offer_id}; "
+                cure=f"when the database can be written, ask again: DELETE /drop/{drop.offer_id}"
+                f"{'' if drop.mac is None else ' with its ?key=, which /instances shows'}; "
                 "this process ends, and no disk takes the drop either",
             )
         left, before = self._spool.count(), self._left

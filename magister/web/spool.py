@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from sqlalchemy import make_url
 
 from magister import copies
@@ -25,6 +26,8 @@ REASON_BYTES = 4096
 
 _NAME = re.compile(r"([0-9]{1,19})-([0-9a-f]{32}|open)-([0-9]{1,11})")
 _OPEN = "open"
+
+log = structlog.get_logger("magister.web")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Spool:
     def __init__(self, place: Path | None) -> None:
         """Take the folder; nothing is looked at yet."""
         self.place = None if place is None else place.absolute()
+        self._stuck: set[str] = set()
 
     def prepare(self) -> str:
         """Make the folder while there is room for it, and say what keeps drops out of it; "" = nothing."""
@@ -88,10 +92,16 @@ class Spool:
                 yield drop
 
     def remove(self, drop: Drop) -> None:
-        """Take a drop away, however often it is there."""
+        """Take a drop away, however often it is there; a file that cannot be removed counts as none."""
         for name in self._of(drop):
-            with suppress(OSError):
-                (self._folder() / name).unlink()
+            try:
+                (self._folder() / name).unlink(missing_ok=True)
+            except OSError as error:
+                self._stuck.add(name)
+                cure = "it is written: remove the file, or the next start writes it again"
+                log.warning(
+                    "drop.not_removed", file=str(self._folder() / name), why=error.strerror, cure=cure
+                )
 
     def count(self) -> int:
         """Return how many are there."""
@@ -104,9 +114,10 @@ class Spool:
         if self.place is None:
             return []
         try:
-            return [file.name for file in self.place.iterdir() if _NAME.fullmatch(file.name)]
+            names = {file.name for file in self.place.iterdir() if _NAME.fullmatch(file.name)}
         except OSError:
             return []
+        return sorted(names - self._stuck)
 
     def _of(self, drop: Drop) -> list[str]:
         whose = _name(drop).rpartition("-")[0]

@@ -140,8 +140,8 @@ def test_every_web_process_tells_of_what_one_of_them_keeps(tmp_path: Path) -> No
         assert "drops_unwritten" not in readiness(world)
 
 
-def test_workers_that_wait_for_the_database_keep_no_drop_from_being_kept(tmp_path: Path) -> None:
-    with a_pool(tmp_path, 6, WEB_THREADS="2") as world:
+def test_workers_and_drops_that_wait_for_the_database_keep_no_drop_from_being_kept(tmp_path: Path) -> None:
+    with a_pool(tmp_path, 12, WEB_THREADS="2") as world:
         first, *others = offers(world)
         with locked(world), ExitStack() as waiting:
             for _ in range(20):

@@ -81,6 +81,12 @@ def told(client: FlaskClient) -> list[str]:
     return [one["what"] for one in found if one["kind"].startswith("drops_")]
 
 
+def crowd(drops: KeptDrops) -> None:
+    """Keep so many that the next one does not wait while the database is in trouble."""
+    for offer in range(1, kept.CROWD + 1):
+        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+
+
 def reasons(sessions: Sessions, row: Held) -> list[tuple[Reason, str]]:
     with sessions.read() as session:
         moves = select(Transition).where(Transition.instance_id == row.id).order_by(Transition.id)
@@ -281,12 +287,58 @@ def test_behind_many_that_wait_for_the_database_the_next_one_does_not(
     sessions: Sessions, client: FlaskClient, drops: KeptDrops, clock: FakeClock
 ) -> None:
     row = a_box(sessions)
-    for offer in range(1, kept.CROWD + 1):
-        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+    crowd(drops)
+    away(sessions, drops.write)
     away(sessions, lambda: client.delete("/drop/77"))
     assert clock.now == NOW
     drops.write()
     assert state_of(sessions, row) is State.DROPPING
+
+
+def test_many_that_are_kept_for_another_reason_keep_no_drop_from_a_database_that_works(
+    sessions: Sessions, client: FlaskClient, drops: KeptDrops
+) -> None:
+    row = a_box(sessions)
+    crowd(drops)
+    assert client.delete("/drop/77").status_code == 200
+    assert state_of(sessions, row) is State.DROPPING
+
+
+def test_strangers_do_not_fill_the_room_for_drops_while_the_database_can_only_be_read(
+    sqlite_sessions: Sessions, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "drops")
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, None, spool)
+    app = create_app(the_settings(None), sqlite_sessions, clock=lambda: NOW, nap=void, kept=drops)
+    for offer in range(1, kept.CROWD + 1):
+        a_box(sqlite_sessions, offer=offer)
+    with sqlite_sessions.write() as session:
+        pool.note_listed(session, NOW)
+    crowd(drops)
+    Disk(sqlite_sessions.engine).full = True
+    drops.write()
+    assert app.test_client().delete("/drop/4711").status_code == 404
+    assert spool.count() == kept.CROWD
+
+
+def test_a_file_that_cannot_be_removed_is_told_once_and_is_no_drop(
+    sqlite_sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "drops")
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, None, spool)
+    row = a_box(sqlite_sessions)
+    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with capture_logs() as said:
+        drops.write()
+        drops.write()
+    assert state_of(sqlite_sessions, row) is State.DROPPING
+    assert [line["why"] for line in said if line["event"] == "drop.not_removed"] == ["Permission denied"]
+    assert (spool.count(), drops.conditions()) == (0, ())
 
 
 @pytest.mark.parametrize(
