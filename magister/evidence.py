@@ -96,8 +96,14 @@ def _sick_since(row: Held, sighting: Sighting, begun_at: datetime) -> datetime |
     """Return since when a box is not running, or since it stopped if it was only out of reach before."""
     if sighting.actual_status == RUNNING:
         return None
-    stopped_now = sighting.actual_status in STOPPED and row.actual_status not in STOPPED
+    stopped_now = stopped(sighting) and not stopped(row)
     return begun_at if stopped_now else row.sick_since or begun_at
+
+
+def stopped(box: Held | Sighting) -> bool:
+    """Say whether Vast says that a box does not run and will not by itself."""
+    scheduled = box.cur_state == box.intended_status == "stopped"
+    return box.actual_status in STOPPED or (scheduled and box.actual_status not in {None, RUNNING})
 
 
 def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:

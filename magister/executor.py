@@ -301,4 +301,6 @@ class Executor:
             found = identity.recognise(session, account.id)
             if found.ours:
                 pool.note_credit(session, account.credit)
+                if account.credit is not None and account.credit <= 0:
+                    ledger.excuse_waiting(session)  # Vast stops their boxes before their workers can call
         return Outcome(action=action, at=now, account=account, begun_at=begun_at, recognition=found)

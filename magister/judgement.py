@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from magister import autopsy
 from magister.actions import Action, Autopsy, Destroy, Look, Move
-from magister.evidence import PROVISIONING, RUNNING, STOPPED
+from magister.evidence import PROVISIONING, stopped
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.roster import by_roster, enrolled
@@ -27,8 +27,8 @@ def judged(row: Held, fleet: Fleet, view: View, now: datetime, *, sighted: bool)
             found = (
                 _absent(row, fleet, now)
                 or enrolled(row)
-                or _created(row, now)
                 or _sick(row, fleet, view, now)
+                or _created(row, view, now)
             )
             return found if sighted else None
         case State.VERIFIED:
@@ -66,9 +66,14 @@ def _objection(row: Held, fleet: Fleet, now: datetime) -> str | None:
     return next((why for bad, why in checks if bad), None)
 
 
-def _created(row: Held, now: datetime) -> Action | None:
-    """Give up on a worker that did not call in time, unless Vast says the box is still being made."""
+def _created(row: Held, view: View, now: datetime) -> Action | None:
+    """Give up on a worker that did not call in time, unless Vast says the box is still being made.
+
+    One in a box that was stopped for lack of credit could not call.
+    """
     if row.verify_by is None or now < row.verify_by or row.absences:
+        return None
+    if stopped(row) and (unpaid(view) or awaits_credit(row, view, now)):
         return None
     if row.actual_status in PROVISIONING and not _stood_too_long(row):
         return None
@@ -109,7 +114,7 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     """
     if unpaid(view) or awaits_credit(row, view, now):
         return None
-    if _stopped(row):
+    if stopped(row):
         return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
     if row.state is not State.VERIFIED or row.sick_since is None:
         return None
@@ -120,12 +125,6 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     return Move(row, State.DROPPING, Reason.OFFLINE, why)
 
 
-def _stopped(row: Held) -> bool:
-    """Say whether Vast says that a box does not run and will not by itself."""
-    scheduled = row.cur_state == row.intended_status == "stopped"
-    return row.actual_status in STOPPED or (scheduled and row.actual_status not in {None, RUNNING})
-
-
 def unpaid(view: View) -> bool:
     """Say whether the account is known to have no credit."""
     return view.credit is not None and view.credit <= 0
@@ -133,7 +132,7 @@ def unpaid(view: View) -> bool:
 
 def awaits_credit(row: Held, view: View, now: datetime) -> bool:
     """Say whether a box stopped after the account was last asked, which it therefore has to be again."""
-    if row.state not in {State.CREATED, State.VERIFIED} or not _stopped(row) or row.sick_since is None:
+    if row.state not in {State.CREATED, State.VERIFIED} or not stopped(row) or row.sick_since is None:
         return False
     if view.account_at is None:  # not asked since the start
         return True
@@ -147,7 +146,7 @@ def _silent(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None
     Without credit a box that was stopped cannot beat.
     """
     silent_at = silent_from(row, fleet, view)
-    if silent_at is None or now < silent_at or (_stopped(row) and unpaid(view)):
+    if silent_at is None or now < silent_at or (stopped(row) and unpaid(view)):
         return None
     since = f"{row.silent_since:%H:%M:%S} UTC"
     return Move(

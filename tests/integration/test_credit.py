@@ -74,6 +74,29 @@ def test_after_a_payment_the_stopped_boxes_are_replaced_and_nothing_is_blamed(po
     assert blamed(pool) == []
 
 
+def test_boxes_that_stop_before_their_workers_could_call_are_neither_given_up_nor_blamed(
+    sqlite_sessions: Sessions,
+) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=TARGET))
+    pool.vast.stock(an_offer() for _ in range(3 * TARGET))
+    pool.step()
+    pool.step(5)
+    assert len(pool.rows(State.CREATED)) == TARGET
+    spend_all(pool)
+    pool.run(3600, every=30)
+    assert (len(pool.rows(State.CREATED)), pool.vast.named("destroy")) == (TARGET, [])
+    pool.vast.credit = 50_000_000
+    pool.vast.before_nothing()
+    for _ in range(60):
+        pool.step(20)
+        pool.verify_all()
+    assert len(pool.rows(State.VERIFIED)) == len(pool.vast.boxes) == TARGET
+    assert {reason for row in pool.rows(State.DESTROYED) for _, reason in pool.story(row.id)} >= {
+        Reason.EXITED
+    }
+    assert blamed(pool) == []
+
+
 @pytest.mark.parametrize("target", [1, 2, 4])
 def test_a_stop_soon_after_a_look_at_the_account_destroys_nothing(
     sqlite_sessions: Sessions, target: int
