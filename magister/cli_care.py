@@ -81,7 +81,8 @@ def accept_account(config: Path | None) -> None:
 
     For when the key is of another account than the boxes, and you are done with that one: nothing is
     destroyed there, so what runs there may cost on until you destroy it yourself. The pool is rented anew
-    here. Refused unless `magister status` says that the key is of another account.
+    here. Asks Vast whose the key is, and is refused unless it is another account's and `magister status` of
+    a running Magister says so.
     """
     from magister import accepting
 

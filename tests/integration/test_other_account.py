@@ -16,6 +16,7 @@ from tests.controller import Controller
 
 OURS, ANOTHER = 4242, 777
 A_WHILE = 1200.0
+STALE_AFTER = timedelta(seconds=60)
 
 
 def a_pool(sessions: Sessions, target: int = 3) -> Controller:
@@ -293,9 +294,9 @@ def test_of_two_hosts_with_different_keys_the_one_with_the_wrong_one_does_nothin
     assert {row.absences for row in right.rows()} == {0}
 
 
-def accept(controller: Controller) -> tuple[int | None, ...]:
+def accept(controller: Controller, answers: int | None = ANOTHER) -> tuple[int | None, ...]:
     with controller.sessions.write() as session:
-        return accepting.accept(session, controller.clock.now)
+        return accepting.accept(session, controller.clock.now, answers=answers, stale_after=STALE_AFTER)
 
 
 def test_the_operator_may_be_done_with_the_former_account(sessions: Sessions) -> None:
@@ -327,6 +328,28 @@ def test_accepting_is_refused_while_no_other_account_answers(sessions: Sessions)
     controller = a_pool(sessions)
     with pytest.raises(Unusable, match="no other account has answered"):
         accept(controller)
+    assert len(controller.rows(State.VERIFIED)) == 3
+
+
+def test_the_account_of_the_boxes_is_not_accepted_for_another_by_an_old_word(sessions: Sessions) -> None:
+    controller = a_pool(sessions)
+    with_another_key(controller)
+    live(controller, 60)
+    with pytest.raises(Unusable, match=f"vast_api_key is of account {OURS}, which the boxes are on"):
+        accept(controller, OURS)
+    assert len(controller.rows(State.VERIFIED)) == 3
+
+
+@pytest.mark.parametrize("answers", [ANOTHER, None])
+def test_the_word_of_a_loop_that_has_ended_is_not_acted_on(
+    sqlite_sessions: Sessions, answers: int | None
+) -> None:
+    controller = a_pool(sqlite_sessions)
+    with_another_key(controller)
+    live(controller, 60)
+    controller.clock.advance(STALE_AFTER.total_seconds() + 1)
+    with pytest.raises(Unusable, match="no loop has said lately"):
+        accept(controller, answers)
     assert len(controller.rows(State.VERIFIED)) == 3
 
 
