@@ -35,7 +35,6 @@ def upgrade() -> None:
         sa.Column("read_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("contract_id", "day", "line", name=op.f("pk_bills")),
     )
-    op.create_index("ix_bills_day", "bills", ["day"])
     op.create_table(
         "bans",
         sa.Column("kind", sa.String(length=8), nullable=False),
