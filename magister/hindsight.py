@@ -30,7 +30,6 @@ def doubt(session: Session, *, fleet: Fleet, at: datetime) -> Doubted:
        verified, as an adopted one of that age does, and its health is judged by what Vast says of it.
     3. A box that no row knows may have been rented since: its calls wait until a listing has told.
     """
-    pool.forget_listing(session)
     sent = verified = 0
     for row in rows.held(session, lock=True):
         if row.unsent:
@@ -43,6 +42,7 @@ def doubt(session: Session, *, fleet: Fleet, at: datetime) -> Doubted:
             why = "from a backup: since then its worker has had the time to call"
             ledger.move(session, row, State.VERIFIED, Reason.RESTORED, actor=ACTOR, why=why, at=at)
             verified += 1
+    pool.forget_listing(session)
     return Doubted(sent, verified)
 
 

@@ -36,17 +36,16 @@ def verify(
 
     `mac` is the key in the URL, None = there was none; `beat` = the box itself says so, which it repeats
     as long as its worker lives, while the worker calls once, and `every` so many seconds, None = it did not
-    say. Raises UnknownInstance, WrongKey, or
-    InstanceEnded for one that is to go or gone; the last also asks for a listing, because a box may be
-    running that should not: commit that although it raises.
+    say. Raises UnknownInstance, WrongKey, or InstanceEnded for one that is to go or gone; the last also asks
+    for a listing, because a box may be running that should not: commit that although it raises.
     """
 
     def attempt() -> Held:
         row = find(session, offer_id, mac=mac, token=token)
-        if not row.wanted:
-            pool.ask_for_listing(session, now)
         if row.contract_id is None and row.absences:  # it exists, whatever the listings say that lack it
             ledger.learn(session, row, absences=0, absent_since=None)
+        if not row.wanted:  # the pool after its rows, as a listing does, or the two lock each other out
+            pool.ask_for_listing(session, now)
         if current(row).state is not State.VERIFIED:
             reason = Reason.BEAT if beat else Reason.CALLED
             why = "its box says that its worker lives" if beat else "its worker called /verify"
