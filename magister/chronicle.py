@@ -102,9 +102,10 @@ def _moved(move: Transition) -> Moved:
 
 
 def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelta) -> Standing:
-    """Return the pool as it was `seen`, and as `fleet` wants it; its target is that of the loop that acts."""
+    """Return the pool as it was `seen`, and as `fleet` wants it; its target is that of a loop that lives."""
     now, state = seen.at, seen.state
-    kept = fleet.target if state.heartbeat_at is None else state.target
+    beats = state.heartbeat_at is not None and abs(now - state.heartbeat_at) <= stale_after
+    kept = state.target if beats else fleet.target
     outlook = experience.outlook(session, now, since=state.trusted_at)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None

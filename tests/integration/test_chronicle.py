@@ -127,6 +127,14 @@ def test_the_target_is_that_of_the_loop_and_settings_it_has_not_read_are_told_of
     assert not any("number_instances" in sentence.said for sentence in explained(as_read))
 
 
+def test_a_loop_that_has_ended_has_no_target_of_its_own(pool: Controller) -> None:
+    pool.clock.advance(3600)
+    with pool.sessions.read() as session:
+        seen = reports.glance(session, pool.clock.now)
+        told = chronicle.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
+    assert (told.target, told.unread) == (9, None)
+
+
 # HTTP
 
 
