@@ -23,7 +23,7 @@ SOUGHT = timedelta(days=31)
 
 
 @dataclass(slots=True)
-class Account:
+class Traffic:
     """Hold what was billed for the traffic of one box by the day, and what counts without the bill."""
 
     billed: Counter[date] = field(default_factory=Counter)  # micro-dollars; a day that was billed is a key
@@ -40,7 +40,7 @@ def settle(session: Session, days: Sequence[date], *, reread: int) -> None:
     if begun is None or not days:
         return
     gone = _gone(begun, max(days) + timedelta(days=1 - reread), days)
-    accounts = _accounts(session, gone)
+    moved = _traffic(session, gone)
     query = select(
         Instance.id,
         Instance.destroyed_at,
@@ -48,10 +48,10 @@ def settle(session: Session, days: Sequence[date], *, reread: int) -> None:
         func.coalesce(Instance.last_seen_at, Instance.created_at, Instance.destroyed_at).label("seen_at"),
     )
     for row in session.execute(query.where(gone)).all():
-        account = accounts[row.id]
-        if not _is_covered(account, rates.day_of(row.seen_at)):
+        box = moved[row.id]
+        if not _is_covered(box, rates.day_of(row.seen_at)):
             continue
-        left = still(row.traffic_reserve, account.billed, account.counted, rates.day_of(row.destroyed_at))
+        left = still(row.traffic_reserve, box.billed, box.counted, rates.day_of(row.destroyed_at))
         if left == row.traffic_reserve:
             continue
         unmoved = Instance.id == row.id, Instance.state == State.DESTROYED
@@ -66,7 +66,9 @@ def still(reserve: int, billed: Mapping[date, int], counted: Mapping[date, int],
     far as it was in the month in which the box `ended`, or a month would pay for those before it.
     """
     beyond = sum(billed.values()) - sum(counted.values())
-    month = sum(billed.get(day, 0) - counted.get(day, 0) for day in {*billed, *counted} if _alike(day, ended))
+    month = sum(
+        billed.get(day, 0) - counted.get(day, 0) for day in {*billed, *counted} if _same_month(day, ended)
+    )
     return max(min(reserve, beyond), month, 0)
 
 
@@ -88,8 +90,8 @@ def _gone(begun: date, last: date, days: Sequence[date]) -> ColumnElement[bool]:
     )
 
 
-def _accounts(session: Session, gone: ColumnElement[bool]) -> defaultdict[int, Account]:
-    found: defaultdict[int, Account] = defaultdict(Account)
+def _traffic(session: Session, gone: ColumnElement[bool]) -> defaultdict[int, Traffic]:
+    found: defaultdict[int, Traffic] = defaultdict(Traffic)
     lines = select(Instance.id, Bill.day, Bill.line, Bill.micros).join(
         Bill, Bill.contract_id == Instance.contract_id
     )
@@ -105,13 +107,13 @@ def _accounts(session: Session, gone: ColumnElement[bool]) -> defaultdict[int, A
     return found
 
 
-def _is_covered(account: Account, seen: date) -> bool:
+def _is_covered(box: Traffic, seen: date) -> bool:
     """Say whether the bill shows the last day on which a box cost and was surely there."""
-    last = max((day for day in account.costing if day <= seen), default=seen)
-    return any(day >= last for day in account.billed)
+    last = max((day for day in box.costing if day <= seen), default=seen)
+    return any(day >= last for day in box.billed)
 
 
-def _alike(day: date, other: date) -> bool:
+def _same_month(day: date, other: date) -> bool:
     return (day.year, day.month) == (other.year, other.month)
 
 

@@ -26,7 +26,7 @@ from magister.renting import HOLD_CAP
 log = structlog.get_logger("magister.worker")
 
 DOWN_AFTER = timedelta(seconds=10)
-"""How long without a heartbeat after which the whole service is held to have been down."""
+"""How long without a heartbeat after which the service may have been down: the web side's signs tell."""
 
 EXCUSED_FOR = timedelta(hours=1)
 """So long after boxes were excused no others are, unless a worker has verified since."""
