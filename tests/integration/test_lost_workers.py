@@ -223,7 +223,7 @@ def test_the_operators_word_closes_the_breaker(sqlite_sessions: Sessions) -> Non
 def test_the_operators_word_ends_the_caution_about_rentals(sqlite_sessions: Sessions) -> None:
     pool_of_five = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool_of_five.vast.stock(an_offer() for _ in range(100))
-    pool_of_five.run(1200, every=10)
+    pool_of_five.run(1200, every=30)
     assert len(pool_of_five.vast.boxes) <= 1
     with sqlite_sessions.write() as session:
         pool.trust(session, pool_of_five.clock.now)
@@ -321,8 +321,8 @@ def test_a_hierophant_that_restarted_is_met_by_one_canary_and_then_the_rest_go(
 def test_the_wrong_hierophant_costs_one_canary_and_no_more(sqlite_sessions: Sessions) -> None:
     controller = polling(sqlite_sessions)
     controller.hierophant.living = {"http://192.0.2.1/drop/1"}
-    for _ in range(120):
-        controller.run(60, every=30)
+    for _ in range(60):
+        controller.run(60, every=60)
         controller.verify_all()
     assert len(controller.vast.created) == TARGET + 1
     with sqlite_sessions.read() as session:
