@@ -124,13 +124,17 @@ class Controller:
 
     def rows(self, *states: State) -> list[Held]:
         """Return the rows in these states, or all, oldest first."""
+        query = select(Instance).order_by(Instance.id)
         with self.sessions.read() as session:
-            found = session.scalars(select(Instance).order_by(Instance.id))
-            return [rows.as_held(row) for row in found if not states or row.state in states]
+            found = session.scalars(query.where(Instance.state.in_(states)) if states else query)
+            return [rows.as_held(row) for row in found]
 
     def row(self, instance_id: int) -> Held:
         """Return one row as it is now."""
-        return next(row for row in self.rows() if row.id == instance_id)
+        with self.sessions.read() as session:
+            found = rows.one(session, instance_id)
+        assert found is not None
+        return found
 
     def story(self, instance_id: int) -> list[tuple[State, Reason]]:
         """Return the moves of one instance, oldest first."""

@@ -12,7 +12,7 @@ Far more than it takes, for a machine may be slow or stand still for seconds: no
 something is.
 """
 
-LOOK_SECS = 0.02
+LOOK_SECS = 0.05
 
 T = TypeVar("T")
 

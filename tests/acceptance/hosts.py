@@ -61,6 +61,7 @@ class Hosts(Pool):
         for host in self.hosts:
             host.kill()
         self.front.close()
+        records.forget(self.database)
 
     def add(self, name: str, *command: str, **more: str) -> Host:
         """Set up a host that is to run a command, with a web side that workers and coordinator can reach."""

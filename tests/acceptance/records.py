@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
@@ -84,6 +85,12 @@ def no_writes(url: str) -> Iterator[None]:
         yield
 
 
+def forget(url: str) -> None:
+    """Let go of a database that is looked at no more."""
+    _looked_at(url).engine.dispose()
+    _looked_at.cache_clear()
+
+
 @contextmanager
 def _opened(url: str) -> Iterator[Sessions]:
     sessions = open_database(url, busy_timeout=PATIENCE)
@@ -93,7 +100,19 @@ def _opened(url: str) -> Iterator[Sessions]:
         sessions.engine.dispose()
 
 
+@cache
+def _looked_at(url: str) -> Sessions:
+    """Return what a database is looked at with again and again: to make an engine takes longer than that."""
+    return open_database(url, busy_timeout=PATIENCE)
+
+
 @contextmanager
 def _reading(url: str) -> Iterator[Session]:
-    with _opened(url) as sessions, sessions.read() as session:
-        yield session
+    sessions = _looked_at(url)
+    try:
+        with sessions.read() as session:
+            yield session
+    finally:
+        # the end of a service is to find no other that has its file open, and the next one no old log
+        if engine_of(url) == "sqlite":
+            sessions.engine.dispose()

@@ -22,7 +22,6 @@ TARGET = 3
 STRANGERS = 24
 """Boxes of others on the account: with ours they make a second page of the listing."""
 
-GRACE = {"HEALTH_CREATE_GRACE_SECS": "20"}  # which one of the boundaries has to wait for
 NO_CACHE = {"PACE_SEARCH_CACHE_SECS": "0.3", "PACE_ACCOUNT_POLL_SECS": "0.5"}
 
 GIVEN_UP = {"HEALTH_CREATE_GRACE_SECS": "1"}
@@ -73,9 +72,12 @@ BOUNDARIES = [
 ]
 
 
+CLAIM = "the claim of a create"
+"""Nobody can tell after it whether the create was sent."""
+
 COMMITS = {
     "the intent to rent": gate.INTENT,
-    "the claim of a create": gate.CLAIM,
+    CLAIM: gate.CLAIM,
     "the answer to a create": gate.RENTED,
     "the claim of a destroy": gate.DESTROY,
     "the proof that a box is gone": gate.GONE,
@@ -91,7 +93,7 @@ def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             database = stack.enter_context(an_own_database(request.getfixturevalue("postgres_url")))
         directory, simulator = tmp_path_factory.mktemp("pool"), stack.enter_context(a_market())
         hosts = stack.enter_context(
-            Hosts(directory, simulator, TARGET, database=database, settings=STEADY | NO_CACHE | GRACE)
+            Hosts(directory, simulator, TARGET, database=database, settings=STEADY | NO_CACHE)
         )
         hosts.rent_strangers(STRANGERS)
         web, _ = hosts.add("web", "web"), hosts.add("loop", "worker")
@@ -191,11 +193,13 @@ def test_a_commit_whose_answer_was_lost_is_carried_on_from(commit: str, pool: Ho
             pool.happen("coordinator_drop")
             pool.until(waiting, commit)
             loop.kill()
-        loop.start()
+        loop.start(**GIVEN_UP if commit == CLAIM else {})
         pool.until(pool.settled, "a full pool")
         (dropped,) = before - pool.live()
         assert pool.reasons(dropped)[-2:] == [Reason.COORDINATOR, Reason.PROVED_GONE]
         assert pool.asked("create") == creates + 1
+        if commit == CLAIM:
+            loop.kill()  # so that nothing else is given up so soon
         assert_no_row_was_sent_twice(pool)
         assert_nothing_is_lost(pool)
 

@@ -22,8 +22,8 @@ TARGET = 3
 LISTINGS = 12
 """So many of them under the wrong key would have had the first box replaced, and the others after it."""
 
-BOLD = {"CAUTION_CANARY_AFTER_SECS": "0.5"}
-"""The caution about many losses at once is to help as little as possible."""
+BOLD = {"CAUTION_CANARY_AFTER_SECS": "0.5", "VAST_API_CALL_BACKOFF_SECS": "0.02"}
+"""The caution about many losses at once is to help as little as possible, and listings are to come soon."""
 
 
 @pytest.fixture

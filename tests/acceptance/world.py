@@ -168,6 +168,7 @@ class World(Pool):
     ) -> None:
         self.release()
         self.kill()
+        records.forget(self.database)
 
     def until(self, look: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
         """Wait until something is seen while the service runs, and return it. Raises TimeoutError."""

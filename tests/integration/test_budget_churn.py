@@ -14,7 +14,7 @@ def test_a_box_that_costs_more_than_its_offer_said_is_not_rented_again_and_again
     sqlite_sessions: Sessions,
 ) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=2, budget=Budget(per_hour=1_150_000)))
-    pool.vast.stock(an_offer(price=500_000) for _ in range(300))
+    pool.vast.stock(an_offer(price=500_000) for _ in range(30))
     create = pool.vast.create
 
     def dearer(offer_id: int, order: Order) -> int:
@@ -23,8 +23,8 @@ def test_a_box_that_costs_more_than_its_offer_said_is_not_rented_again_and_again
         return contract
 
     pool.vast.create = dearer  # type: ignore[method-assign] # this Vast asks more than it offered
-    for _ in range(120):
-        pool.step(30)
+    for _ in range(60):
+        pool.step(60)
         pool.verify_all()
     assert len(pool.vast.created) <= 4
     given_up = [moves for row in pool.rows() if (moves := pool.story(row.id)) and row.destroyed_at]

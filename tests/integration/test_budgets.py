@@ -129,7 +129,7 @@ def test_a_box_that_is_to_go_costs_until_it_is_proved_gone(sessions: Sessions) -
     loop.filled().drop(loop.row(1))
     loop.vast.destroy = lambda contract_id: None  # type: ignore[method-assign] # Vast says yes and does nothing
     before = outlay(sessions, loop.clock.now).total
-    loop.run(3600, every=30)
+    loop.run(3600, every=300)
     assert loop.row(1).state is State.DROPPING
     assert outlay(sessions, loop.clock.now).total - before == PRICE
 

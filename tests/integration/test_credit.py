@@ -45,7 +45,7 @@ def test_without_credit_nothing_is_given_up_or_rented_and_the_state_says_why(poo
     spend_all(pool)
     pool.step(pool.fleet.account_every.total_seconds())
     before = len(pool.vast.created)
-    pool.run(3600, every=30)
+    pool.run(3600, every=60)
     assert len(pool.rows(State.VERIFIED)) == TARGET
     assert (len(pool.vast.created), pool.vast.named("destroy")) == (before, [])
     with pool.sessions.read() as session:
@@ -62,11 +62,11 @@ def test_stops_that_are_seen_before_the_credit_is_known_wait_and_are_not_believe
 
 def test_after_a_payment_the_stopped_boxes_are_replaced_and_nothing_is_blamed(pool: Controller) -> None:
     spend_all(pool)
-    pool.run(900, every=10)
+    pool.run(900, every=20)
     pool.vast.credit = 50_000_000
     pool.vast.before_nothing()
-    for _ in range(150):
-        pool.step(10)
+    for _ in range(75):
+        pool.step(20)
         pool.verify_all()
     assert len(pool.rows(State.VERIFIED)) == TARGET
     assert {box.actual_status for box in pool.vast.boxes.values()} == {"running"}

@@ -104,7 +104,7 @@ def test_one_contract_that_cannot_be_looked_at_holds_up_no_other_proof(sessions:
     vast.unshowable = {first.contract_id}
     vast.hidden = {first.contract_id}
     vast.lose(second.contract_id)
-    pool.run(300, every=1)
+    pool.run(300)
     assert pool.story(second.id)[-1] == (State.DESTROYED, Reason.VANISHED)
 
 
@@ -114,7 +114,7 @@ def test_a_look_that_fails_is_pushed_back(sessions: Sessions) -> None:
     (row,) = pool.rows(State.VERIFIED)
     assert row.contract_id
     vast.unshowable = vast.hidden = {row.contract_id}
-    pool.run(600, every=1)
+    pool.run(600)
     assert len(vast.named("show")) < 60
 
 

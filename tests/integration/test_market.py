@@ -3,7 +3,7 @@
 from tests.bench.market import MEMORY
 from tests.bench.week import Measures, Scene, Week, a_market
 
-SHORT = Scene(target=3, machines=12, secs=4 * 3600.0, mean_life=2 * 3600.0)
+SHORT = Scene(target=3, machines=12, secs=2 * 3600.0, mean_life=2 * 3600.0)
 
 
 def played(seed: int) -> Measures:

@@ -22,6 +22,7 @@ from magister.errors import (
 )
 from magister.held import Held
 from magister.states import Reason, State
+from magister.vast import market
 from magister.vast.market import CAP
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
 from tests.controller import Controller
@@ -202,14 +203,18 @@ def test_a_process_that_stood_still_after_its_claim_sends_nothing(
     assert pool.row(1).state is State.CREATED
 
 
-def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(sqlite_sessions: Sessions) -> None:
+def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(
+    sqlite_sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As many as Vast gives to one search, and the cheapest: those of boxes that ended a short time ago."""
-    controller = Controller(sqlite_sessions, fleet=a_fleet(target=CAP // 2))
-    controller.vast.stock(an_offer(price=400_000 + 1000 * number) for number in range(3 * CAP))
+    few = 8  # a market of hundreds would be rented for seconds, and shows no more
+    monkeypatch.setattr(market, "CAP", few)
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=few // 2))
+    controller.vast.stock(an_offer(price=400_000 + 1000 * number) for number in range(3 * few))
     for _ in range(3):
         controller.run(120, every=30)
         controller.verify_all()
-        assert len(controller.rows(State.VERIFIED)) == CAP // 2
+        assert len(controller.rows(State.VERIFIED)) == few // 2
         for row in controller.rows(State.VERIFIED):
             controller.drop(row)
 

@@ -304,7 +304,7 @@ def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(
 ) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))
-    pool.run(3600, every=20)
+    pool.run(3600, every=30)
     assert len(pool.vast.created) <= 5 + 6
     with pool.sessions.read() as session:
         (condition,) = pool_row.read(session).conditions
@@ -314,17 +314,17 @@ def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(
 def test_a_template_whose_boxes_stop_at_once_costs_no_more_rentals(sqlite_sessions: Sessions) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))
-    for _ in range(180):
+    for _ in range(120):
         for contract in pool.vast.boxes:
             pool.vast.change(contract, actual_status="exited")
-        pool.step(20)
+        pool.step(30)
     assert 5 < len(pool.vast.created) <= 5 + 6
 
 
 def test_one_worker_that_verifies_ends_the_caution(sqlite_sessions: Sessions) -> None:
     pool = Controller(sqlite_sessions, fleet=a_fleet(target=5))
     pool.vast.stock(an_offer() for _ in range(100))
-    pool.run(1200, every=10)
+    pool.run(1200, every=30)
     while not pool.rows(State.CREATED):
         pool.step(10)
     assert len(pool.rows(State.CREATED)) == 1
