@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason, State
-from tests.acceptance.host import ANSWER_WITHIN
 from tests.acceptance.world import World, a_steady_world, a_world
 from tests.waiting import PATIENCE
 
@@ -45,18 +44,6 @@ def known_and_live(world: World) -> set[int | None]:
     rows = {story.row.contract_id for story in world.stories() if story.row.live}
     assert rows == live
     return rows
-
-
-def readyz(world: World) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=ANSWER_WITHIN)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-        assert isinstance(body, dict)
-        return answer.status, body
-    finally:
-        connection.close()
 
 
 def beat(world: World, offer: int) -> int:
@@ -138,7 +125,7 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
 
 
 def test_the_service_says_that_another_uses_its_database(world: World) -> None:
-    status, body = readyz(world)
+    status, body = world.host.readiness()
     assert status == 200
     assert isinstance(body["acting"], dict)
     assert body["acting"]["pid"] in world.running("worker")
@@ -192,8 +179,10 @@ def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
         with a_reader_that_stays(disk / "magister.db"):
             filler = fill(disk)
             lost = world.happen("console_delete")
-            world.until(lambda: readyz(world)[0] == 503, "a service that says it is not ready")
-            world.until(lambda: "its disk is full" in str(readyz(world)[1]["why"]), "the reason in /readyz")
+            world.until(lambda: world.host.readiness()[0] == 503, "a service that says it is not ready")
+            world.until(
+                lambda: "its disk is full" in str(world.host.readiness()[1]["why"]), "the reason in /readyz"
+            )
             world.until(lambda: '"what": "its disk is full"' in world.host.log, "the reason in the log")
             assert world.answers("/summary")
             assert "Traceback" not in world.host.log

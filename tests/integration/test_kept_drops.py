@@ -21,10 +21,10 @@ from magister.states import Reason, State
 from magister.web import create_app, kept
 from magister.web.kept import KeptDrops
 from magister.web.spool import Drop, Spool
-from tests.builders import NOW, a_row, an_offer
+from tests.builders import NOW, a_row, an_offer, state_of
 from tests.fakes import FakeClock
 from tests.integration.test_full_disk import Disk
-from tests.integration.test_web_trouble import failing, state_of, the_settings
+from tests.integration.test_web_trouble import failing, the_settings
 from tests.waiting import PATIENCE, until
 
 TOKEN = SecretStr("token-of-the-operator")
