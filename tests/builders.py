@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from magister import ledger, rows
+from magister.database import Sessions
 from magister.facts import Offer, Sighting
 from magister.fleet import Fleet, View
 from magister.held import Held, Learned
@@ -153,6 +154,14 @@ def a_row(
         ledger.move(session, _fresh(session, row), to, reason, actor="test", why="a test", at=at)
     ledger.learn(session, row, **(learned or Learned()))
     return _fresh(session, row)
+
+
+def state_of(sessions: Sessions, row: Held) -> State:
+    """Return the state that a row has by now."""
+    with sessions.read() as session:
+        found = rows.one(session, row.id)
+    assert found is not None
+    return found.state
 
 
 def forget_instances(session: Session) -> None:

@@ -199,4 +199,5 @@ class FakeVast:
         faults = script.get(call)
         if faults:
             fault = faults.popleft()
-            raise fault if isinstance(fault, BaseException) else fault()
+            # a traceback would grow with each time that one error is raised
+            raise (fault if isinstance(fault, BaseException) else fault()).with_traceback(None)

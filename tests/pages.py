@@ -1,7 +1,8 @@
 """The pages that people read: their fenced blocks, what becomes of the commands in them, and their links.
 
 A block of `sh` is run as it stands, by a test, in a copy of the checkout beside a simulated market, while the
-service keeps a small pool there. A comment on the line before it says where that is otherwise:
+service keeps a small pool there if the block names it or calls it. A comment on the line before it says where
+that is otherwise:
 
 - `<!-- stopped -->`: it is run while the service does not;
 - `<!-- fresh -->`: it is run in a fresh clone, without settings and without a database;

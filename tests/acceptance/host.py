@@ -1,5 +1,6 @@
 """One host: the installed program as real processes in a directory of its own."""
 
+import json
 import os
 import secrets
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
@@ -173,6 +174,25 @@ class Host:
         """Return all that the service has said."""
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
+
+    def lines(self, **wanted: object) -> list[dict[str, Any]]:
+        """Return the lines of the log that have these fields, without one that is still being written."""
+        said = [json.loads(line) for line in self.log.splitlines() if line.endswith("}")]
+        return [line for line in said if wanted.items() <= line.items()]
+
+    def readiness(self) -> tuple[int, dict[str, Any]]:
+        """Return the status of /readyz, and what it says."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_WITHIN)
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def conditions(self) -> list[str]:
+        """Return the kinds of condition that /readyz names."""
+        return [condition["kind"] for condition in self.readiness()[1]["conditions"]]
 
     def ready(self) -> bool:
         """Say whether all that was started is at work: the web side answers, the loop acts or stands by."""

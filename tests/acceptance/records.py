@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
@@ -50,6 +52,16 @@ def an_own_database(server: str) -> Iterator[str]:
                 connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         engine.dispose()
+
+
+@contextmanager
+def an_empty_database(engine: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[str]:
+    """Give the URL of one of an engine's own; skips where no server of PostgreSQL is installed."""
+    if engine == "sqlite":
+        yield f"sqlite:///{directory}/magister.db"
+        return
+    with an_own_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
 
 
 def stories(url: str) -> list[Story]:

@@ -13,7 +13,7 @@ from tests.acceptance import gate
 from tests.acceptance.host import Host
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.laws import assert_no_row_was_sent_twice, assert_nothing_is_lost, tallied
-from tests.acceptance.records import an_own_database, no_writes
+from tests.acceptance.records import an_empty_database, no_writes
 from tests.acceptance.world import STEADY, a_market
 
 pytestmark = pytest.mark.acceptance
@@ -88,10 +88,8 @@ COMMITS = {
 def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Give a pool whose two halves run apart: the web side is there all the time, so workers are heard."""
     with ExitStack() as stack:
-        database = None
-        if request.param == "postgresql":
-            database = stack.enter_context(an_own_database(request.getfixturevalue("postgres_url")))
         directory, simulator = tmp_path_factory.mktemp("pool"), stack.enter_context(a_market())
+        database = stack.enter_context(an_empty_database(request.param, request, directory))
         hosts = stack.enter_context(
             Hosts(directory, simulator, TARGET, database=database, settings=STEADY | NO_CACHE)
         )

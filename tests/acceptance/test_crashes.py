@@ -7,13 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.laws import assert_nothing_is_lost, tallied
-from tests.acceptance.records import an_own_database
+from tests.acceptance.records import an_empty_database
 from tests.acceptance.world import World, a_world
 
 pytestmark = pytest.mark.acceptance
@@ -40,19 +39,9 @@ def chance() -> random.Random:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Give a world whose service has not been started, on either engine."""
-    with _world_on(request.param, request, tmp_path) as world:
-        yield world
-
-
-@contextmanager
-def _world_on(engine: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[World]:
-    if engine == "sqlite":
-        with a_world(directory, POOL) as world:
-            yield world
-        return
     with (
-        an_own_database(request.getfixturevalue("postgres_url")) as url,
-        a_world(directory, POOL, DATABASE_URL=url) as world,
+        an_empty_database(request.param, request, tmp_path) as url,
+        a_world(tmp_path, POOL, DATABASE_URL=url) as world,
     ):
         yield world
 

@@ -1,6 +1,5 @@
 """A drop is asked for once, so it outlives the service: its end, a kill, and a database that is away."""
 
-import json
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -21,16 +20,10 @@ pytestmark = pytest.mark.acceptance
 FOLDER = "magister.db-drops"
 
 
-def lines(world: World, **wanted: object) -> list[dict[str, object]]:
-    """Return the lines of the log that have these fields, without one that is still being written."""
-    said = [json.loads(line) for line in world.host.log.splitlines() if line.endswith("}")]
-    return [line for line in said if wanted.items() <= line.items()]
-
-
 def kept(world: World, number: int = 1) -> list[dict[str, object]]:
     """Wait until so many drops are kept."""
     return world.until(
-        lambda: found if len(found := lines(world, event="drop.kept")) >= number else [],
+        lambda: found if len(found := world.host.lines(event="drop.kept")) >= number else [],
         "drops that are kept",
     )
 
@@ -83,13 +76,6 @@ def assert_nothing_is_kept(world: World) -> None:
     world.until(lambda: not list(folder.iterdir()), "an empty folder")
 
 
-def readiness(world: World) -> list[str]:
-    """Return the kinds of condition that /readyz names."""
-    with calling(world, "GET", "/readyz") as connection, connection.makefile("rb") as answer:
-        said = json.loads(answer.read().partition(b"\r\n\r\n")[2])
-    return [condition["kind"] for condition in said["conditions"]]
-
-
 def test_a_drop_that_waits_for_the_database_outlives_a_kill(tmp_path: Path) -> None:
     with a_pool(tmp_path) as world:
         dropped = offers(world)[0]
@@ -107,8 +93,8 @@ def test_a_drop_that_waits_for_the_database_outlives_the_end_of_the_service(tmp_
         with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
             world.until(lambda: world.answers("/healthz"), "a web side that has the call")
             assert world.terminate() == 0
-            assert lines(world, event="drops.left")
-            assert not lines(world, event="drop.forgotten")
+            assert world.host.lines(event="drops.left")
+            assert not world.host.lines(event="drop.forgotten")
         world.start()
         assert_dropped(world, dropped)
         assert_nothing_is_kept(world)
@@ -117,12 +103,12 @@ def test_a_drop_that_waits_for_the_database_outlives_the_end_of_the_service(tmp_
 def test_what_no_disk_takes_either_is_named_before_the_service_ends(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_text("no folder")
     with a_pool(tmp_path) as world:
-        assert len(lines(world, event="drops.in_memory_only")) == 1
+        assert len(world.host.lines(event="drops.in_memory_only")) == 1
         dropped = offers(world)[0]
         with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
             assert kept(world)[0]["where"] == "memory"
             assert world.terminate() == 0
-        (forgotten,) = lines(world, event="drop.forgotten", level="error")
+        (forgotten,) = world.host.lines(event="drop.forgotten", level="error")
         assert forgotten["offer"] == dropped
         assert f"DELETE /drop/{dropped}" in str(forgotten["cure"])
 
@@ -134,10 +120,10 @@ def test_every_web_process_tells_of_what_one_of_them_keeps(tmp_path: Path) -> No
             assert not world.answers(f"/drop/{dropped}", method="DELETE")
             kept(world)
             for _ in range(30):
-                assert "drops_unwritten" in readiness(world)
+                assert "drops_unwritten" in world.host.conditions()
         assert_dropped(world, dropped)
         assert_nothing_is_kept(world)
-        assert "drops_unwritten" not in readiness(world)
+        assert "drops_unwritten" not in world.host.conditions()
 
 
 def test_workers_and_drops_that_wait_for_the_database_keep_no_drop_from_being_kept(tmp_path: Path) -> None:

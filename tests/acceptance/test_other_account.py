@@ -1,10 +1,8 @@
 """The service as real processes whose key is changed to that of another Vast account, and back."""
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,8 @@ import pytest
 from magister.simulator.contracts import FIRST_ACCOUNT
 from magister.simulator.simulation import DEFAULT_KEY, OTHER_KEY
 from magister.states import Reason, State
-from tests.acceptance.records import an_own_database
+from tests.acceptance.records import an_empty_database
 from tests.acceptance.world import World, a_world
-from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.acceptance
 
@@ -29,10 +26,7 @@ BOLD = {"CAUTION_CANARY_AFTER_SECS": "0.5", "VAST_API_CALL_BACKOFF_SECS": "0.02"
 @pytest.fixture
 def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[str]:
     """Return the URL of an empty database."""
-    if engine == "sqlite":
-        yield f"sqlite:///{tmp_path}/magister.db"
-        return
-    with an_own_database(request.getfixturevalue("postgres_url")) as url:
+    with an_empty_database(engine, request, tmp_path) as url:
         yield url
 
 
@@ -64,15 +58,6 @@ def change(world: World, key: str, how: str) -> None:
     world.until(world.host.ready, "a start")
 
 
-def kinds(world: World) -> list[str]:
-    """Return the kinds of what /readyz says is wrong."""
-    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=PATIENCE)
-    connection.request("GET", "/readyz")
-    said = json.loads(connection.getresponse().read())
-    connection.close()
-    return [condition["kind"] for condition in said["conditions"]]
-
-
 def elsewhere(world: World) -> set[int]:
     """Return the contracts that exist on another account than the first."""
     return {box.id for box in world.boxes() if box.live and box.account != FIRST_ACCOUNT}
@@ -85,11 +70,11 @@ def test_the_key_of_another_account_ends_and_rents_nothing(tmp_path: Path, datab
         change(world, OTHER_KEY, how)
         asked = world.asked("list")
         world.until(lambda: world.asked("list") >= asked + LISTINGS, "listings of the other account")
-        assert kinds(world) == ["other_account"]
+        assert world.host.conditions() == ["other_account"]
         assert world.live() == boxes
         assert {story.row.state for story in world.stories()} == {State.VERIFIED}
         change(world, DEFAULT_KEY, how)
-        world.until(lambda: kinds(world) == [] and world.settled(), "the pool as it was")
+        world.until(lambda: world.host.conditions() == [] and world.settled(), "the pool as it was")
         assert world.live() == boxes
         gone = world.happen("console_delete")
         world.until(lambda: world.settled() and gone not in world.live(), "another box in its place")
@@ -102,11 +87,12 @@ def test_an_account_that_is_accepted_gets_a_pool_of_its_own(tmp_path: Path) -> N
         assert refused.returncode == 2
         assert "which the boxes are on: there is none to accept" in refused.stderr
         change(world, OTHER_KEY, "reload")
-        world.until(lambda: kinds(world) == ["other_account"], "the condition")
+        world.until(lambda: world.host.conditions() == ["other_account"], "the condition")
         said = world.host.run("accept-account").stdout
         assert all(str(contract) in said for contract in former)
         world.until(
-            lambda: len(elsewhere(world)) == TARGET and kinds(world) == [], "a pool on the other account"
+            lambda: len(elsewhere(world)) == TARGET and world.host.conditions() == [],
+            "a pool on the other account",
         )
         assert world.live() == former | elsewhere(world)
         assert {contract: world.reasons(contract)[-1] for contract in former} == dict.fromkeys(

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from magister.database import Sessions
 from magister.simulator.faults import Fault
 from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
@@ -186,19 +185,6 @@ def test_the_pool_outlives_the_service_and_a_restart_rents_nothing_new(
     )
 
 
-def test_a_database_that_is_lost_costs_nothing(service: Service) -> None:
-    first = service.start("serve")
-    until(service.full, "a full pool")
-    boxes = service.boxes()
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(PATIENCE) == 0
-    for file in filter(Path.is_file, service.directory.glob("magister.db*")):
-        file.unlink()
-    service.start("serve", CONTEMPLANT_VERIFICATION_TIMEOUT_SECS="0.5")
-    until(service.full, "a full pool")
-    assert service.boxes() == boxes
-
-
 def test_a_worker_that_is_killed_is_started_again(service: Service) -> None:
     process = service.start("serve")
     until(service.full, "a full pool")
@@ -271,21 +257,6 @@ def test_a_call_that_hangs_does_not_hold_up_the_end(service: Service) -> None:
     until(lambda: service.simulator.simulation.faults.active()[0]["struck"], "a call that hangs")
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
-
-
-def test_the_pool_is_kept_on_postgresql(service: Service, postgres_sessions: Sessions) -> None:
-    url = postgres_sessions.engine.url.render_as_string(hide_password=False)
-    first = service.start("serve", DATABASE_URL=url)
-    until(service.full, "a full pool")
-    boxes = service.boxes()
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(PATIENCE) == 0
-    again = service.start("serve", DATABASE_URL=url)
-    until(lambda: service.log.count("loop.acting") == 2, "a loop that acts")
-    until(service.full, "a full pool")
-    assert service.boxes() == boxes
-    again.send_signal(signal.SIGTERM)
-    assert again.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_is_told_in_a_line(service: Service) -> None:

@@ -41,12 +41,6 @@ def hang_up(world: World) -> None:
     world.host.signal(signal.SIGHUP)
 
 
-def lines(world: World, **wanted: str) -> list[dict[str, str]]:
-    """Return the lines of the log that have these fields, without one that is still being written."""
-    said = [json.loads(line) for line in world.host.log.splitlines() if line.endswith("}")]
-    return [line for line in said if wanted.items() <= line.items()]
-
-
 def prices(world: World) -> dict[int, float]:
     """Return what each box of ours costs, USD per hour, by its offer."""
     connection = HTTPConnection("127.0.0.1", world.host.port, timeout=PATIENCE)
@@ -92,7 +86,7 @@ def test_a_lower_cap_shrinks_the_pool_at_once_and_no_call_is_lost(tmp_path: Path
         write(tmp_path, 4, cap=cap)
         with caller.calling():
             hang_up(world)
-            world.until(lambda: lines(world, event="reload.done"), "the end of the reload")
+            world.until(lambda: world.host.lines(event="reload.done"), "the end of the reload")
             world.until(lambda: len(world.live()) == 2, "two boxes at Vast")
         assert prices(world).keys() == {cheapest[0], next_one[0]}
         assert caller.unanswered == []
@@ -101,11 +95,11 @@ def test_a_lower_cap_shrinks_the_pool_at_once_and_no_call_is_lost(tmp_path: Path
         for box in world.ours():
             assert box.live is not (Reason.BUDGET in world.reasons(box.id))
         assert len(members & set(world.members())) == 1  # the supervisor, who has the socket
-        steps = [line["event"] for line in lines(world, logger="magister.serve", child="web")][-4:]
+        steps = [line["event"] for line in world.host.lines(logger="magister.serve", child="web")][-4:]
         assert steps == ["child.started", "child.at_work", "child.asked_to_end", "child.ended"]
-        steps = [line["event"] for line in lines(world, logger="magister.serve", child="worker")][-3:]
+        steps = [line["event"] for line in world.host.lines(logger="magister.serve", child="worker")][-3:]
         assert steps == ["child.asked_to_end", "child.ended", "child.started"]
-        (accepted,) = lines(world, event="reload.accepted")
+        (accepted,) = world.host.lines(event="reload.accepted")
         assert accepted["changed"] == f"budget.usd_per_hour = {cap} instead of 100 (magister.toml)"
 
 
@@ -114,21 +108,21 @@ def test_bad_settings_change_nothing(tmp_path: Path) -> None:
         boxes, members = world.live(), set(world.members())
         write(tmp_path, 1, cap='"little"')
         hang_up(world)
-        world.until(lambda: lines(world, level="error"), "a refusal")
+        world.until(lambda: world.host.lines(level="error"), "a refusal")
         write(tmp_path, 1, bind="127.0.0.2")
         hang_up(world)
-        world.until(lambda: len(lines(world, level="error")) == 2, "another one")
-        assert [line["what"] for line in lines(world, event="reload.refused")] == [
+        world.until(lambda: len(world.host.lines(level="error")) == 2, "another one")
+        assert [line["what"] for line in world.host.lines(event="reload.refused")] == [
             'budget.usd_per_hour = "little" from magister.toml: must be a number of USD, 0 or more',
             'web.bind = "127.0.0.2" from magister.toml: must stay "127.0.0.1" while the service runs; '
             "restart it to change that",
         ]
         assert set(world.members()) == members
         world.kill_loop()
-        world.until(lambda: len(lines(world, event="loop.acting")) == 2, "another loop, as the first one was")
+        world.until(lambda: len(world.host.lines(event="loop.acting")) == 2, "another loop like the first")
         assert world.settled()
         assert world.live() == boxes
-        assert len(lines(world, level="error")) == 2
+        assert len(world.host.lines(level="error")) == 2
 
 
 def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Path) -> None:
@@ -136,14 +130,14 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
         dropped = next(iter(prices(world)))
         write(tmp_path, 4)
         hang_up(world)
-        world.until(lambda: lines(world, event="reload.accepted"), "the first settings")
+        world.until(lambda: world.host.lines(event="reload.accepted"), "the first settings")
         write(tmp_path, 3)
         hang_up(world)
         assert world.answers(f"/drop/{dropped}", method="DELETE")
         world.target = 3
-        world.until(lambda: lines(world, event="reload.done"), "the end of the reload")
+        world.until(lambda: world.host.lines(event="reload.done"), "the end of the reload")
         world.until(world.settled, "a pool of three")
-        assert [line["changed"] for line in lines(world, event="reload.accepted")] == [
+        assert [line["changed"] for line in world.host.lines(event="reload.accepted")] == [
             "number_instances = 4 instead of 2 (magister.toml)",
             "number_instances = 3 instead of 4 (magister.toml)",
         ]
@@ -152,7 +146,7 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
         assert len(world.ours()) <= 5  # four were wanted for a moment, and one took the place of the dropped
         write(tmp_path, 0)
         hang_up(world)
-        world.until(lambda: len(lines(world, event="reload.accepted")) == 3, "the last settings")
+        world.until(lambda: len(world.host.lines(event="reload.accepted")) == 3, "the last settings")
         assert world.terminate() == 0  # in the midst of it
         assert len(world.live()) == 3
 
@@ -167,17 +161,17 @@ def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None
         with closing(sqlite3.connect(tmp_path / "magister.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert not world.answers(f"/drop/{dropped}", method="DELETE")
-            assert lines(world, event="drop.kept")
+            assert world.host.lines(event="drop.kept")
             write(tmp_path, 2, cap="99")
             hang_up(world)
-            world.until(lambda: len(lines(world, event="child.started", child="web")) == 2, "another web")
+            world.until(lambda: len(world.host.lines(event="child.started", child="web")) == 2, "another web")
             # by then it answers calls, and the old one would have gone
-            world.until(lambda: len(lines(world, event="web.sign_left_out")) > 2, "tries of it to write")
+            world.until(lambda: len(world.host.lines(event="web.sign_left_out")) > 2, "tries of it to write")
             write(tmp_path, 2, cap="98")
             hang_up(world)
-            world.until(lambda: len(lines(world, event="child.started", child="web")) == 3, "a third one")
-            asked = [line for line in lines(world, event="child.asked_to_end") if line["child"] == "web"]
+            world.until(lambda: len(world.host.lines(event="child.started", child="web")) == 3, "a third one")
+            asked = [line for line in world.host.lines(event="child.asked_to_end") if line["child"] == "web"]
             assert asked == []
-        world.until(lambda: lines(world, event="reload.done"), "the end of the reload")
+        world.until(lambda: world.host.lines(event="reload.done"), "the end of the reload")
         world.until(lambda: dropped not in prices(world), "the end of the dropped box")
-        assert lines(world, event="drop.heard")
+        assert world.host.lines(event="drop.heard")

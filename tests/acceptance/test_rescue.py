@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason, State
-from tests.acceptance.host import ANSWER_WITHIN
 from tests.acceptance.world import World, a_steady_world, a_world
+from tests.waiting import PATIENCE
 
 TARGET = 3
 
@@ -46,21 +46,9 @@ def known_and_live(world: World) -> set[int | None]:
     return rows
 
 
-def readyz(world: World) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=ANSWER_WITHIN)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-        assert isinstance(body, dict)
-        return answer.status, body
-    finally:
-        connection.close()
-
-
 def beat(world: World, offer: int) -> int:
     """Say as the box of an offer does that its worker lives, and return the status of the answer."""
-    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", world.host.port, timeout=PATIENCE)
     try:
         connection.request("GET", f"/verify/{offer}?beat=60")
         return connection.getresponse().status
@@ -105,7 +93,7 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     backup = world.host.run("backup", "backup.db", check=False)
     assert (backup.returncode, backup.stderr) == (0, "")
     first = world.live()
-    given_up, deleted = world.happen("coordinator_drop"), None
+    given_up = world.happen("coordinator_drop")
     world.until(lambda: given_up not in world.live() and world.settled() and world.listed(), "a replacement")
     deleted = world.happen("console_delete")
     world.until(lambda: deleted not in world.live() and world.settled(), "another replacement")
@@ -130,13 +118,14 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     assert world.live() == before, "nothing was rented, nothing given up"
     assert world.asked("create") == creates
     assert world.doubled_labels() == []
-    assert world.reasons(deleted)[-1] is Reason.VANISHED if deleted in first else True
+    if deleted in first:
+        assert world.reasons(deleted)[-1] is Reason.VANISHED
     assert world.reasons(given_up)[-1] is Reason.VANISHED
     assert all(world.reasons(box) == [Reason.ADOPTED] for box in before - first)
 
 
 def test_the_service_says_that_another_uses_its_database(world: World) -> None:
-    status, body = readyz(world)
+    status, body = world.host.readiness()
     assert status == 200
     assert isinstance(body["acting"], dict)
     assert body["acting"]["pid"] in world.running("worker")
@@ -190,8 +179,10 @@ def test_a_disk_that_is_full_loses_nothing_and_is_told(tmp_path: Path) -> None:
         with a_reader_that_stays(disk / "magister.db"):
             filler = fill(disk)
             lost = world.happen("console_delete")
-            world.until(lambda: readyz(world)[0] == 503, "a service that says it is not ready")
-            world.until(lambda: "its disk is full" in str(readyz(world)[1]["why"]), "the reason in /readyz")
+            world.until(lambda: world.host.readiness()[0] == 503, "a service that says it is not ready")
+            world.until(
+                lambda: "its disk is full" in str(world.host.readiness()[1]["why"]), "the reason in /readyz"
+            )
             world.until(lambda: '"what": "its disk is full"' in world.host.log, "the reason in the log")
             assert world.answers("/summary")
             assert "Traceback" not in world.host.log

@@ -21,11 +21,11 @@ from magister.states import Reason, State
 from magister.web import create_app, kept
 from magister.web.kept import KeptDrops
 from magister.web.spool import Drop, Spool
-from tests.builders import NOW, a_row, an_offer
+from tests.builders import NOW, a_row, an_offer, state_of
 from tests.fakes import FakeClock
 from tests.integration.test_full_disk import Disk
-from tests.integration.test_web_trouble import failing, state_of, the_settings
-from tests.waiting import until
+from tests.integration.test_web_trouble import failing, the_settings
+from tests.waiting import PATIENCE, until
 
 TOKEN = SecretStr("token-of-the-operator")
 
@@ -256,7 +256,7 @@ def test_a_drop_that_takes_long_is_kept_while_it_is_tried(sessions: Sessions, tm
 
     drops = Watched(sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
     with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
-        assert kept_at_last.wait(60)
+        assert kept_at_last.wait(PATIENCE)
         assert spool.count() == 1
     assert spool.count() == 0
 
@@ -269,7 +269,7 @@ def test_a_drop_that_is_heard_while_it_is_being_kept_is_not_kept(
 
     def slowly(drop: Drop) -> bool:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         done = put(drop)
         over.set()
         return done
@@ -277,9 +277,9 @@ def test_a_drop_that_is_heard_while_it_is_being_kept_is_not_kept(
     monkeypatch.setattr(spool, "put", slowly)
     drops = KeptDrops(sqlite_sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
     with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         threading.Timer(0.1, go_on.set).start()
-    assert over.wait(60)
+    assert over.wait(PATIENCE)
     assert spool.count() == 0
 
 
@@ -427,7 +427,7 @@ def test_before_the_process_may_be_killed_it_is_named_once(sessions: Sessions) -
         drops.name_before(ending, 0.0)
         assert not [line for line in lines if line["log_level"] == "error"]
         ending.set()
-        assert named.wait(60)
+        assert named.wait(PATIENCE)
         drops.end()
     assert [line["offer"] for line in lines if line["log_level"] == "error"] == [77]
 

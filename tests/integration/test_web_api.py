@@ -20,7 +20,7 @@ from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
 from magister.states import State
 from magister.web import create_app, hearing
-from tests.builders import NOW, a_row, ago, an_offer, some_settings
+from tests.builders import NOW, a_row, ago, an_offer, some_settings, state_of
 from tests.fakes import FakeClock
 from tests.waiting import PATIENCE
 
@@ -62,13 +62,6 @@ def row_in(
             at=ago(minutes=1),
             learned=Learned(**learned),  # type: ignore[typeddict-item] # names and types are Learned's
         )
-
-
-def state_of(sessions: Sessions, row: Held) -> State:
-    with sessions.read() as session:
-        found = rows.one(session, row.id)
-    assert found is not None
-    return found.state
 
 
 def asked_for_listing(sessions: Sessions) -> bool:

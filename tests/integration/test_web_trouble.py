@@ -27,7 +27,7 @@ from magister.settings_groups import Web
 from magister.sqlite import sqlite_file
 from magister.states import State
 from magister.web import create_app
-from tests.builders import NOW, a_row, an_offer, some_settings
+from tests.builders import NOW, a_row, an_offer, some_settings, state_of
 from tests.fakes import FakeClock
 
 PATIENCE = 2.0
@@ -109,13 +109,6 @@ def failing(sessions: Sessions, *, times: int, error: Exception | None = None) -
 def row_in(sessions: Sessions, state: State) -> Held:
     with sessions.write() as session:
         return a_row(session, state=state, offer=an_offer(id=77))
-
-
-def state_of(sessions: Sessions, row: Held) -> State:
-    with sessions.read() as session:
-        found = rows.one(session, row.id)
-    assert found is not None
-    return found.state
 
 
 def problem_in(answer: TestResponse) -> dict[str, object]:

@@ -354,14 +354,13 @@ def test_a_loop_that_is_back_within_seconds_excuses_nothing(pool: Controller) ->
         assert experience.outlook(session, pool.clock.now).failures == 3
 
 
-def away(pool: Controller, *, loop: bool, web: bool, seconds: float = 15) -> None:
+def away(pool: Controller, *, web: bool, seconds: float = 15) -> None:
     """Let the loop end and begin again after a while; the web side signs all the time or is away as well."""
     for _ in range(int(seconds / 5)):
         pool.clock.advance(5)
         if web:
             sign(pool)
-    if loop:
-        pool.restart()
+    pool.restart()
 
 
 def sign(pool: Controller) -> None:
@@ -372,7 +371,7 @@ def sign(pool: Controller) -> None:
 
 def test_what_the_web_side_could_hear_is_not_excused_by_a_loop_that_was_away(pool: Controller) -> None:
     pool.step()
-    away(pool, loop=True, web=True, seconds=35)
+    away(pool, web=True, seconds=35)
     pool.run(190, every=10)
     with pool.sessions.read() as session:
         assert experience.outlook(session, pool.clock.now).failures == 3
@@ -401,7 +400,7 @@ def test_restarts_do_not_switch_the_caution_off(sqlite_sessions: Sessions, web: 
             if web:
                 sign(pool)
             pool.step(20)
-        away(pool, loop=True, web=web, seconds=20)
+        away(pool, web=web, seconds=20)
     assert len(pool.vast.created) <= most
 
 

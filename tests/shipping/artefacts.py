@@ -13,8 +13,6 @@ from magister import __version__
 from magister.schema import head
 from tests.shipping.checkout import OUTSIDE, copied
 
-pytestmark = pytest.mark.timeout(1800)
-
 MOMENT = "1700000000"
 
 
