@@ -109,8 +109,8 @@ demo: $(INSTALLED) ## show the whole life of a pool on a simulated market; no ac
 serve: $(INSTALLED) ## run the service with .env and magister.toml
 	@$(BIN)/magister serve
 
-test: $(INSTALLED) ## run the tests but the long ones, and fail if the modules that handle money are not covered
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not long' --cov --cov-report= $(ARGS)
+test: $(INSTALLED) ## run all tests, and fail if the modules that handle money are not covered
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=90 --include='magister/planner.py,magister/listings.py,magister/losses.py,magister/outlook.py,magister/evidence.py,magister/adoption.py,magister/offers.py,magister/ledger.py,magister/findings.py,magister/books.py,magister/rates.py,magister/spending.py,magister/rows.py,magister/experience.py,magister/executor.py,magister/renting.py,magister/vast/*'
 
 check: $(INSTALLED) ## check format, lint, types, layers, scripts and workflows

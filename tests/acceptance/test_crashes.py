@@ -82,7 +82,6 @@ def test_a_fill_comes_to_its_end_through_six_deaths(world: World, chance: random
         assert_nothing_is_lost(world)
 
 
-@pytest.mark.long
 def test_drops_are_carried_out_through_six_deaths(world: World, chance: random.Random) -> None:
     with tallied("any moment of drops", "six deaths", world.engine):
         world.start()

@@ -31,12 +31,10 @@ from tests.table import SEEDS
 from tests.tally import tally
 
 FIXED = range(20)
-"""The seeds of `make proof`, of which `make test` takes the first half; `make soak` draws others."""
+"""The seeds that every run of the tests goes through; `make soak` draws others."""
 
 
-@pytest.mark.parametrize(
-    "seed", [*FIXED[:10], *(pytest.param(seed, marks=pytest.mark.long) for seed in FIXED[10:])]
-)
+@pytest.mark.parametrize("seed", FIXED)
 def test_no_law_is_broken_under_seed(seed: int) -> None:
     result = run(drawn(seed))
     tally(SEEDS, "", "sqlite", violations=bool(result.broken))
@@ -47,11 +45,7 @@ def test_no_law_is_broken_under_seed(seed: int) -> None:
     assert result.checks > 100
 
 
-@pytest.mark.parametrize(
-    ("seed", "ends"),
-    [(0, None), pytest.param(5, MONTH_END, marks=pytest.mark.long)],
-    ids=["in all", "in a month"],
-)
+@pytest.mark.parametrize(("seed", "ends"), [(0, None), (5, MONTH_END)], ids=["in all", "in a month"])
 def test_two_loops_on_one_database_pass_no_cap(seed: int, ends: float | None) -> None:
     result = run(poor(seed, ends))
     tally(SEEDS, "", "sqlite", violations=bool(result.broken))
@@ -430,7 +424,6 @@ def test_each_law_finds_a_mistake_that_was_planted(mistake: Mistake, law: str) -
     assert found.broken.startswith(law), "\n".join(found.lines[-30:])
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_the_circumstances_of_a_mistake_break_no_law_by_themselves(mistake: Mistake) -> None:
     assert run(mistake.script).broken == ""
