@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# More than there are cores, since much of what the tests do is to wait.
-WORKERS ?= 3
+# One more than there are cores, since much of what the tests do is to wait.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
 SOAK_MINUTES ?= 10
 PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed

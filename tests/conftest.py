@@ -57,8 +57,10 @@ LENGTHY = {
 """Modules in these folders that let a pool live for hours: others run the same lines."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave untraced what shows no line that another test does not show, such as the second engine."""
+    if config.getoption("no_cov", default=True):  # then pytest-cov cannot be told to pause
+        return
     for item in items:
         call = getattr(item, "callspec", None)
         second = call is not None and call.params.get("sessions") == "postgres"
