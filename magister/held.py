@@ -1,6 +1,6 @@
 """One row of `instances` as it was read, and what may be learned of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
 
@@ -29,6 +29,7 @@ class Held:
     price: int | None = None  # micro-dollars per hour while running, disk included
     disk_price: int | None = None  # micro-dollars per hour, in every state
     mac_required: bool = False
+    callback_key: str | None = field(default=None, repr=False)  # None = its callback URL has no key
     sends: int = 0
     unanswered: int = 0
     sent_at: datetime | None = None
@@ -52,6 +53,7 @@ class Held:
     intended_status: str | None = None
     cur_state: str | None = None
     status_msg: str | None = None
+    announced_at: datetime | None = None  # when its heartbeat loop started; None = it did not say so
     beaten_at: datetime | None = None  # when the box last said that its worker lives
     beat_secs: int | None = None  # how often it does so, by its own word or its start text; None = not known
     on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
@@ -95,10 +97,12 @@ class Learned(TypedDict, total=False):
     actual_status: str | None
     absences: int
     absent_since: datetime | None
+    announced_at: datetime
     autopsy: str | None
     autopsy_at: datetime | None
     beat_secs: int
     beaten_at: datetime | None
+    callback_key: str | None
     called_at: datetime | None
     contract_id: int | None
     created_at: datetime | None

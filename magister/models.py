@@ -123,6 +123,7 @@ class Instance(Table):
     offer_id: Mapped[int] = mapped_column(BigInteger)
     contract_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
     mac_required: Mapped[bool] = mapped_column(Boolean(create_constraint=True, name="mac_required"))
+    callback_key: Mapped[str | None] = mapped_column(String(64))  # None = its callback URL has no key
 
     machine_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     host_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -171,6 +172,7 @@ class Instance(Table):
     failure: Mapped[str | None] = mapped_column(String(32))
     autopsy: Mapped[str | None] = mapped_column(Text)
     autopsy_at: Mapped[datetime | None] = mapped_column(Utc)
+    announced_at: Mapped[datetime | None] = mapped_column(Utc)  # when its heartbeat loop started
     beaten_at: Mapped[datetime | None] = mapped_column(Utc)
     beat_secs: Mapped[int | None] = mapped_column(Integer)
     on_roster_at: Mapped[datetime | None] = mapped_column(Utc)
@@ -229,6 +231,8 @@ class Pool(Table):
     rent_refusals: Mapped[int] = mapped_column(Integer, server_default="0")
     credit: Mapped[int | None] = mapped_column(BigInteger)
     account_id: Mapped[int | None] = mapped_column(BigInteger)  # Vast's; None = not learnt yet
+    owner_id: Mapped[str | None] = mapped_column(String(64))  # made once for each database
+    callback_secret: Mapped[str | None] = mapped_column(String(64))  # signs callback keys; made once
     hearing_since: Mapped[datetime | None] = mapped_column(Utc)
     heard_at: Mapped[datetime | None] = mapped_column(Utc)
     roster_at: Mapped[datetime | None] = mapped_column(Utc)
