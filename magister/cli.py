@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from magister import __version__, cli_care
+from magister import __version__, cli_care, environment
 from magister.cli_money import cost, history, machines
 from magister.cli_options import configured, indifferent, leashed
 from magister.complaints import complain
@@ -31,6 +31,7 @@ class Magister(click.Group):
         **extra: Any,
     ) -> Any:
         """Run the command that `args` names, and exit; None = the arguments of this process."""
+        environment.prepare()
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from magister import signals, startup
+from magister import signals, startup, telemetry
 from magister.assembly import Assembled, assembled, database, now
 from magister.errors import DatabaseReplaced
 from magister.loop import Loop
@@ -62,6 +62,7 @@ def watch(
     while not ended.wait(every):
         if loop.turns == turns:
             log.error("worker.hung", why=f"the loop has stood still for {every:g} s; it is started again")
+            telemetry.flush()
             leave(1)
             return
         turns = loop.turns
@@ -72,6 +73,7 @@ def _end(machine: Assembled, ended: threading.Event) -> None:
     machine.loop.end()
     if not ended.wait(END_WITHIN):
         log.warning("worker.cut_off", why=f"it did not end within {END_WITHIN} s; nothing is lost by that")
+        telemetry.flush()
         os._exit(0)
 
 

@@ -14,6 +14,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from magister.errors import BadSettings
+from magister.log_writer import QueuedHandler, can_block
 
 VARIABLE = "MAGISTER_LOG"
 DEFAULT = "info"
@@ -75,10 +76,10 @@ def set_up(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(stream)
+    handler = QueuedHandler(stream) if can_block(stream) else _Handler(stream)
     handler.setFormatter(_formatter(secrets, terminal=terminal, colors=colors))
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+    for old in [old for old in root.handlers if isinstance(old, _Handler | QueuedHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(number)
@@ -87,6 +88,12 @@ def set_up(
     for name in OWN_HANDLERS:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def flush() -> None:
+    """Write the lines that still wait, for at most a second; for a process that ends at once."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def masker(secrets: Sequence[SecretStr]) -> Callable[[str], str]:
