@@ -1,8 +1,8 @@
 """Write log lines from a thread of their own, so that a reader who does not read never stops the program.
 
 A log goes to a pipe or a terminal that somebody else empties. When nobody does, a write waits for ever: that
-costs the loop its lease, a request its answer, and SIGTERM its effect. Here the program only puts a line into a
-queue. When the queue is full it drops the line, and logs how many it dropped once there is room.
+costs the loop its lease, a request its answer, and SIGTERM its effect. Here the program only puts a line into
+a queue. When the queue is full it drops the line, and logs how many it dropped once there is room.
 """
 
 import logging
