@@ -6,6 +6,7 @@ server to say, who gets all of it; so what is doubtful here is let through.
 
 import re
 from enum import Enum, auto
+from urllib.parse import unquote, urlsplit
 
 BODY_LIMIT = 64 * 1024
 """Bytes that the body of a request may have: it is one line of reason."""
@@ -35,6 +36,27 @@ class Verdict(Enum):
     NO_REQUEST = auto()
     LINE_TOO_LONG = auto()
     HEAD_TOO_LONG = auto()
+
+
+class Kind(Enum):
+    """Tell apart what has threads of its own."""
+
+    DROP = auto()  # made once, and nobody waits for the answer
+    VERIFY = auto()  # made once by a worker, or again and again by a heartbeat
+    OTHER = auto()
+
+
+def kind_of(data: bytes) -> Kind:
+    """Return the kind of a request from its first line, as far as the server will understand that."""
+    line = data[: LINE_LIMIT + 4].removeprefix(b"\r\n").partition(b"\r\n")[0]
+    method, _, rest = line.partition(b" ")
+    if method == b"DELETE":
+        return Kind.DROP
+    try:
+        path = unquote(urlsplit(rest.partition(b" ")[0].decode("latin-1")).path)
+    except ValueError:
+        return Kind.OTHER
+    return Kind.VERIFY if method == b"GET" and path.startswith("/verify/") else Kind.OTHER
 
 
 class Arrival:

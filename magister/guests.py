@@ -8,7 +8,7 @@ from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn
 
-from magister.arrival import Arrival
+from magister.arrival import Arrival, kind_of
 
 _PIECE = 65_536
 
@@ -69,7 +69,7 @@ class Guest:
 
 
 class Visit(TConn):
-    """Be to gunicorn's thread the connection on which a whole request came; a `wish` is mostly a drop."""
+    """Be to gunicorn's thread the connection on which a whole request came."""
 
     def __init__(self, cfg: Config, guest: Guest) -> None:
         """Take what the guest has sent: after that there is nothing to wait for, but the end."""
@@ -77,4 +77,4 @@ class Visit(TConn):
         super().__init__(cfg, self.outbox, guest.client, guest.server)  # type: ignore[arg-type] # no more of a socket is used
         self.parser = get_parser(cfg, iter((bytes(guest.arrival.data),)), guest.client)
         self.data_ready = True
-        self.wish = guest.arrival.data.startswith(b"DELETE ")
+        self.kind = kind_of(bytes(guest.arrival.data))

@@ -5,7 +5,8 @@ only be slow, or silent, to keep everybody else out, the coordinator with its on
 selector does all that depends on clients: it gathers each request, within a time, hands it to a thread when
 it is complete, and delivers the answer, within a time. When there are too many, those who have kept it
 waiting longest make room. One connection is for one request. Drops have threads of their own, so that none
-waits in memory, unread, behind others that wait for the database, also not behind other drops.
+waits in memory, unread, behind others that wait for the database, also not behind other drops. So have
+verifies, which may wait for a first listing: whoever only reads is answered beside them.
 """
 
 import errno
@@ -30,7 +31,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from magister.arrival import Arrival, Verdict
+from magister.arrival import Arrival, Kind, Verdict
 from magister.guests import Guest, Stage, Visit
 
 RECEIVE_SECS = 10.0
@@ -53,6 +54,9 @@ LINGER_BYTES = 1024 * 1024
 
 CONNECTIONS = 512
 """Connections at a time: well below the 1024 open files that a process is often allowed."""
+
+VERIFY_THREADS = 128
+"""Threads for verifies: more than may wait (magister.web.waiting), so that others are answered at once."""
 
 ROOM = 64
 """Connections that make room at once when there are so many."""
@@ -78,6 +82,7 @@ class Reception(ThreadWorker):
     """Take requests in and deliver answers, all in the main thread; gunicorn's threads do the rest."""
 
     _for_drops: ThreadPoolExecutor
+    _for_verifies: ThreadPoolExecutor
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         """Begin with nobody."""
@@ -85,14 +90,21 @@ class Reception(ThreadWorker):
         self._guests: set[Guest] = set()
 
     def init_process(self) -> None:
-        """Take threads for drops where gunicorn takes its own, after the fork; they are made when needed."""
+        """Take further threads where gunicorn takes its own, after the fork; they are made when needed."""
         self._for_drops = ThreadPoolExecutor(CONNECTIONS)
+        self._for_verifies = ThreadPoolExecutor(VERIFY_THREADS)
         super().init_process()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a request to a thread of its kind."""
         visit = cast("Visit", conn)  # no other is ever given to a thread
-        threads = self._for_drops if visit.wish else self.tpool
+        match visit.kind:
+            case Kind.DROP:
+                threads = self._for_drops
+            case Kind.VERIFY:
+                threads = self._for_verifies
+            case Kind.OTHER:
+                threads = self.tpool
         work = threads.submit(self.handle, visit)
         work.add_done_callback(partial(self.method_queue.defer, self.finish_request, visit))
 

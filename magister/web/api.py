@@ -2,7 +2,8 @@
 
 import json
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -10,17 +11,20 @@ import structlog
 from flask import Blueprint, Response, request
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from magister import __version__, operations, readiness, reports
 from magister.arrival import BODY_LIMIT
 from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.facts import LARGEST_ID
+from magister.held import Held
 from magister.web import openapi, pages, shapes
 from magister.web.kept import KeptDrops
 from magister.web.pages import Pages
 from magister.web.spool import Drop
 from magister.web.store import Store
+from magister.web.waiting import Place
 
 log = structlog.get_logger("magister.web")
 
@@ -69,13 +73,13 @@ class Api:
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
         beat, every = "beat" in request.args, interval_in(request.args.get("beat", ""))
-        self._refuse_strangers(offer_id, mac, patient=not beat)
-        row = self.store.write(
-            lambda session, now: operations.verify(
-                session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
-            ),
-            patient=not beat,  # it comes again, and threads are for those who ask only once
-        )
+        with self._admitted(offer_id, mac, waits=not beat) as place:
+            row = self.store.write(
+                lambda session, now: operations.verify(
+                    session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
+                ),
+                place,
+            )
         tell = log.debug if beat else log.info
         tell("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
         return shown(shapes.answer(row))
@@ -85,24 +89,41 @@ class Api:
         offer_id, mac, token = id_in(which), request.args.get("key") or None, self.token
         why = operations.legible(reason())
         asked = Drop(offer_id=offer_id, mac=mac, why=why, heard_at=self.store.clock())
-        with self.kept.until_heard(asked):
-            self._refuse_strangers(offer_id, mac, patient=True)
+        with self.kept.until_heard(asked), self._admitted(offer_id, mac) as place:
             self.kept.require_no_crowd()
             row = self.store.write(
                 lambda session, now: operations.drop(
                     session, offer_id, mac=mac, token=token, why=why, now=now
-                )
+                ),
+                place,
             )
         log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=why)
         return shown(shapes.answer(row))
 
-    def _refuse_strangers(self, offer_id: int, mac: str | None, *, patient: bool) -> None:
-        """Refuse what is about no instance of ours before it waits, and keeps others waiting, to write.
+    @contextmanager
+    def _admitted(self, offer_id: int, mac: str | None, *, waits: bool = True) -> Iterator[Place | None]:
+        """Refuse what is about no instance of ours, and give what is left a place in which it may wait.
 
-        A beat that comes too early is no reason to wait, for it comes again.
+        What cannot be told apart yet waits until it can, if there is a place for it, and is refused at once
+        otherwise. A heartbeat does not wait (`waits`), for it comes again.
         """
-        with suppress(*((TooEarly, DatabaseUnusable, SQLAlchemyError) if patient else ())):  # writing waits
-            self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=self.token))
+
+        def find(session: Session) -> Held:
+            return operations.find(session, offer_id, mac=mac, token=self.token)
+
+        obstacle: Exception | None = None
+        try:
+            self.store.read(find)
+        except (TooEarly, DatabaseUnusable, SQLAlchemyError) as error:
+            obstacle = error
+        if obstacle is not None and not waits:
+            raise obstacle
+        with self.store.place(request.remote_addr or "", known=obstacle is None) as place:
+            if obstacle is not None and place is None:
+                raise obstacle
+            if isinstance(obstacle, TooEarly) and place is not None:
+                self.store.read_once_listed(find, place)
+            yield place if waits else None
 
     def healthz(self) -> Response:
         """Say that this process answers, whatever the database does."""

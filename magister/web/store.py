@@ -1,7 +1,9 @@
 """The database as a request meets it: reads that do not wait, writes that wait while it is in trouble."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,13 +13,17 @@ from sqlalchemy.orm import Session
 
 from magister.database import Sessions, obstacle, trouble
 from magister.errors import DatabaseUnusable, InstanceEnded, TooEarly
+from magister.web.waiting import KNOWN_PLACES, OTHER_PLACES, Place, WaitingRoom
 
 T = TypeVar("T")
 
 log = structlog.get_logger("magister.web")
 
-PAUSE = 0.25
-"""Seconds between two tries."""
+WRITERS = 8
+"""Calls that write, or wait for the lock to, at a time: half of the connections are for those who read."""
+
+LET_IN = 1.0
+"""Seconds that a call which must not wait is kept from writing by others."""
 
 TROUBLE = (OperationalError, InterfaceError, TimeoutError)
 """What passes by itself: a lock, a restart, a connection that broke."""
@@ -32,44 +38,75 @@ class Store:
     nap: Callable[[float], None]
     monotonic: Callable[[], float]
     patience: float
+    known_calls: WaitingRoom = field(default_factory=lambda: WaitingRoom(KNOWN_PLACES))
+    other_calls: WaitingRoom = field(default_factory=lambda: WaitingRoom(OTHER_PLACES))
+    writers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WRITERS))
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Return what `work` reads. Raises DatabaseUnusable at once if the database does not answer."""
         try:
-            with self.sessions.read() as session:
-                return work(session)
+            return self._read(work)
         except (DBAPIError, TimeoutError) as error:
             _raise_if_known(error)
             raise
 
-    def write(self, work: Callable[[Session, datetime], T], *, patient: bool = True) -> T:
+    def place(self, client: str, *, known: bool) -> AbstractContextManager[Place | None]:
+        """Give a call from `client` a place to wait in, one among the known or among the others."""
+        room = self.known_calls if known else self.other_calls
+        return room.place(client, self.monotonic() + self.patience)
+
+    def read_once_listed(self, work: Callable[[Session], T], place: Place) -> T:
+        """Return what `work` reads; while the loop has not listed anything yet it is begun again.
+
+        After a lost database, workers are heard before the first listing has named their instances, and a
+        worker asks only once. Raises what `write` raises.
+        """
+        return self._patiently(lambda: self._read(work), place)
+
+    def write(self, work: Callable[[Session, datetime], T], place: Place | None) -> T:
         """Return what `work` returns, committed; it is begun again while the database fails.
 
-        So it is while the loop has not listed anything yet: after a lost database, workers are heard
-        before the first listing has named their boxes, and a worker asks only once. A commit whose
-        answer was lost is made again too, so `work` must be harmless when repeated. What is not `patient`
-        is tried once. Raises DatabaseUnusable when the patience is at its end, or what the driver raised
-        if that is not known to be the database's own trouble.
+        A commit whose answer was lost is made again too, so `work` must be harmless when repeated. Without a
+        place it is tried once. Raises DatabaseUnusable when the place is lost or its time is over, or what
+        the driver raised if that is not known to be the database's own trouble.
         """
-        deadline = self.monotonic() + (self.patience if patient else 0.0)
+        return self._patiently(lambda: self._write(work, place), place)
+
+    def _patiently(self, attempt: Callable[[], T], place: Place | None) -> T:
         while True:
             try:
-                return self._once(work)
+                return attempt()
             except (DBAPIError, TimeoutError) as error:
-                left = deadline - self.monotonic()
+                left = self._left(place)
                 if left <= 0:
                     _raise_if_known(error)
                     raise
             except TooEarly:
-                left = deadline - self.monotonic()
+                left = self._left(place)
                 if left <= 0:
                     raise
-            self.nap(min(PAUSE, left))
+            self.nap(min(max(self.known_calls.pause(), self.other_calls.pause()), left))
+
+    def _left(self, place: Place | None) -> float:
+        return 0.0 if place is None or place.lost else place.until - self.monotonic()
 
     def obstacle(self) -> str:
         """Try to write, and say what keeps it from being done; "" = nothing does."""
         found = obstacle(self.sessions)
         return "" if found is None else f"the database: {found.what}; {found.cure}"
+
+    def _read(self, work: Callable[[Session], T]) -> T:
+        with self.sessions.read() as session:
+            return work(session)
+
+    def _write(self, work: Callable[[Session, datetime], T], place: Place | None) -> T:
+        """Write unless so many do that a further one would keep a connection from those who read."""
+        if not self.writers.acquire(timeout=max(self._left(place), LET_IN)):
+            raise TimeoutError("too many calls wait to write")
+        try:
+            return self._once(work)
+        finally:
+            self.writers.release()
 
     def _once(self, work: Callable[[Session, datetime], T]) -> T:
         with self.sessions.write() as session:

@@ -8,7 +8,7 @@ from gunicorn.http import get_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magister.arrival import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, RAW_LIMIT, Arrival, Verdict
+from magister.arrival import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, RAW_LIMIT, Arrival, Kind, Verdict, kind_of
 
 START = b"DELETE /drop/77 HTTP/1.1\r\nHost: m\r\n"
 bodies = st.binary(max_size=300)
@@ -135,3 +135,22 @@ def test_whether_a_client_waits_to_be_told_to_go_on_is_known_with_its_head() -> 
         assert arrival.take(START + line + b"Content-Length: 5\r\n\r\n") is Verdict.MORE
         assert arrival.headed
         assert arrival.expects_go_on is expects
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b"DELETE /drop/77?key=a HTTP/1.1", Kind.DROP),
+        (b"GET /verify/77?key=a HTTP/1.1", Kind.VERIFY),
+        (b"GET /verify/77?beat=60 HTTP/1.1", Kind.VERIFY),
+        (b"GET /%76erify%2F77 HTTP/1.1", Kind.VERIFY),
+        (b"GET http://m/verify/77 HTTP/1.1", Kind.VERIFY),
+        (b"HEAD /verify/77 HTTP/1.1", Kind.OTHER),
+        (b"GET /instances?x=/verify/ HTTP/1.1", Kind.OTHER),
+        (b"GET http://[ HTTP/1.1", Kind.OTHER),
+        (b"GET", Kind.OTHER),
+    ],
+)
+def test_what_may_wait_is_told_from_what_only_reads_by_the_first_line(line: bytes, kind: Kind) -> None:
+    assert kind_of(line + b"\r\nHost: m\r\n\r\n") is kind
+    assert kind_of(b"\r\n" + line + b"\r\nHost: m\r\n\r\n") is kind
