@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from magister import telemetry
 from magister.complaints import complain
 from magister.errors import BadSettings
 from magister.provenance import known
@@ -44,7 +43,6 @@ def require_usable(command: Sequence[str]) -> None:
     """Raise BadSettings if a container would not come to read what is set here."""
     if problems := unreadable(FILE, command) or changed():
         raise BadSettings(problems)
-    telemetry.level_in(variables())
 
 
 def changed() -> tuple[str, ...]:
@@ -82,9 +80,9 @@ def variables() -> dict[str, str]:
 
     Of the environment only what .env names or what is a setting. Raises BadSettings.
     """
-    given = dict(variables_in(DOTENV, Settings).values)
+    given = dict(variables_in(DOTENV).values)
     settings = {name for setting in known(Settings) for name in setting.variables} | set(PROVER_VARIABLES)
-    for name in {*given, *settings, telemetry.VARIABLE}:
+    for name in {*given, *settings}:
         if here := os.environ.get(name, "").strip():
             given[name] = here
     # an engine takes one line for a value; where there may be several, Magister takes \n for their ends

@@ -1,6 +1,5 @@
 """The settings in force, each with its origin, and a test of all that the pool needs; nothing is rented."""
 
-import ipaddress
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from magister import assembly, identity, onstart, pool, rows, schema, startup, wanted
+from magister import addresses, assembly, identity, onstart, pool, rows, schema, wanted
 from magister.database import Sessions
 from magister.errors import BadKey, DatabaseUnusable, OtherAccount, VastError
 from magister.facts import Account, Offer
@@ -20,7 +19,7 @@ from magister.held import Held
 from magister.money import MICROS_PER_USD
 from magister.offers import unfit
 from magister.provenance import DEFAULT, Shown
-from magister.settings import Loaded, Settings, effective
+from magister.settings import Loaded, Settings, effective, load
 from magister.sqlite import sqlite_file
 from magister.vast import Vast
 
@@ -65,7 +64,7 @@ def run(config: Path | None, *, everything: bool = False) -> int:
 
     Return the exit code. Raises BadSettings.
     """
-    loaded = startup.read(config)
+    loaded = load(config)
     settings = effective(loaded)
     shown = settings if everything else tuple(one for one in settings if one.origin != DEFAULT)
     for line in described(shown):
@@ -128,10 +127,10 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         "hierophant_ip": (settings.hierophant_ip, settings.hierophant_ip),
     }
     for name, (host, shown) in named.items():
-        if doubt := _unreachable(host):
+        if doubt := addresses.unreachable(host):
             cure = f"set {name} to an address that a rented box can reach"
             yield Finding(Grade.WARN, f"{name} = {shown} {doubt}", cure)
-        else:
+        elif not (name == "this_magister_addr" and addresses.unencrypted(shown, settings.http_port)):
             yield Finding(Grade.OK, f"{name} = {shown} looks reachable from outside")
     if ours.port != settings.http_port:
         yield Finding(
@@ -139,19 +138,6 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
             f"this_magister_addr names port {ours.port}, but http_port is {settings.http_port}",
             "see that the one is forwarded to the other",
         )
-
-
-def _unreachable(host: str) -> str:
-    """Say why a box cannot reach `host`; "" = nothing speaks against it."""
-    bare = host.strip("[]")
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        local = bare == "localhost" or bare.endswith((".local", ".internal", ".localhost"))
-        return "is a name of this machine or network only" if local or "." not in bare else ""
-    if address.is_loopback or address.is_unspecified:
-        return "is this machine's own address, which every box takes for itself"
-    return "" if address.is_global else "is a private address"
 
 
 def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:

@@ -1,5 +1,6 @@
 """The words and the exit code for an error that ends a command."""
 
+import logging
 import os
 import sys
 import traceback
@@ -25,8 +26,9 @@ def complain(error: Exception) -> int:
 
 
 def debugging() -> bool:
-    """Say whether tracebacks and the lines of libraries are wanted."""
-    return os.environ.get(LEVEL_VARIABLE, "").strip().strip("\"'").lower() == "debug"
+    """Say whether tracebacks and the lines of libraries are wanted, by the log or before there is one."""
+    asked = os.environ.get(LEVEL_VARIABLE, "").strip().strip("\"'").lower()
+    return asked == "debug" or logging.getLogger().level == logging.DEBUG
 
 
 def _unexpected(error: Exception) -> str:

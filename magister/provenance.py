@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from magister.settings_types import Allowed, Env
+from magister.settings_types import Allowed, Env, Unshown
 
 DEFAULT = "default"
 MASK = "***"
@@ -43,6 +43,11 @@ class Known:
     def secret(self) -> bool:
         """Say whether the value must never be shown."""
         return SecretStr in (self.field.annotation, *get_args(self.field.annotation))
+
+    @property
+    def unshown(self) -> bool:
+        """Say whether a value that is refused must not be shown."""
+        return self.secret or any(isinstance(mark, Unshown) for mark in self.field.metadata)
 
     @property
     def items(self) -> type[BaseModel] | None:
@@ -183,7 +188,7 @@ def _problem(
         return f"{name} is required: set {name} in {file} or {' or '.join(part.variables)} in the environment"
     whole = found is not None and part is setting
     value = found.value if found is not None and whole else detail["input"]
-    return f"{name} = {shown(value, secret=part.secret)} from {origin}: {_allowed(part, detail)}"
+    return f"{name} = {shown(value, secret=part.unshown)} from {origin}: {_allowed(part, detail)}"
 
 
 def _allowed(setting: Known, detail: ErrorDetails) -> str:

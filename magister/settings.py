@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from magister import provenance
+from magister import addresses, provenance
 from magister.errors import BadSettings
 from magister.facts import BEATS
 from magister.provenance import Described, Found, Known, Shown
@@ -19,6 +20,7 @@ from magister.settings_groups import Hierophant, Lease, Pace, VastQuery, Web
 from magister.settings_policy import Billing, Budget, Caution, Health, Placement
 from magister.settings_sources import (
     PROVERS,
+    RUST_LOG,
     File,
     Layer,
     LayerSource,
@@ -37,6 +39,7 @@ from magister.settings_types import (
     Interval,
     Key,
     Label,
+    LogLevel,
     Many,
     Port,
     Token,
@@ -117,6 +120,9 @@ class Settings(BaseSettings):
         default=None,
         description="Secret, 16 characters or more, that signs drop addresses; what only shows stays open.",
         examples=[""],
+    )
+    log_level: Annotated[LogLevel, Env(("MAGISTER_LOG", RUST_LOG))] = Field(
+        default="info", description="How much is logged: debug, info, warning or error."
     )
     vast_query: VastQuery = VastQuery()
     contemplant: Contemplant = Contemplant()
@@ -202,7 +208,7 @@ def load(
     file = file_at(path, Settings) if path is not None else File({})
     places = (
         Variables(os.environ if environ is None else environ, "environment"),
-        variables_in(dotenv or DOTENV, Settings),
+        variables_in(dotenv or DOTENV),
     )
     described_by_variables = provers_in(places)
     layers = [place.layer(Settings) for place in places]
@@ -283,9 +289,22 @@ def _conflicts(places: tuple[Variables, ...], file: Layer, provers: str) -> tupl
     return tuple(lines)
 
 
+def _address_doubts(settings: Settings) -> Iterator[str]:
+    """Say which address no worker can call as it stands; what is merely local is for `magister check`."""
+    ours = settings.this_magister_addr
+    if why := addresses.unencrypted(ours, settings.http_port):
+        yield f"this_magister_addr = {ours} {why}"
+    for name, host in (
+        ("this_magister_addr", urlsplit(ours).hostname or ""),
+        ("hierophant_ip", settings.hierophant_ip),
+    ):
+        if why := addresses.malformed(host):
+            yield f"{name} = {host} {why}"
+
+
 def _doubts(settings: Settings) -> tuple[str, ...]:
     """Say what is allowed but seldom meant."""
-    lines: list[str] = []
+    lines = list(_address_doubts(settings))
     used = settings.contemplant.provers_used
     if settings.vast_query.cost_per_hour is None:
         lines.append("vast_query.cost_per_hour is not set: a box may cost ANY price per hour")

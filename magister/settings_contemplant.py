@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from magister.settings_types import Allowed, Counted, Env, Exported, Group, Many, Port, SshKeys
+from magister.settings_types import Allowed, Counted, Env, Exported, Group, Many, Port, SshKeys, Unshown
 
 EXPORTS = "{exports}"
 VMS_VARIABLE = "CONTEMPLANT_VMS"
@@ -69,7 +69,7 @@ class Contemplant(Group):
     watcher_polling_interval_ms: Counted = Field(
         default=2000, description="How often the worker reads that log, milliseconds."
     )
-    ssh_authorized_keys: SshKeys | None = Field(
+    ssh_authorized_keys: Annotated[SshKeys | None, Unshown()] = Field(
         default=None,
         description="Public SSH keys let into the boxes, one a line (in the environment: \\n between them).",
         examples=["ssh-ed25519 AAAAC3Nz alice\nssh-ed25519 AAAAC3Nz bob"],

@@ -7,16 +7,22 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import Original, parse_stream
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from magister.errors import BadSettings
 from magister.provenance import Found, Known, known
 from magister.settings_contemplant import BACKEND_VARIABLES, GROTH16_VARIABLE, VMS_VARIABLE
 
 PROVERS = "contemplant.provers"
+
+RUST_LOG = "RUST_LOG"
+"""The variable by which programs written in Rust are told what to log; MAGISTER_LOG wins over it."""
+
+LEVELS_OF_RUST = frozenset({"off", "error", "warn", "info", "debug", "trace"})
 
 Layer = Mapping[str, Found]
 """Raw values of one source by dotted setting name."""
@@ -54,6 +60,8 @@ class Variables:
     def found(self, name: str) -> Found | None:
         """Return a variable without its quotes; None = unset or empty, which is the same."""
         value = _unquoted(self.values.get(name, "").strip())
+        if name == RUST_LOG:
+            value = level_of_rust(value)
         return Found(value, f"{self.place} {name}") if value.strip() else None
 
     def layer(self, model: type[BaseModel]) -> dict[str, Found]:
@@ -66,6 +74,21 @@ class Variables:
         return rows
 
 
+def level_of_rust(directives: str) -> str:
+    """Return the level that RUST_LOG sets for Magister, such as in "info,magister=debug"; "" = none.
+
+    Programs written in Rust share it, so a form that is not known here sets nothing and is no mistake.
+    """
+    found = [
+        (target, level.strip().lower())
+        for directive in directives.split(",")
+        for target, _, level in (directive.strip().rpartition("="),)
+        if target == "" or re.fullmatch(r"magister(::\w+)*", target)
+    ]
+    named = [level for _, level in sorted(found, key=lambda one: bool(one[0])) if level in LEVELS_OF_RUST]
+    return named[-1] if named else ""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """Hold what the TOML file said, and one problem line for each key that is not known."""
@@ -74,7 +97,7 @@ class File:
     problems: tuple[str, ...] = ()
 
 
-def variables_in(path: Path, model: type[BaseSettings]) -> Variables:
+def variables_in(path: Path) -> Variables:
     """Read a .env file; a missing one is empty.
 
     Raises BadSettings if it is there but cannot be read, or holds lines that set nothing.
@@ -82,7 +105,8 @@ def variables_in(path: Path, model: type[BaseSettings]) -> Variables:
     try:
         if problems := _broken_lines(path):
             raise BadSettings(problems)
-        read = DotEnvSettingsSource(model, env_file=path, case_sensitive=True).env_vars
+        # as it is written: an environment that was put in for ${…} would reach rented instances
+        read = dotenv_values(path, interpolate=False, encoding="utf-8") if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as reason:
         problem = f"{path}: cannot be read: {_short(reason)}"
     else:

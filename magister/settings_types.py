@@ -3,13 +3,24 @@
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from magister.facts import LARGEST_ID
 
 YEAR = 366 * 86400
+
+PUBLIC_KEY = re.compile(
+    r"""((?:[^\s"\x00-\x1f\x7f]|"(?:[^"\\\x00-\x1f\x7f]|\\.)*")+[ \t]+)?"""  # options, such as no-pty
+    r"(ssh-(rsa|dss|ed25519|ed448)|ecdsa-sha2-nistp(256|384|521)"
+    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)(-cert-v01@openssh\.com)?"
+    r"[ \t]+AAAA[0-9A-Za-z+/]+={0,2}([ \t][^\x00-\x08\x0a-\x1f\x7f]*)?"
+)
+"""A line of authorized_keys, by sshd(8): options, kind of key, key in base64, comment."""
+
+RUST_LEVELS = {"trace": "debug", "warn": "warning", "off": "error"}
+"""Levels of RUST_LOG that have another name here; nothing switches errors off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,11 @@ class Allowed:
     """Say what a setting must be, to follow "must be"."""
 
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """Keep a value that is refused out of the message: it may be a secret that was put in the wrong place."""
 
 
 class Group(BaseModel):
@@ -60,11 +76,22 @@ def _exportable(value: str) -> str:
 
 
 def _keys(value: str) -> str:
+    """Keep the lines that are public keys and drop comments; whatever else it is may be a secret."""
     lines = [line.strip() for line in value.replace("\\n", "\n").splitlines()]
-    kept = "\n".join(line for line in lines if line)
-    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", kept):
-        raise ValueError("must not contain control characters")
-    return kept
+    kept = [line for line in lines if line and not line.startswith("#")]
+    for number, line in enumerate(kept, 1):
+        if PUBLIC_KEY.fullmatch(line) is None:
+            raise ValueError(
+                f"must be public SSH keys, one a line, such as ssh-ed25519 AAAA… name; key {number} is none. "
+                "Never put a private key or a path here: this text goes into every rented instance"
+            )
+    return "\n".join(kept)
+
+
+def _level(value: object) -> object:
+    """Take a level of the log by its own name, or by the one that programs written in Rust have for it."""
+    word = value.lower() if isinstance(value, str) else value
+    return RUST_LEVELS.get(word, word) if isinstance(word, str) else word
 
 
 def _ipv6(value: str) -> str:
@@ -163,6 +190,11 @@ Hash = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"),
     Allowed("the hash Vast shows for a template: letters, digits, underscores or hyphens"),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(_level),
+    Allowed("debug, info, warning or error"),
 ]
 Exported = Annotated[str, AfterValidator(_exportable)]
 SshKeys = Annotated[str, AfterValidator(_keys)]

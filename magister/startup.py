@@ -4,13 +4,11 @@ The supervisor stays small, so nothing here may import the database, the web or 
 """
 
 import errno
-import os
 import pickle
 import re
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -42,7 +40,7 @@ def begin(config: Path | None, *, warn: bool = True) -> Loaded:
 
 def take_up(loaded: Loaded, *, warn: bool = True) -> None:
     """Set up the log for these settings and, if `warn`, write there what is doubtful."""
-    set_up_log(secrets(loaded.settings))
+    set_up_log(loaded.settings)
     for warning in (*loaded.warnings, *onstart.doubts(loaded.settings)) if warn else ():
         log.warning("settings.doubtful", what=warning)
 
@@ -60,38 +58,22 @@ def inherit() -> Settings:
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - nobody but the supervisor has the other end
     if not isinstance(settings, Settings):
         raise TypeError("the supervisor wrote no settings")
-    set_up_log(secrets(settings))
+    set_up_log(settings)
     return settings
 
 
 def usable(config: Path | None) -> Loaded:
     """Read the settings; raises BadSettings also when Vast would refuse the onstart they give."""
-    loaded = read(config)
+    loaded = load(config)
     if problems := onstart.problems(loaded.settings):
         raise BadSettings(problems)
     return loaded
 
 
-def read(config: Path | None) -> Loaded:
-    """Read the settings and the level of the log; raises BadSettings with the problems of both."""
-    problems: tuple[str, ...] = ()
-    try:
-        telemetry.level_in(os.environ)
-    except BadSettings as error:
-        problems = error.problems
-    try:
-        loaded = load(config)
-    except BadSettings as error:
-        raise BadSettings((*error.problems, *problems)) from None
-    if problems:
-        raise BadSettings(problems)
-    return loaded
-
-
-def set_up_log(secrets: Sequence[SecretStr] = ()) -> None:
-    """Write the log to stderr, at the level that MAGISTER_LOG names; raises BadSettings for another word."""
-    level = telemetry.level_in(os.environ)
-    telemetry.set_up(level, stream=sys.stderr, terminal=sys.stderr.isatty(), secrets=secrets)
+def set_up_log(settings: Settings) -> None:
+    """Write the log to stderr, at the level that is set and without the secrets."""
+    terminal = sys.stderr.isatty()
+    telemetry.set_up(settings.log_level, stream=sys.stderr, terminal=terminal, secrets=secrets(settings))
 
 
 def secrets(settings: Settings) -> tuple[SecretStr, ...]:

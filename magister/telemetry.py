@@ -13,11 +13,8 @@ from pydantic import SecretStr
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from magister.errors import BadSettings
 from magister.log_writer import QueuedHandler, can_block
 
-VARIABLE = "MAGISTER_LOG"
-DEFAULT = "info"
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -43,13 +40,6 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Bear a name of our own, so that a second set-up finds what the first one left."""
 
 
-def level_in(environ: Mapping[str, str]) -> str:
-    """Return the level that MAGISTER_LOG names, or the default; raises BadSettings for another word."""
-    level = environ.get(VARIABLE, "").strip().strip("\"'").lower() or DEFAULT
-    _number(level)
-    return level
-
-
 def set_up(
     level: str,
     *,
@@ -61,9 +51,9 @@ def set_up(
     """Send every log line of this process to `stream` in one form; doing it again replaces the form.
 
     gunicorn gives its loggers handlers when it starts, so set up again after that. NO_COLOR is looked
-    for in `environ`, None = that of the process. Raises BadSettings for an unknown level.
+    for in `environ`, None = that of the process. `level` is one of LEVELS.
     """
-    number = _number(level)
+    number = LEVELS[level]
     colors = terminal and not (os.environ if environ is None else environ).get("NO_COLOR")
     structlog.configure(
         processors=[
@@ -145,12 +135,6 @@ def _cleaned(value: object, clean: Callable[[str], str]) -> object:
             return clean(f"{type(value).__name__}: {value}")
         case _:
             return clean(str(value))  # whatever it is, it will be shown as text
-
-
-def _number(level: str) -> int:
-    if level not in LEVELS:
-        raise BadSettings((f"{VARIABLE}: {level!r} is not a level; it must be one of {', '.join(LEVELS)}",))
-    return LEVELS[level]
 
 
 def _facts() -> list[Processor]:

@@ -175,3 +175,8 @@ def _fresh(session: Session, row: Held) -> Held:
     found = rows.one(session, row.id)
     assert found is not None
     return found
+
+
+def public_key(longer: int = 0) -> str:
+    """Return a line of authorized_keys, `longer` characters longer than the shortest."""
+    return "ssh-ed25519 AAAAC" + "A" * longer

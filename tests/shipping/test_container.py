@@ -88,7 +88,7 @@ def test_who_publishes_a_port_in_another_way_has_only_that(container: Container)
 
 
 def test_the_container_reads_the_values_that_were_checked(container: Container) -> None:
-    keys = 'CONTEMPLANT_SSH_AUTHORIZED_KEYS="ssh-ed25519 AAAA a\\nssh-ed25519 BBBB b"\n'
+    keys = 'CONTEMPLANT_SSH_AUTHORIZED_KEYS="ssh-ed25519 AAAAC3 a\\nssh-ed25519 AAAABBBB b"\n'
     lines = f"NUMBER_INSTANCES=3  # three boxes\nVAST_QUERY_GPU_NAME='RTX 4090'\nRUST_LOG=info\n{keys}"
     container.run(lines=lines)
     here = load(container.checkout / "magister.toml", {}, dotenv=container.checkout / ".env").settings

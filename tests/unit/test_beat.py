@@ -14,7 +14,7 @@ from magister import beat, onstart
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS, Contemplant
 from tests.box import ENTRYPOINT, Box, Listener, a_box
-from tests.builders import some_settings
+from tests.builders import public_key, some_settings
 from tests.waiting import PATIENCE, until
 
 TOOLS = ("curl", "wget", "busybox", "python3")
@@ -260,7 +260,7 @@ def test_a_text_is_the_one_without_beats_and_at_most_the_loop_besides(
 ) -> None:
     changes: dict[str, object] = {
         "onstart_template": f"{head}{EXPORTS}\n{ENTRYPOINT}",
-        "ssh_authorized_keys": "k" * keys,
+        "ssh_authorized_keys": public_key(keys),
     }
     token = None if mac is None else "token-of-the-operator"
     settings, silent = (given(changes | {"beat_secs": each}, token=token) for each in (secs, 0))
@@ -275,11 +275,11 @@ def test_a_text_is_the_one_without_beats_and_at_most_the_loop_besides(
 
 
 def keys_of(length: int) -> dict[str, object]:
-    return {"ssh_authorized_keys": "k" * length}
+    return {"ssh_authorized_keys": public_key(length)}
 
 
 def test_beats_that_make_the_text_too_long_are_left_out_and_that_is_told() -> None:
-    most = onstart.LIMIT - onstart.longest(given(keys_of(1))) + 1
+    most = onstart.LIMIT - onstart.longest(given(keys_of(0)))
     assert onstart.doubts(given(keys_of(most))) == ()
     over = given(keys_of(most + 1))
     assert onstart.problems(over) == ()

@@ -14,7 +14,7 @@ from magister.database import open_database
 from magister.errors import BadKey, NotSent, RateLimited
 from magister.settings import load
 from magister.vast import Vast
-from tests.builders import a_row, an_offer
+from tests.builders import a_row, an_offer, public_key
 from tests.fakes import FakeVast
 
 SETTINGS = {
@@ -147,6 +147,8 @@ def test_the_template_is_looked_up(
         ("http://localhost", Grade.WARN),
         ("http://tower", Grade.WARN),
         ("http://tower.local", Grade.WARN),
+        ("http://203.0.113.300", Grade.WARN),
+        ("https://magister.example", Grade.WARN),
         ("http://8.8.4.4", Grade.OK),
         ("http://[2606:4700::1111]", Grade.OK),
         ("http://magister.example", Grade.OK),
@@ -166,8 +168,7 @@ def test_the_length_of_the_onstart_is_told(vast: FakeVast) -> None:
 
 
 def test_an_onstart_that_is_too_long_fails(vast: FakeVast) -> None:
-    keys = "ssh-ed25519 " + "A" * 4000
-    assert about("onstart", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS=keys).grade is Grade.FAIL
+    assert about("onstart", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS=public_key(4000)).grade is Grade.FAIL
 
 
 def test_a_database_that_does_not_exist_yet_is_left_so(vast: FakeVast) -> None:
@@ -237,7 +238,7 @@ def test_a_finding_without_a_cure_is_one_line() -> None:
 
 
 def test_beats_that_have_no_room_are_a_warning(vast: FakeVast) -> None:
-    finding = about("no beats", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS="k" * 3_000)
+    finding = about("no beats", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS=public_key(3_000))
     assert finding.grade is Grade.WARN
-    assert about("onstart: ", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS="k" * 3_000).grade is Grade.OK
+    assert about("onstart: ", vast, CONTEMPLANT_SSH_AUTHORIZED_KEYS=public_key(3_000)).grade is Grade.OK
     assert not [each for each in found(vast) if "beats" in each.what]

@@ -178,7 +178,7 @@ def test_a_level_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAGISTER_LOG", "loud")
     result = run("migrate")
     assert result.exit_code == 2
-    assert result.stderr.startswith("magister: MAGISTER_LOG: 'loud' is not a level")
+    assert result.stderr.startswith('magister: log_level = "loud" from environment MAGISTER_LOG: must be')
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -191,7 +191,7 @@ def test_a_level_that_is_none_is_told_with_all_other_problems(
     assert result.exit_code == 2
     assert [line.split(" ")[1] for line in result.stderr.splitlines()] == [
         "number_instances",
-        "MAGISTER_LOG:",
+        "log_level",
     ]
 
 

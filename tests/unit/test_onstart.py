@@ -9,13 +9,13 @@ from pydantic import SecretStr
 from magister import onstart
 from magister.settings import Settings
 from magister.settings_contemplant import Contemplant, Prover
-from tests.builders import some_settings
+from tests.builders import public_key, some_settings
 
 ENTRYPOINT = "/usr/local/bin/contemplant-entrypoint.sh"
 NASTY_KEYS = (
     "ssh-ed25519 AAAA+/= it's me\n"
-    'command="echo $HOME `id` \\"x\\"",no-pty ssh-rsa BBBB back\\slash %s !x\n'
-    "ssh-ed25519 CCCC Zoë & friends; # <>|*"
+    'command="echo $HOME `id` \\"x\\"",no-pty ssh-rsa AAAABBBB back\\slash %s !x\n'
+    "ssh-ed25519 AAAACCCC Zoë & friends; # <>|*"
 )
 
 
@@ -155,9 +155,9 @@ def test_the_longest_text_is_no_shorter_than_any_real_one(token: str | None) -> 
 
 
 def test_a_text_longer_than_vast_takes_is_a_problem_with_its_length() -> None:
-    room = onstart.LIMIT - onstart.longest(given(Contemplant(ssh_authorized_keys="k")))
-    fits = given(Contemplant(ssh_authorized_keys="k" * (room + 1)))
-    over = given(Contemplant(ssh_authorized_keys="k" * (room + 2)))
+    room = onstart.LIMIT - onstart.longest(given(Contemplant(ssh_authorized_keys=public_key())))
+    fits = given(Contemplant(ssh_authorized_keys=public_key(room)))
+    over = given(Contemplant(ssh_authorized_keys=public_key(room + 1)))
     assert onstart.problems(fits) == ()
     assert onstart.problems(over) == (
         "onstart would be 4049 characters long, 1 more than the 4048 Vast takes:"

@@ -14,7 +14,7 @@ from tests.unit.test_startup import SETTINGS
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     """Return a service whose cap stands in its .env, and its target in its magister.toml."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(startup, "set_up_log", lambda secrets: None)
+    monkeypatch.setattr(startup, "set_up_log", lambda settings: None)
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     Path(".env").write_text("BUDGET_USD_PER_DAY=20\n")

@@ -8,6 +8,7 @@ from magister.errors import BadSettings
 from magister.settings import Loaded, load
 from magister.settings_contemplant import Contemplant, Prover
 from magister.settings_groups import VastQuery
+from tests.builders import public_key
 
 REQUIRED = {
     "THIS_MAGISTER_ADDR": "http://magister.example",
@@ -124,7 +125,9 @@ def test_what_has_a_default_is_always_exported() -> None:
 
 def test_exports_keep_their_order() -> None:
     contemplant = loaded(
-        CONTEMPLANT_NAME="paulos", CONTEMPLANT_SSH_AUTHORIZED_KEYS="a\\nb", CONTEMPLANT_PROVER_TYPE="cuda"
+        CONTEMPLANT_NAME="paulos",
+        CONTEMPLANT_SSH_AUTHORIZED_KEYS=public_key(),
+        CONTEMPLANT_PROVER_TYPE="cuda",
     ).settings.contemplant
     assert list(contemplant.exports()) == [
         "CONTEMPLANT_NAME",
@@ -263,11 +266,30 @@ def test_a_character_that_further_shells_would_read_is_refused(name: str, charac
 
 
 def test_ssh_keys_are_lines_in_the_file_and_escapes_in_the_environment() -> None:
+    one, two = "ssh-ed25519 AAAAC3Nz alice", "no-pty ssh-rsa AAAAB3Nz bob@desk"
     from_file = loaded(
-        '[contemplant]\nssh_authorized_keys = """\nkey one\n\nkey two\n"""'
+        f'[contemplant]\nssh_authorized_keys = """\n{one}\n\n# of the night shift\n{two}\n"""'
     ).settings.contemplant
-    from_variable = loaded(CONTEMPLANT_SSH_AUTHORIZED_KEYS='"key one\\nkey two"').settings.contemplant
-    assert from_file.ssh_authorized_keys == from_variable.ssh_authorized_keys == "key one\nkey two"
+    from_variable = loaded(CONTEMPLANT_SSH_AUTHORIZED_KEYS=f'"{one}\\n{two}"').settings.contemplant
+    assert from_file.ssh_authorized_keys == from_variable.ssh_authorized_keys == f"{one}\n{two}"
+
+
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"{PRIVATE}\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----",
+        "b3BlbnNzaC1rZXktdjEAAAAA",
+        "/home/alice/.ssh/id_ed25519",
+        "ssh-ed25519 AAAAC3Nz alice\nhunter2",
+    ],
+)
+def test_what_is_no_public_key_is_refused_and_never_shown(secret: str) -> None:
+    said = refused(f'[contemplant]\nssh_authorized_keys = """\n{secret}\n"""')
+    assert "must be public SSH keys, one a line" in said
+    assert not any(line in said for line in secret.splitlines())
 
 
 def test_an_onstart_template_without_a_place_for_exports_is_refused() -> None:

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from magister import startup
-from magister.settings import load
+from magister.settings import Settings, load
+from tests.builders import public_key
 
 SETTINGS = {
     "THIS_MAGISTER_ADDR": "http://magister.example",
@@ -27,8 +28,8 @@ def test_the_start_tells_that_beats_have_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, told: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(startup, "set_up_log", lambda secrets: None)
-    for name, value in (SETTINGS | {"CONTEMPLANT_SSH_AUTHORIZED_KEYS": "k" * room}).items():
+    monkeypatch.setattr(startup, "set_up_log", lambda settings: None)
+    for name, value in (SETTINGS | {"CONTEMPLANT_SSH_AUTHORIZED_KEYS": public_key(room)}).items():
         monkeypatch.setenv(name, value)
     with capture_logs() as lines:
         startup.begin(None)
@@ -40,9 +41,10 @@ def test_a_child_gets_the_settings_that_were_accepted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     accepted = load(None, SETTINGS).settings
-    masked: list[object] = []
-    monkeypatch.setattr(startup, "set_up_log", masked.extend)
+    logged: list[Settings] = []
+    monkeypatch.setattr(startup, "set_up_log", logged.append)
     told = io.BytesIO(startup.handed_down(accepted))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(told))
     assert startup.inherit() == accepted
-    assert masked == [accepted.vast_api_key]
+    assert logged == [accepted]
+    assert startup.secrets(accepted) == (accepted.vast_api_key,)

@@ -10,7 +10,6 @@ import structlog
 from pydantic import SecretStr
 
 from magister import telemetry
-from magister.errors import BadSettings
 
 SECRET = SecretStr("s3cr3t/of the+pool")
 
@@ -186,18 +185,3 @@ def test_a_second_set_up_replaces_the_first() -> None:
     structlog.get_logger("magister").info("once")
     assert first.getvalue() == ""
     assert len(lines(second)) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "level"), [("", "info"), ("debug", "debug"), (" WARNING ", "warning"), ('"error"', "error")]
-)
-def test_the_variable_names_the_level(value: str, level: str) -> None:
-    assert telemetry.level_in({"MAGISTER_LOG": value}) == level
-    assert telemetry.level_in({}) == "info"
-
-
-def test_another_word_is_refused_with_what_is_allowed() -> None:
-    with pytest.raises(BadSettings, match=r"MAGISTER_LOG: 'loud' .* debug, info, warning, error"):
-        telemetry.level_in({"MAGISTER_LOG": "loud"})
-    with pytest.raises(BadSettings):
-        telemetry.set_up("loud", stream=io.StringIO(), terminal=False)
