@@ -5,11 +5,15 @@ server to say, who gets all of it; so what is doubtful here is let through.
 """
 
 import re
+from collections.abc import Iterator
 from enum import Enum, auto
 from urllib.parse import unquote, urlsplit
 
 BODY_LIMIT = 64 * 1024
-"""Bytes that the body of a request may have: it is one line of reason."""
+"""Bytes that are waited for of a body that nobody reads."""
+
+REASON_LIMIT = 1024
+"""Bytes that are read of the reason of a drop; it may have any length."""
 
 LINE_LIMIT = 4094
 """Bytes that the first line may have."""
@@ -26,6 +30,11 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t]*(;|$))")
+_PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]{1,1024}")
+_BROWSER = re.compile(rb"\r\nuser-agent[ \t]*:[ \t]*mozilla/", re.IGNORECASE)
+
+READ_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"user-agent")
+"""Headers of a drop or a verify that the application reads, or the access log."""
 
 
 class Verdict(Enum):
@@ -66,6 +75,7 @@ class Arrival:
         """Begin with nothing."""
         self.data = bytearray()
         self.headed = False  # the head is there
+        self.kind = Kind.OTHER  # until the first line is there
         self.expects_go_on = False  # the client waits to be told before it sends the body
         self._line_read = False
         self._searched = 0
@@ -82,15 +92,57 @@ class Arrival:
             if verdict is not Verdict.WHOLE:
                 return verdict
             self._line_read = True
+            self.kind = kind_of(bytes(self.data[: LINE_LIMIT + 4]))
         if not self.headed:
             at = self.data.find(b"\r\n\r\n", self._searched, HEAD_LIMIT)
             self._searched = max(0, len(self.data) - 3)
+            if at < 0 and len(self.data) >= HEAD_LIMIT:
+                return Verdict.WHOLE if self.clear else Verdict.HEAD_TOO_LONG
             if at < 0:
-                return Verdict.HEAD_TOO_LONG if len(self.data) >= HEAD_LIMIT else Verdict.MORE
+                return Verdict.MORE
             self._head(bytes(self.data[: at + 2]))
         if self._ends is None:
             return self._chunks()
         return Verdict.WHOLE if len(self.data) >= self._ends else Verdict.MORE
+
+    @property
+    def once(self) -> bool:
+        """Say whether it asks for what may be asked for once only."""
+        return self.kind is not Kind.OTHER
+
+    @property
+    def clear(self) -> bool:
+        """Say whether it can be answered as it is, although there may be more of it.
+
+        Of a browser the whole head is needed: it tells which page made it ask.
+        """
+        return self.headed or (self.once and not _BROWSER.search(self.data))
+
+    def request(self) -> bytes:
+        """Return the request for the server: of one that is made once no more than is read."""
+        if not self.once:
+            return bytes(self.data)
+        head = bytes(self.data[: self._body_at - 2 if self.headed else HEAD_LIMIT])
+        line, *lines = head.removeprefix(b"\r\n").split(b"\r\n")[:-1]
+        reason = self._reason() if self.kind is Kind.DROP else b""
+        kept = [line, *_read_of(lines), b"Content-Length: %d" % len(reason)]
+        return b"\r\n".join(kept) + b"\r\n\r\n" + reason
+
+    def _reason(self) -> bytes:
+        """Return the beginning of the body, as far as it is there and can be read."""
+        if not self.headed:
+            return b""
+        if self._ends is not None:
+            return bytes(self.data[self._body_at : self._ends])
+        data, at, reason = bytes(self.data), self._body_at, bytearray()
+        while len(reason) < REASON_LIMIT and (end := data.find(b"\r\n", at)) >= 0:
+            size = _SIZE.match(data[at:end])
+            length = 0 if size is None else int(size[0], 16)
+            if not length:
+                break
+            reason += data[end + 2 : end + 2 + length]
+            at = end + 2 + length + 2
+        return bytes(reason[:REASON_LIMIT])
 
     def _line(self) -> Verdict:
         """Judge the first line, before which one empty line is allowed; WHOLE = it may be one."""
@@ -102,14 +154,19 @@ class Arrival:
         return Verdict.LINE_TOO_LONG if len(line) > LINE_LIMIT else Verdict.MORE
 
     def _head(self, head: bytes) -> None:
-        """Learn from the headers where the body ends; one that is too long is not waited for."""
+        """Learn from the headers where the body ends, or what is read of it; the rest is not waited for."""
         self.headed = True
         self._body_at = self._chunk_at = len(head) + 2
         self.expects_go_on = _EXPECTS.search(head) is not None
+        if self.kind is Kind.VERIFY:
+            self._ends = self._body_at
+            return
         if _CHUNKED.search(head):
             return
         found = _LENGTH.search(head)
         length = int(found[1]) if found else 0
+        if self.kind is Kind.DROP:
+            length = min(length, REASON_LIMIT)
         self._ends = self._body_at + (length if length <= BODY_LIMIT else 0)
 
     def _chunks(self) -> Verdict:
@@ -131,5 +188,16 @@ class Arrival:
 
     def _enough(self, more: int) -> Verdict:
         """Wait no more for the end of a body that is too long; `more` is what came of its last chunk."""
-        too_long = self._decoded + more > BODY_LIMIT + 1 or len(self.data) - self._body_at > RAW_LIMIT
+        limit = REASON_LIMIT if self.kind is Kind.DROP else BODY_LIMIT + 1
+        too_long = self._decoded + more > limit or len(self.data) - self._body_at > RAW_LIMIT
         return Verdict.WHOLE if too_long else Verdict.MORE
+
+
+def _read_of(lines: list[bytes]) -> Iterator[bytes]:
+    """Yield the headers that are read, each once and none that a server might refuse."""
+    left = set(READ_HEADERS)
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if (name := name.strip().lower()) in left and _PRINTABLE.fullmatch(value):
+            left.remove(name)
+            yield name + b":" + value

@@ -8,7 +8,7 @@ from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn
 
-from magister.arrival import Arrival, kind_of
+from magister.arrival import Arrival
 
 _PIECE = 65_536
 
@@ -75,6 +75,6 @@ class Visit(TConn):
         """Take what the guest has sent: after that there is nothing to wait for, but the end."""
         self.guest, self.outbox = guest, Outbox()
         super().__init__(cfg, self.outbox, guest.client, guest.server)  # type: ignore[arg-type] # no more of a socket is used
-        self.parser = get_parser(cfg, iter((bytes(guest.arrival.data),)), guest.client)
+        self.parser = get_parser(cfg, iter((guest.arrival.request(),)), guest.client)
         self.data_ready = True
-        self.kind = kind_of(bytes(guest.arrival.data))
+        self.kind = guest.arrival.kind

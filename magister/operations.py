@@ -14,7 +14,7 @@ from magister.held import Held, Learned
 from magister.states import Reason, State
 
 NO_REASON = "the coordinator gave no reason"
-WHY_LIMIT = 500
+WHY_LIMIT = 1024
 """Characters kept of the reason that comes with a drop."""
 
 TRIES = 5

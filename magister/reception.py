@@ -14,7 +14,7 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -49,8 +49,8 @@ When the process is asked to end, also the seconds that a client has to send its
 MERCY_SECS = 0.5
 """Seconds for which nobody who still waits for something has to make room for others."""
 
-LINGER_BYTES = 1024 * 1024
-"""Bytes that it may go on sending meanwhile."""
+LINGER_BYTES = 64 * 1024 * 1024
+"""Bytes that it may go on sending meanwhile: the reason of a drop may have any length."""
 
 CONNECTIONS = 512
 """Connections at a time: well below the 1024 open files that a process is often allowed."""
@@ -63,6 +63,17 @@ ROOM = 64
 
 BACKLOG_BYTES = 64 * 1024 * 1024
 """Bytes of answers that may wait for their clients; beyond that, the oldest make room."""
+
+UNUSED_HEADERS: Mapping[str, object] = {
+    "secure_scheme_headers": {},
+    "forwarder_headers": "",
+    "header_map": "drop",
+}
+"""Options of gunicorn under which it passes over headers of proxies that nobody here reads.
+
+By default it refuses a request whose X-Forwarded-Proto and X-Forwarded-Ssl disagree, and takes the path of
+the application from a header SCRIPT_NAME.
+"""
 
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSED = {
@@ -85,8 +96,10 @@ class Reception(ThreadWorker):
     _for_verifies: ThreadPoolExecutor
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        """Begin with nobody."""
+        """Begin with nobody, and let no header that is not used refuse a request."""
         super().__init__(*arguments, **more)
+        for name, value in UNUSED_HEADERS.items():
+            self.cfg.set(name, value)
         self._guests: set[Guest] = set()
 
     def init_process(self) -> None:
@@ -178,8 +191,8 @@ class Reception(ThreadWorker):
                 guest.sock.send(_GO_ON)
 
     def _give_up(self, guest: Guest) -> None:
-        """Wait no more for the rest of a request; a wish stands in its head, and may be made only once."""
-        if guest.arrival.headed:
+        """Wait no more for the rest of a request; a wish stands in its first line, and is made only once."""
+        if guest.arrival.clear:
             self._admit(guest)
         elif guest.arrival.data:
             self._deliver(guest, refusal(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
@@ -245,7 +258,7 @@ class Reception(ThreadWorker):
             or (guest.stage is not Stage.WORKING and now - guest.since >= MERCY_SECS)
         ]
         for guest in sorted(waiting, key=_since)[:ROOM]:
-            if guest.stage is Stage.ARRIVING and guest.arrival.headed:
+            if guest.stage is Stage.ARRIVING and guest.arrival.clear:
                 self._admit(guest)
             else:
                 self._part(guest)

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from flask import Flask, Response
 
-from magister.arrival import BODY_LIMIT
 from magister.database import Sessions
 from magister.settings import Settings
 from magister.wanted import fleet
@@ -32,8 +31,6 @@ def create_app(
     written are kept, but nobody writes them.
     """
     app = Flask("magister.web", static_folder=None)
-    # one more, because the framework cuts a chunked body off at its limit and says nothing
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT + 1
     store = Store(
         sessions=sessions,
         clock=clock,

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -12,10 +12,10 @@ from flask import Blueprint, Response, request
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest
 
 from magister import __version__, operations, readiness, reports
-from magister.arrival import BODY_LIMIT
+from magister.arrival import REASON_LIMIT
 from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.facts import LARGEST_ID
 from magister.held import Held
@@ -182,15 +182,12 @@ def interval_in(text: str) -> int | None:
 
 
 def reason() -> str:
-    """Return the body of the request as text, whatever it is; raises BadRequest or RequestEntityTooLarge."""
-    try:
-        body = request.get_data(cache=False)
-    except ClientDisconnected:
-        return ""  # the wish stood in the first line, and it is made only once
-    except HTTPException:
-        raise
-    except Exception as error:  # servers have their own errors for a body that is not even HTTP
-        raise BadRequest("the body cannot be read") from error
-    if len(body) > BODY_LIMIT:
-        raise RequestEntityTooLarge
+    """Return the beginning of the body as text, whatever it is: the wish is made only once, and counts."""
+    body = bytearray()
+    with suppress(Exception):  # a body that breaks off or is not even HTTP; servers have their own errors
+        while left := REASON_LIMIT - len(body):
+            piece = request.stream.read(left)
+            if not piece:
+                break
+            body += piece
     return body.decode(errors="replace")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from magister.arrival import BODY_LIMIT
+from magister.arrival import REASON_LIMIT
 from magister.facts import LARGEST_ID
 from magister.spending import By
 from magister.web.openapi_schemas import TEXT, ref, schemas
@@ -14,7 +14,6 @@ PROBLEMS = {
     403: "The key is missing or wrong.",
     404: "There is no such instance here, or none was ever rented on that offer.",
     410: "The instance is on its way out or gone.",
-    413: f"The body has more than {BODY_LIMIT} bytes.",
     503: "The database is busy or does not answer; ask again after Retry-After.",
 }
 OF_AN_OFFER = (400, 403, 404, 503)
@@ -115,12 +114,10 @@ def _verify() -> Json:
 
 
 def _drop() -> Json:
-    asked = _shown(
-        "drop", "Let the instance of an offer go; again is harmless.", "Answer", (*OF_AN_OFFER, 413)
-    )
+    asked = _shown("drop", "Let the instance of an offer go; again is harmless.", "Answer", OF_AN_OFFER)
     reason = {
         "type": "string",
-        "description": "Why, in any words; what is no UTF-8 is read as well as can be.",
+        "description": f"Why, in any words; the first {REASON_LIMIT} bytes are read, as well as can be.",
     }
     return asked | {"requestBody": {"content": {"text/plain": {"schema": reason}}}}
 

@@ -134,7 +134,7 @@ def test_a_drop_of_an_ended_instance_is_heard_and_changes_nothing(sessions: Sess
         ("\x00\x1b\u202e", operations.NO_REASON),
         ("two\r\nlines\x00 \x1b[31mred", "two lines [31mred"),
         ("ärger 🚀", "ärger 🚀"),
-        ("x" * 600, "x" * 500),
+        ("x" * 1100, "x" * 1024),
     ],
 )
 def test_the_reason_is_kept_in_one_short_line(sessions: Sessions, body: str, detail: str) -> None:

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from magister import ledger, pool, reports, rows
-from magister.arrival import BODY_LIMIT
+from magister.arrival import REASON_LIMIT
 from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.held import Held
 from magister.models import Transition
+from magister.operations import NO_REASON
 from magister.settings import Settings
 from magister.settings_groups import Web
 from magister.sqlite import sqlite_file
@@ -132,6 +133,18 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
     )
 
 
+def client_told(client: FlaskClient, body: bytes) -> TestResponse:
+    """Send a body with its length."""
+    return client.delete("/drop/77", data=body)
+
+
+def reason_of(sessions: Sessions, row: Held) -> str:
+    """Return what is written of the last move of a row."""
+    with sessions.read() as session:
+        moves = select(Transition.detail).where(Transition.instance_id == row.id)
+        return session.scalars(moves.order_by(Transition.id.desc())).first() or ""
+
+
 # the request
 
 
@@ -144,7 +157,6 @@ def test_errors_are_problems(client: FlaskClient, sqlite_sessions: Sessions) -> 
         404: client.get("/nothing/here"),
         405: client.post("/summary"),
         410: client.get("/verify/77"),
-        413: client.delete("/drop/77", data=b"x" * (BODY_LIMIT + 1)),
     }
     for status, answer in answers.items():
         assert answer.status_code == status
@@ -175,23 +187,18 @@ def test_a_wrong_method_is_told_the_right_ones(
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize("size", [0, 1, BODY_LIMIT])
-def test_a_body_up_to_the_limit_is_taken(client: FlaskClient, sqlite_sessions: Sessions, size: int) -> None:
-    row_in(sqlite_sessions, State.VERIFIED)
-    assert client.delete("/drop/77", data=b"x" * size).status_code == 200
-    assert chunked(client, b"x" * size).status_code == 200
-
-
-def test_a_larger_body_is_refused_whether_its_length_is_told_or_not(
-    client: FlaskClient, sqlite_sessions: Sessions
+@pytest.mark.parametrize("ask", [client_told, chunked], ids=["told", "chunked"])
+@pytest.mark.parametrize("size", [0, 1, REASON_LIMIT, REASON_LIMIT + 1, 100 * REASON_LIMIT])
+def test_a_drop_is_heard_with_the_beginning_of_its_reason_however_long_that_is(
+    client: FlaskClient,
+    sqlite_sessions: Sessions,
+    size: int,
+    ask: Callable[[FlaskClient, bytes], TestResponse],
 ) -> None:
     row = row_in(sqlite_sessions, State.VERIFIED)
-    for size in (BODY_LIMIT + 1, BODY_LIMIT + 2, 3 * BODY_LIMIT):
-        assert client.delete("/drop/77", data=b"x" * size).status_code == 413
-        answer = chunked(client, b"x" * size)
-        assert answer.status_code == 413
-        problem_in(answer)
-    assert state_of(sqlite_sessions, row) is State.VERIFIED
+    assert ask(client, b"x" * size).status_code == 200
+    assert state_of(sqlite_sessions, row) is State.DROPPING
+    assert reason_of(sqlite_sessions, row) == ("x" * min(size, REASON_LIMIT) or NO_REASON)
 
 
 def test_a_drop_whose_body_breaks_off_is_heard_all_the_same(
@@ -203,17 +210,19 @@ def test_a_drop_whose_body_breaks_off_is_heard_all_the_same(
     assert state_of(sqlite_sessions, row) is State.DROPPING
 
 
-def test_a_body_that_is_not_even_http_is_a_400(client: FlaskClient, sqlite_sessions: Sessions) -> None:
+def test_a_drop_whose_body_is_not_even_http_is_heard_all_the_same(
+    client: FlaskClient, sqlite_sessions: Sessions
+) -> None:
     class Malformed(io.BytesIO):
         def readinto(self, buffer: object, /) -> int:
             raise ArithmeticError("no size of a chunk")
 
-    row_in(sqlite_sessions, State.VERIFIED)
+    row = row_in(sqlite_sessions, State.VERIFIED)
     answer = client.delete(
         "/drop/77", input_stream=Malformed(), environ_overrides={"wsgi.input_terminated": True}
     )
-    assert answer.status_code == 400
-    problem_in(answer)
+    assert answer.status_code == 200
+    assert state_of(sqlite_sessions, row) is State.DROPPING
 
 
 # the code

@@ -4,13 +4,25 @@ from collections.abc import Callable
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.http import get_parser
+from gunicorn.http import Request, get_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magister.arrival import BODY_LIMIT, HEAD_LIMIT, LINE_LIMIT, RAW_LIMIT, Arrival, Kind, Verdict, kind_of
+from magister.arrival import (
+    BODY_LIMIT,
+    HEAD_LIMIT,
+    LINE_LIMIT,
+    RAW_LIMIT,
+    REASON_LIMIT,
+    Arrival,
+    Kind,
+    Verdict,
+    kind_of,
+)
 
-START = b"DELETE /drop/77 HTTP/1.1\r\nHost: m\r\n"
+START = b"POST /nowhere HTTP/1.1\r\nHost: m\r\n"
+DROP = b"DELETE /drop/77?key=abc HTTP/1.1\r\nHost: m\r\n"
+VERIFY = b"GET /verify/77?key=abc HTTP/1.1\r\nHost: m\r\n"
 bodies = st.binary(max_size=300)
 
 
@@ -41,9 +53,14 @@ def arriving(request: bytes, size: int = 1) -> Arrival:
     return arrival
 
 
+def parsed_by_the_server(request: bytes) -> Request:
+    """Return what the server makes of the bytes of a request and no others."""
+    return next(get_parser(Config(), iter((request,)), ("127.0.0.1", 1)))
+
+
 def read(request: bytes) -> bytes:
     """Return the body that the server reads from the bytes of a request and no others."""
-    parsed = next(get_parser(Config(), iter((request,)), ("127.0.0.1", 1)))
+    parsed = parsed_by_the_server(request)
     body = parsed.body.read() if parsed.body else b""
     assert isinstance(body, bytes)
     return body
@@ -154,3 +171,101 @@ def test_whether_a_client_waits_to_be_told_to_go_on_is_known_with_its_head() -> 
 def test_what_may_wait_is_told_from_what_only_reads_by_the_first_line(line: bytes, kind: Kind) -> None:
     assert kind_of(line + b"\r\nHost: m\r\n\r\n") is kind
     assert kind_of(b"\r\n" + line + b"\r\nHost: m\r\n\r\n") is kind
+
+
+# what is made once
+
+
+def heard(request: bytes) -> Request:
+    """Take a request in, and return what the server makes of what it is given."""
+    arrival = Arrival()
+    assert arrival.take(request) is Verdict.WHOLE or arrival.clear
+    return parsed_by_the_server(arrival.request())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off",
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Protocol: http",
+        *(b"SCRIPT_NAME: /pool", b"SCRIPT-NAME: /pool", b"PATH_INFO: /pool", b"X_Forwarded_For: 1", b"_: _"),
+        *(b"X-A : x", b" folded", b"no colon", b": no name", b"X-A: \x00", b"X-A: a\nb", b"X\xe4: a"),
+        *(b"Expect: a miracle", b"Host: again", b"Content-Type: a\r\nContent-Type: b", b"Upgrade: h2c"),
+        *(b"Content-Length: -1", b"Content-Length: 1e3", b"Content-Length: 5\r\nContent-Length: 6"),
+        *(
+            b"Transfer-Encoding: gzip",
+            b"Transfer-Encoding: chunked, chunked",
+            b"Content-Length: " + b"9" * 40,
+        ),
+        *(b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"X-A: " + b"x" * 20_000),
+        b"\r\n".join(b"X-%d: x" % number for number in range(500)),
+    ],
+    ids=lambda header: ascii(header[:40].decode("latin-1")),
+)
+@pytest.mark.parametrize("start", [DROP, VERIFY], ids=["drop", "verify"])
+def test_no_header_can_refuse_what_is_made_once(start: bytes, header: bytes) -> None:
+    asked = heard(start + header + b"\r\nOrigin: http://m\r\n\r\n")
+    assert (asked.method, asked.uri) == tuple(word.decode() for word in start.split(b" ")[:2])
+    assert {("HOST", "m"), ("ORIGIN", "http://m")} <= set(asked.headers)
+
+
+@pytest.mark.parametrize("size", [0, 1, REASON_LIMIT, REASON_LIMIT + 1, 100 * REASON_LIMIT])
+def test_of_the_reason_of_a_drop_the_beginning_is_read(size: int) -> None:
+    body = bytes(number % 251 for number in range(size))
+    pieces = [body[at : at + 300] for at in range(0, size, 300)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    for request in (
+        DROP + b"Content-Length: %d\r\n\r\n" % size + body,
+        DROP + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
+    ):
+        for piece in (1, 7, 4096):
+            arrival = Arrival()
+            at = 0
+            while arrival.take(request[at : at + piece]) is Verdict.MORE:
+                at += piece
+            assert at < len(request)
+            assert read(arrival.request()) == body[:REASON_LIMIT]
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (b"Content-Length: 100\r\n\r\nstrikes", b"strikes"),
+        (b"Content-Length: 3\r\n\r\nstrikes", b"str"),
+        (b"Transfer-Encoding: chunked\r\n\r\n7\r\nstrikes\r\n", b"strikes"),
+        (b"Transfer-Encoding: chunked\r\n\r\nff\r\nstrikes", b"strikes"),
+        (b"Transfer-Encoding: chunked\r\n\r\n7\r\nstrikes\r\nzz\r\n", b"strikes"),
+        (b"Transfer-Encoding: chunked\r\n\r\nzz\r\nstrikes", b""),
+        (b"X-A: never ending", b""),
+        (b"", b""),
+    ],
+    ids=repr,
+)
+def test_a_drop_that_does_not_end_is_heard_with_what_has_come(rest: bytes, reason: bytes) -> None:
+    arrival = Arrival()
+    arrival.take(DROP + rest)
+    assert arrival.clear
+    assert read(arrival.request()) == reason
+
+
+def test_for_what_follows_a_verify_nobody_waits() -> None:
+    for framing in (b"Content-Length: 1000", b"Transfer-Encoding: chunked"):
+        assert Arrival().take(VERIFY + framing + b"\r\n\r\n") is Verdict.WHOLE
+
+
+def test_without_a_whole_first_line_nothing_is_heard() -> None:
+    arrival = Arrival()
+    assert arrival.take(DROP[:30]) is Verdict.MORE
+    assert not arrival.clear
+
+
+def test_of_a_browser_the_whole_head_is_needed() -> None:
+    arrival = Arrival()
+    arrival.take(DROP + b"User-Agent: Mozilla/5.0\r\nOrigin: http://elsewh")
+    assert not arrival.clear
+    assert arrival.take(b"x" * HEAD_LIMIT) is Verdict.HEAD_TOO_LONG
+
+
+def test_what_is_made_once_is_heard_although_its_head_is_too_long() -> None:
+    assert Arrival().take((DROP + b"X-A: ").ljust(HEAD_LIMIT, b"x")) is Verdict.WHOLE
+    assert Arrival().take((START + b"X-A: ").ljust(HEAD_LIMIT, b"x")) is Verdict.HEAD_TOO_LONG
