@@ -87,6 +87,9 @@ class Sighting:
     inet_up_cost: int | None = None  # micro-dollars per GB
     start_date: datetime | None = None
     end_date: datetime | None = None
+    offer: str = field(
+        default="{}", repr=False, compare=False
+    )  # JSON of what it shows of the offer it was rented on
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     found, strangers = recognised(boxes, known)
     for row, box in found:
         _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
+    ledger.describe_offers(session, found)
     books.note(session, found, listing.begun_at)
     seen = {row.id for row, _ in found}
     lacking = [row for row in mine if row.id not in seen]

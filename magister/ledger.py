@@ -1,7 +1,7 @@
 """The sole writer of instances: open a row, move it through the one door, learn facts about it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Unpack
 
@@ -13,7 +13,7 @@ from magister import books, evidence, rows
 from magister.actions import Adopt
 from magister.autopsy import refined
 from magister.errors import IllegalMove, Stale
-from magister.facts import Offer
+from magister.facts import Offer, Sighting
 from magister.fleet import Fleet
 from magister.held import Held, Learned
 from magister.models import KEY_CHARS, Instance, Transition
@@ -89,6 +89,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         geolocation=box.geolocation,
         price=box.price,
         disk_price=box.disk_price,
+        offer=box.offer,
         template_hash=box.template_hash,
         judge_from=at,
         first_seen_at=at,
@@ -103,6 +104,16 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
     made = _born(session, row, actor=LOOP, why=action.why)
     books.note(session, [(made, box)], at)
     return made
+
+
+def describe_offers(session: Session, found: Iterable[tuple[Held, Sighting]]) -> None:
+    """Write what instances show of their offers into the rows that know nothing of theirs."""
+    blank = frozenset(
+        session.scalars(select(Instance.id).where(Instance.id.in_(rows.live_ids()), Instance.offer == "{}"))
+    )
+    for row, box in found:
+        if row.id in blank and box.offer != "{}":
+            session.execute(update(Instance).where(Instance.id == row.id).values(offer=box.offer))
 
 
 def _adopted_deadline(action: Adopt, born: datetime, at: datetime, fleet: Fleet) -> datetime:

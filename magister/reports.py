@@ -278,7 +278,7 @@ def _view(row: Instance, why: str | None) -> InstanceView:
 
 
 def _offer(row: Instance) -> dict[str, object]:
-    """Return what Vast said of the offer, or else what the row knows; adopted boxes came without one."""
+    """Return what Vast said of the offer, or else what the row knows; of an adopted one a listing says it."""
     known: dict[str, object] = {
         "id": row.offer_id,
         "machine_id": row.machine_id,
@@ -286,6 +286,7 @@ def _offer(row: Instance) -> dict[str, object]:
         "gpu_name": row.gpu_name,
         "num_gpus": row.num_gpus,
         "geolocation": row.geolocation,
+        "dph_total": None if row.price is None else usd(row.price),
     }
     try:
         # NaN and Infinity are no JSON, though Python reads and writes them

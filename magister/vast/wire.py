@@ -26,6 +26,22 @@ Flag = Annotated[bool | None, BeforeValidator(values.flag)]
 _RENAMED = {"id", "template_hash_id", "dph_total", "storage_total_cost", "search"}
 """Fields of an instance that become a fact under another name."""
 
+LONGEST_TEXT = 200
+"""Characters of a text that is kept of an instance's offer; a longer one says nothing of it."""
+
+_OF_ITS_OFFER = {name: name for name in (
+    *("machine_id", "host_id", "hosting_type", "gpu_name", "gpu_arch", "num_gpus", "gpu_ram", "gpu_frac"),
+    *("cpu_name", "cpu_cores", "cpu_cores_effective", "cpu_ram", "mobo_name", "disk_name", "disk_space"),
+    *("disk_bw", "geolocation", "static_ip", "os_version", "driver_version", "pci_gen", "pcie_bw"),
+    *("inet_up", "inet_down", "inet_up_cost", "inet_down_cost", "is_bid", "min_bid", "dph_base", "dph_total"),
+    *("storage_cost", "storage_total_cost", "vram_costperhour", "reliability2", "score", "dlperf"),
+    *("dlperf_per_dphtotal", "verification", "rentable", "duration", "start_date", "end_date"),
+)} | {"gpu_totalram": "gpu_total_ram"}  # fmt: skip
+"""Fields of an instance that its offer had too, with their names there.
+
+No other is kept: an instance's row also holds secrets, such as its start text.
+"""
+
 _FOLDED = {"dph_total", "storage_total_cost", "search", "reliability", "reliability2"}
 """Fields that become a fact under another name, or two of which become one."""
 
@@ -58,8 +74,8 @@ class InstanceRow(BaseModel):
     start_date: Moment = None
     end_date: Moment = None
 
-    def sighting(self) -> Sighting | None:
-        """Return the instance as a fact; None = its id cannot be read."""
+    def sighting(self, offer: str) -> Sighting | None:
+        """Return the instance as a fact, with what it shows of its `offer`; None = its id cannot be read."""
         if self.id is None:
             return None
         return Sighting(
@@ -67,6 +83,7 @@ class InstanceRow(BaseModel):
             price=self.dph_total,
             disk_price=_first(self.storage_total_cost, self.search),
             template_hash=self.template_hash_id,
+            offer=offer,
             **self.model_dump(exclude=_RENAMED),
         )
 
@@ -123,7 +140,7 @@ def sighting(raw: object) -> tuple[Sighting | None, frozenset[str]]:
     if fields is None:
         return None, frozenset()
     row = InstanceRow.model_validate(fields)
-    return row.sighting(), row.odd(fields)
+    return row.sighting(_offer_of(fields)), row.odd(fields)
 
 
 def offer(raw: object) -> Offer | str:
@@ -144,8 +161,21 @@ def _first(said: int | None, otherwise: int | None) -> int | None:
     return otherwise if said is None else said
 
 
+def _offer_of(fields: Mapping[str, object]) -> str:
+    """Write what an instance shows of the offer that it was rented on as compact JSON."""
+    shown = {
+        name: fields[own]
+        for own, name in _OF_ITS_OFFER.items()
+        if isinstance(fields.get(own), int | float)
+        or (isinstance(text := fields.get(own), str) and len(text) <= LONGEST_TEXT)
+    }
+    if (cuda := values.number(fields.get("cuda_max_good"))) is not None:  # of an instance it is a text
+        shown["cuda_max_good"] = cuda
+    return _details(shown)
+
+
 def _details(fields: Mapping[str, object]) -> str:
-    """Write all that Vast said of an offer as compact JSON; NaN and the infinities were parsed as null."""
+    """Write what Vast said of an offer as compact JSON; NaN and the infinities were parsed as null."""
     try:
         return json.dumps(fields, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):

@@ -30,7 +30,7 @@ log = structlog.get_logger("magister.web")
 
 ENDPOINTS = {
     "GET /summary": "what is kept, and what it costs",
-    "GET /instances": "every instance that is not proved gone",
+    "GET /instances": "every instance that is not proved gone; pending=1 those without a contract too",
     "GET /instances/<row id>/story": "one instance's life, in sentences",
     "GET /verify/<offer id>": "a worker says that it runs",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
@@ -63,8 +63,10 @@ class Api:
         return shown(shapes.summary(self.store.read(reports.summary)))
 
     def instances(self) -> Response:
-        """Show every instance that is not proved gone."""
-        return shown([shapes.instance(view) for view in self.store.read(reports.instances)])
+        """Show every instance with a contract that is not proved gone; with `pending=1` the others too."""
+        pending = request.args.get("pending") == "1"
+        views = self.store.read(reports.instances)
+        return shown([shapes.instance(view) for view in views if pending or view.instance_id is not None])
 
     def verify(self, which: str) -> Response:
         """Hear a worker; HEAD is told what a worker would be, and changes nothing."""

@@ -44,6 +44,12 @@ BEAT: Json = {
     "description": "The call is one of many by which the worker shows that it lives, every so many seconds.",
     "schema": {"type": "string"},
 }
+PENDING: Json = {
+    "name": "pending",
+    "in": "query",
+    "description": "1 = show the instances without a contract too; their instance_id is null.",
+    "schema": {"type": "string"},
+}
 DAYS: list[Json] = [
     {
         "name": name,
@@ -77,11 +83,7 @@ def document(version: str) -> Json:
         "paths": {
             "/": {"get": _index()},
             "/summary": {"get": _shown("summary", "Show what is kept and what it costs.", "Summary", (503,))},
-            "/instances": {
-                "get": _shown(
-                    "instances", "Show every instance that is not proved gone.", "Instances", (503,)
-                )
-            },
+            "/instances": {"get": _instances()},
             "/instances/{id}/story": {"get": _story(), "parameters": [ROW_ID]},
             "/verify/{offer_id}": {"get": _verify(), "parameters": [OFFER_ID, KEY]},
             "/drop/{offer_id}": {"delete": _drop(), "parameters": [OFFER_ID, KEY]},
@@ -100,6 +102,13 @@ def document(version: str) -> Json:
 
 def _index() -> Json:
     return _paged(_shown("index", "Name the endpoints, or show the pool as a page.", "Index", (503,)))
+
+
+def _instances() -> Json:
+    asked = _shown(
+        "instances", "Show every instance with a contract that is not proved gone.", "Instances", (503,)
+    )
+    return asked | {"parameters": [PENDING]}
 
 
 def _story() -> Json:

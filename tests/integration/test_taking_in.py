@@ -1,9 +1,12 @@
 """Calls and drops about boxes that have no row yet: after a lost database they wait, and none is refused."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
-from magister import ledger, operations
+from magister import ledger, operations, reports
 from magister import pool as pool_row
 from magister.actions import Adopt
 from magister.database import Sessions
@@ -72,6 +75,39 @@ def die_after_listing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Died
 
     monkeypatch.setattr(Executor, "_list", die)
+
+
+def shown(sessions: Sessions) -> list[Mapping[str, object]]:
+    """Return what is shown of the offers of all instances."""
+    with sessions.read() as session:
+        return [view.offer for view in reports.instances(session)]
+
+
+def test_what_is_taken_in_shows_of_its_offer_what_the_listing_shows(pool: Controller) -> None:
+    pool.vast.boxes = {
+        contract: replace(box, offer='{"dph_total":0.25,"gpu_ram":24564}')
+        for contract, box in pool.vast.boxes.items()
+    }
+    pool.filled()
+    assert [(offer["dph_total"], offer["gpu_ram"]) for offer in shown(pool.sessions)] == [(0.25, 24564)] * 3
+
+
+def test_what_was_taken_in_by_a_version_before_is_completed_by_the_next_listing(pool: Controller) -> None:
+    pool.filled()
+    assert all("gpu_ram" not in offer for offer in shown(pool.sessions))
+    pool.vast.boxes = {
+        contract: replace(box, offer='{"dph_total":0.25,"gpu_ram":24564}')
+        for contract, box in pool.vast.boxes.items()
+    }
+    pool.run(60)
+    assert [offer["gpu_ram"] for offer in shown(pool.sessions)] == [24564] * 3
+
+
+def test_what_is_known_of_an_offer_from_the_market_is_left_as_it_is(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, offer=an_offer(details='{"dph_total":0.5}'))
+        ledger.describe_offers(session, [(row, a_sighting(1, offer='{"dph_total":0.25}'))])
+    assert [offer["dph_total"] for offer in shown(sessions)] == [0.5]
 
 
 def test_a_call_between_the_first_listing_and_the_rows_waits(

@@ -69,8 +69,8 @@ def asked_for_listing(sessions: Sessions) -> bool:
         return pool.read(session).listing_wanted_at is not None
 
 
-def instances(client: FlaskClient) -> list[dict[str, object]]:
-    answer = client.get("/instances")
+def instances(client: FlaskClient, query: str = "") -> list[dict[str, object]]:
+    answer = client.get(f"/instances{query}")
     assert answer.status_code == 200
     shown = answer.json
     assert isinstance(shown, list)
@@ -321,11 +321,15 @@ def test_a_fresh_database_has_an_empty_summary(client: FlaskClient) -> None:
     assert client.get("/instances").json == []
 
 
-def test_instances_shows_all_that_is_not_destroyed(client: FlaskClient, sessions: Sessions) -> None:
+def test_instances_shows_what_is_not_destroyed_and_those_without_a_contract_when_asked(
+    client: FlaskClient, sessions: Sessions
+) -> None:
     requested = row_in(sessions, State.REQUESTED, offer_id=1)
     row_in(sessions, State.DROPPING, offer_id=2, status_msg="halting")
     row_in(sessions, State.DESTROYED, offer_id=3)
-    first, second = instances(client)
+    (alone,) = instances(client)
+    first, second = instances(client, "?pending=1")
+    assert alone == second
     assert (first["instance_id"], first["state"], first["should_drop"]) == (None, "requested", False)
     assert (second["state"], second["should_drop"], second["status_msg"]) == ("dropping", True, "halting")
     assert first["offer"] == {
@@ -335,13 +339,14 @@ def test_instances_shows_all_that_is_not_destroyed(client: FlaskClient, sessions
         "gpu_name": "RTX 4090",
         "num_gpus": 1,
         "geolocation": "Sweden, SE",
+        "dph_total": 0.5,
         "cpu": "x",
     }
     assert first["requested_at"] == "2026-11-24T11:59:00.000Z"
     assert first["verified_at"] is None
     assert second["actual_status"] == "running"
     assert second["cost_per_hour"] == 0.5
-    assert requested.key not in client.get("/instances").text
+    assert requested.key not in client.get("/instances?pending=1").text
 
 
 def test_instances_shows_no_key_that_a_host_repeats(client: FlaskClient, sessions: Sessions) -> None:

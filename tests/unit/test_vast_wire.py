@@ -110,6 +110,25 @@ def test_an_instance_becomes_a_sighting() -> None:
     assert odd == frozenset()
 
 
+def test_an_instance_shows_its_offer_under_the_names_of_offers_and_nothing_secret() -> None:
+    raw = INSTANCE | {"cuda_max_good": "12.8", "gpu_totalram": 24564, "cpu_name": "x" * 1000, "is_bid": False}
+    sighting, _ = wire.sighting(raw | {"ports": {}, "reliability2": None, "ssh_host": "h"})
+    assert sighting is not None
+    assert json.loads(sighting.offer) == {
+        "machine_id": 12,
+        "host_id": 7,
+        "gpu_name": "RTX 4090",
+        "num_gpus": 1,
+        "gpu_total_ram": 24564,
+        "geolocation": ", US",
+        "is_bid": False,
+        "dph_total": 0.8021,
+        "start_date": 1668804745.1223178,
+        "end_date": "1735689600",
+        "cuda_max_good": 12.8,
+    }
+
+
 def test_an_instance_fresh_from_its_create_is_mostly_null() -> None:
     assert wire.sighting({"id": "312", "label": None, "actual_status": None}) == (
         Sighting(contract_id=312),
