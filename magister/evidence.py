@@ -74,7 +74,11 @@ def missing(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
 
     Whatever was heard of it proves a box: one that no listing has shown yet is given the grace anew.
     """
-    if row.judge_from is None or begun_at < row.judge_from or row.state is State.DESTROYED:
+    if row.state is State.DESTROYED:
+        return Learned()
+    if row.judge_from is None:
+        return _judged_by_now(row, begun_at, fleet)
+    if begun_at < row.judge_from:
         return Learned()
     heard_at = _heard_at(row) if row.contract_id is None else None
     if heard_at is not None and begun_at < heard_at + fleet.create_grace:
@@ -84,6 +88,16 @@ def missing(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
     if begun_at <= row.absent_since:
         return Learned()
     return Learned(absences=row.absences + 1)
+
+
+def _judged_by_now(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
+    """Return from when absence counts of a row that was asked for and whose answer nobody awaits any more.
+
+    However it came to have no such moment: without one it would keep its place for ever.
+    """
+    if row.in_flight or (row.sends == 0 and row.contract_id is None):
+        return Learned()
+    return Learned(judge_from=begun_at + fleet.create_grace, absences=0, absent_since=None)
 
 
 def _heard_at(row: Held) -> datetime | None:

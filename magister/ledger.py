@@ -227,12 +227,21 @@ def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held
     return claimed
 
 
-def withdraw_claim(session: Session, row: Held, *, at: datetime) -> None:
-    """Take back the claim of a send that was never made, unless `row` has ended meanwhile."""
+def withdraw_claim(session: Session, row: Held, *, judge_from: datetime, at: datetime) -> None:
+    """Take back the claim of a send that was never made, unless `row` has ended meanwhile.
+
+    Of an earlier send listings tell from `judge_from` on: the claim took away what was known of it.
+    """
     withdrawn = update(Instance).where(
         Instance.id == row.id, Instance.sends == row.sends, Instance.state != State.DESTROYED
     )
-    values: dict[str, object] = {"sends": row.sends - 1, "unanswered": 0, "doubted_at": None, "due_at": at}
+    values: dict[str, object] = {
+        "sends": row.sends - 1,
+        "unanswered": 0,
+        "doubted_at": None,
+        "judge_from": judge_from if row.sends > 1 else None,
+        "due_at": at,
+    }
     session.scalar(_stated(withdrawn, values))
 
 

@@ -137,7 +137,7 @@ class Renter:
         if row.sent_at is None or now - row.sent_at <= self._lease.margin:
             return
         with self._sessions.write() as session:
-            ledger.withdraw_claim(session, row, at=now)
+            ledger.withdraw_claim(session, row, judge_from=now + self._fleet.create_grace, at=now)
         raise Stale("this process stood still between the claim and the send, so nothing was sent")
 
     def _write_rented(self, row: Held, contract: int) -> None:

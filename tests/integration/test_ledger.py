@@ -76,6 +76,24 @@ def test_a_row_that_moved_meanwhile_is_not_moved_again(sessions: Sessions) -> No
     assert now(sessions, row).state is State.DROPPING
 
 
+def test_a_row_that_was_seen_again_meanwhile_is_not_ended(sessions: Sessions) -> None:
+    row = made(sessions, State.DROPPING, absences=2, absent_since=ago(seconds=9), looked_gone_at=NOW)
+    with sessions.write() as session:
+        findings.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+    with pytest.raises(Stale):
+        move(sessions, row, State.DESTROYED, Reason.PROVED_GONE)
+    assert now(sessions, row).state is State.DROPPING
+
+
+def test_a_row_that_was_sent_again_meanwhile_is_not_ended(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = a_row(session, state=State.REQUESTED, sent=False)
+        ledger.claim_send(session, row, fence=1, at=NOW)
+    with pytest.raises(Stale):
+        move(sessions, row, State.DESTROYED, Reason.SURPLUS)
+    assert now(sessions, row).state is State.REQUESTED
+
+
 def test_a_move_that_the_table_does_not_have_is_refused(sessions: Sessions) -> None:
     row = made(sessions, State.DROPPING)
     with pytest.raises(IllegalMove, match="from dropping to verified"):

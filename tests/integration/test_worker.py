@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from magister import experience
 from magister import pool as pool_row
+from magister.actions import Destroy
 from magister.database import Sessions
-from magister.errors import BadKey, IncompleteListing, NoCredit, OfferGone, Transient
+from magister.errors import BadKey, IncompleteListing, LeaseLost, NoCredit, OfferGone, Transient
 from magister.facts import Route
 from magister.lease import NoLock
 from magister.states import Reason, State
@@ -274,6 +275,20 @@ def test_nothing_happens_without_the_lease(pool: Controller) -> None:
     report = pool.step(1)
     assert not report.acting
     assert len(pool.vast.calls) == calls
+
+
+def test_a_destroy_that_another_holder_overtook_is_not_sent(pool: Controller) -> None:
+    pool.filled()
+    row = pool.rows()[0]
+    pool.drop(row)
+    frozen = pool.executor
+    pool.clock.advance(31)
+    pool.restart()
+    assert pool.lease.hold(pool.clock.now)
+    with pytest.raises(LeaseLost):
+        frozen.call(Destroy(pool.row(row.id), row.contract_id or 0, "it is to go"))
+    assert pool.vast.named("destroy") == []
+    assert pool.row(row.id).destroys == 0
 
 
 def test_a_closed_route_defers_its_calls_and_no_others(pool: Controller) -> None:

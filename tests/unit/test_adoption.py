@@ -9,6 +9,7 @@ from tests.builders import ADDRESS, NOW, a_fleet, a_sighting, ago
 
 KEY = "0123456789abcdef" * 2
 FLEET = a_fleet()
+HOST = ADDRESS.rpartition(":")[0]
 
 
 def ours(**facts: object) -> Sighting:
@@ -45,6 +46,11 @@ def test_a_box_of_the_older_tool_is_ours_and_gets_a_new_key() -> None:
         {"onstart": None},
         {"onstart": "http://198.51.100.1:8555/drop/77"},
         {"onstart": f"{ADDRESS}/verify/77"},
+        {"onstart": f"{HOST}:9999/drop/77"},
+        {"onstart": f"{HOST}/drop/77"},
+        {"onstart": f"{ADDRESS}1/drop/77"},
+        {"onstart": f"{ADDRESS}/pool/drop/77"},
+        {"onstart": f"{ADDRESS.replace('http', 'https')}/drop/77"},
     ],
 )
 def test_anything_else_is_left_alone(facts: dict[str, object]) -> None:

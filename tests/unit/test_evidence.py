@@ -13,7 +13,18 @@ FLEET = a_fleet()
 
 def test_absence_before_the_judgement_begins_says_nothing() -> None:
     assert evidence.missing(held(judge_from=NOW), ago(seconds=1), FLEET) == {}
-    assert evidence.missing(held(judge_from=None), NOW, FLEET) == {}
+
+
+@pytest.mark.parametrize("row", [{}, {"sends": 1, "unanswered": 1}], ids=["never sent", "answer awaited"])
+def test_absence_says_nothing_of_a_row_that_has_no_moment_to_judge_from(row: dict[str, object]) -> None:
+    assert evidence.missing(held(State.REQUESTED, judge_from=None, **row), NOW, FLEET) == {}
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.DROPPING])
+def test_a_row_that_was_sent_and_awaits_no_answer_is_judged_after_the_grace(state: State) -> None:
+    row = held(state, contract_id=None, sends=1, judge_from=None, absences=1, absent_since=ago(seconds=9))
+    learned = evidence.missing(row, NOW, FLEET)
+    assert learned == {"judge_from": NOW + FLEET.create_grace, "absences": 0, "absent_since": None}
 
 
 def test_absences_are_counted_listing_by_listing() -> None:
