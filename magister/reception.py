@@ -33,6 +33,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from magister.arrival import Arrival, Kind, Verdict
 from magister.guests import Guest, Stage, Visit
+from magister.limited_log import LimitedLog
 
 RECEIVE_SECS = 10.0
 """Seconds that a client has to send its request."""
@@ -57,6 +58,9 @@ CONNECTIONS = 512
 
 VERIFY_THREADS = 128
 """Threads for verifies: more than may wait (magister.web.waiting), so that others are answered at once."""
+
+WHY_SHOWN = 100
+"""Characters that are logged of why a request was refused: it may repeat a part of it."""
 
 ROOM = 64
 """Connections that make room at once when there are so many."""
@@ -101,6 +105,7 @@ class Reception(ThreadWorker):
         for name, value in UNUSED_HEADERS.items():
             self.cfg.set(name, value)
         self._guests: set[Guest] = set()
+        self._log = LimitedLog()
 
     def init_process(self) -> None:
         """Take further threads where gunicorn takes its own, after the fork; they are made when needed."""
@@ -165,11 +170,16 @@ class Reception(ThreadWorker):
         if not isinstance(exc, ParseException):
             super().handle_error(req, client, addr, exc)
             return
-        self.log.info("Invalid request: %s", exc)
         status = next(
             (code for kind, code in _FAULTS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST
         )
+        self._note(addr, status, str(exc))
         client.sendall(refusal(status, "this is no HTTP/1.1 request that can be answered"))
+
+    def _note(self, client: tuple[Any, ...], status: HTTPStatus, why: str) -> None:
+        """Write that a request was refused before the application saw it."""
+        address = str(client[0]) if client else None
+        self._log.info("web.refused", per=status, status=status.value, client=address, why=why[:WHY_SHOWN])
 
     def _receive(self, guest: Guest, _: object) -> None:
         if guest not in self._guests:
@@ -184,6 +194,7 @@ class Reception(ThreadWorker):
         if verdict is Verdict.WHOLE:
             self._admit(guest)
         elif verdict in _REFUSED:
+            self._note(guest.client, *_REFUSED[verdict])
             self._deliver(guest, refusal(*_REFUSED[verdict]))
         elif guest.arrival.expects_go_on:
             guest.arrival.expects_go_on = False

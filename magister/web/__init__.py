@@ -51,7 +51,7 @@ def create_app(
     app.register_blueprint(blueprint(api))
     app.register_blueprint(stories.blueprint(stories.Stories(store, for_people)))
     app.register_blueprint(costs.blueprint(costs.Costs(store)))
-    problems.install(app)
+    problems.install(app, store.log)
     app.after_request(_guarded)
     return app
 

@@ -82,8 +82,17 @@ class Api:
                 ),
                 place,
             )
-        tell = log.debug if beat else log.info
-        tell("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
+        if beat:
+            log.debug("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
+        else:
+            self.store.log.info(
+                "verify.heard",
+                per=row.id,
+                instance=row.id,
+                offer=offer_id,
+                contract=row.contract_id,
+                beat=beat,
+            )
         return shown(shapes.answer(row))
 
     def drop(self, which: str) -> Response:
@@ -99,7 +108,9 @@ class Api:
                 ),
                 place,
             )
-        log.info("drop.heard", instance=row.id, offer=offer_id, state=row.state, why=why)
+        self.store.log.info(
+            "drop.heard", per=row.id, instance=row.id, offer=offer_id, state=row.state, why=why
+        )
         return shown(shapes.answer(row))
 
     @contextmanager

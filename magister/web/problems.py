@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import quote
 
-import structlog
 from flask import Flask, Response, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -19,13 +19,15 @@ from magister.errors import (
     UnknownInstance,
     WrongKey,
 )
-
-log = structlog.get_logger("magister.web")
+from magister.limited_log import LimitedLog
 
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER = 5
 """Seconds after which a database that was in trouble may be asked again."""
+
+PATH_SHOWN = 100
+"""Characters of a path that are logged: strangers choose it."""
 
 _STATUS: Mapping[type[MagisterError], int] = {
     WrongKey: 403,
@@ -37,11 +39,11 @@ _STATUS: Mapping[type[MagisterError], int] = {
 }
 
 
-def install(app: Flask) -> None:
-    """Let every error of `app` be answered as a problem."""
+def install(app: Flask, log: LimitedLog) -> None:
+    """Let every error of `app` be answered as a problem, and those somebody should see be logged."""
     app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(MagisterError, _said)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(MagisterError, partial(_said, log))
+    app.register_error_handler(Exception, partial(_unexpected, log))
 
 
 def problem(status: int, detail: str, headers: Headers | None = None) -> Response:
@@ -65,17 +67,24 @@ def _refused(error: HTTPException) -> Response:
     return problem(error.code or 500, error.description or error.name, headers)
 
 
-def _said(error: MagisterError) -> Response:
+def _said(log: LimitedLog, error: MagisterError) -> Response:
     """Answer an error of ours in its own words; one without a status here is unexpected."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
-        return _unexpected(error)
-    log.info("web.refused", status=status, path=request.path, why=str(error))
+        return _unexpected(log, error)
+    log.info(
+        "web.refused",
+        per=status,
+        status=status,
+        path=request.path[:PATH_SHOWN],
+        client=request.remote_addr,
+        why=str(error),
+    )
     headers = Headers({"Retry-After": str(RETRY_AFTER)}) if status == 503 else None
     return problem(status, str(error), headers)
 
 
-def _unexpected(error: Exception) -> Response:
+def _unexpected(log: LimitedLog, error: Exception) -> Response:
     """Log what nobody foresaw, and tell the client no more than that."""
-    log.error("web.failed", method=request.method, path=request.path, exc_info=error)
+    log.error("web.failed", method=request.method, path=request.path[:PATH_SHOWN], exc_info=error)
     return problem(500, "an unexpected error; the log says more")

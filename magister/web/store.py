@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.orm import Session
 
 from magister.database import Sessions, obstacle, trouble
 from magister.errors import DatabaseUnusable, InstanceEnded, TooEarly
+from magister.limited_log import LimitedLog
 from magister.web.waiting import KNOWN_PLACES, OTHER_PLACES, Place, WaitingRoom
 
 T = TypeVar("T")
-
-log = structlog.get_logger("magister.web")
 
 WRITERS = 8
 """Calls that write, or wait for the lock to, at a time: half of the connections are for those who read."""
@@ -38,6 +36,7 @@ class Store:
     nap: Callable[[float], None]
     monotonic: Callable[[], float]
     patience: float
+    log: LimitedLog = field(default_factory=LimitedLog)
     known_calls: WaitingRoom = field(default_factory=lambda: WaitingRoom(KNOWN_PLACES))
     other_calls: WaitingRoom = field(default_factory=lambda: WaitingRoom(OTHER_PLACES))
     writers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WRITERS))
@@ -47,7 +46,7 @@ class Store:
         try:
             return self._read(work)
         except (DBAPIError, TimeoutError) as error:
-            _raise_if_known(error)
+            self._raise_if_known(error)
             raise
 
     def place(self, client: str, *, known: bool) -> AbstractContextManager[Place | None]:
@@ -79,7 +78,7 @@ class Store:
             except (DBAPIError, TimeoutError) as error:
                 left = self._left(place)
                 if left <= 0:
-                    _raise_if_known(error)
+                    self._raise_if_known(error)
                     raise
             except TooEarly:
                 left = self._left(place)
@@ -117,13 +116,12 @@ class Store:
                 ended = error  # the listing it asked for is committed all the same
         raise ended
 
-
-def _raise_if_known(error: SQLAlchemyError) -> None:
-    """Raise DatabaseUnusable for what is the database's trouble: what passes, or a corrupt page say."""
-    found = trouble(error)
-    if found is None and not isinstance(error, TROUBLE):
-        return
-    cause = getattr(error, "orig", None) or error
-    known = {} if found is None else {"what": found.what, "cure": found.cure}
-    log.warning("web.database_trouble", error=" ".join(str(cause).split()), **known)
-    raise DatabaseUnusable("the database is busy or does not answer; ask again later") from error
+    def _raise_if_known(self, error: SQLAlchemyError) -> None:
+        """Raise DatabaseUnusable for what is the database's trouble: what passes, or a corrupt page say."""
+        found = trouble(error)
+        if found is None and not isinstance(error, TROUBLE):
+            return
+        cause = getattr(error, "orig", None) or error
+        known = {} if found is None else {"what": found.what, "cure": found.cure}
+        self.log.warning("web.database_trouble", error=" ".join(str(cause).split()), **known)
+        raise DatabaseUnusable("the database is busy or does not answer; ask again later") from error

@@ -17,6 +17,7 @@ import pytest
 from magister import pool
 from magister.database import open_database
 from magister.held import Held
+from magister.limited_log import LINES
 from magister.states import Reason, State
 from tests.acceptance.host import PATIENT
 from tests.acceptance.world import QUICK_PACE, World, a_market
@@ -488,6 +489,17 @@ def test_headers_beyond_measure_are_refused(world: World, bomb: str, status: int
 def test_what_is_no_request_is_refused_at_once(world: World, raw: bytes) -> None:
     answer = said(world, raw)
     assert answer.status in (400, 404, 431, 505), answer.raw
+
+
+def test_what_is_refused_before_routing_is_told_in_the_log_and_does_not_fill_it(world: World) -> None:
+    log = world.host.directory / "log"
+    before = len(log.read_bytes())
+    for _ in range(300):
+        assert asked(world, "/summary", headers="X-A : x\r\n").status == 400
+    written = log.read_bytes()[before:].decode()
+    refused = [json.loads(line) for line in written.splitlines() if "web.refused" in line]
+    assert {line["status"] for line in refused} == {400}
+    assert 0 < len(refused) <= 3 * LINES  # three windows, on a slow machine
 
 
 def test_one_connection_is_for_one_request(world: World) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from magister import ledger, pool, reports, rows
@@ -21,6 +22,7 @@ from magister.arrival import REASON_LIMIT
 from magister.database import Sessions, open_database
 from magister.errors import Stale
 from magister.held import Held
+from magister.limited_log import LINES
 from magister.models import Transition
 from magister.operations import NO_REASON
 from magister.settings import Settings
@@ -424,3 +426,34 @@ def test_nothing_that_reads_waits_for_a_writer(hasty: Sessions, clock: FakeClock
             assert client.get(path).status_code == 200
         assert client.head("/verify/77").status_code == 200
     assert clock.monotonic() == began
+
+
+# the log
+
+
+@pytest.mark.parametrize("path", ["/verify/1", "/verify/1?beat=60", "/verify/77?key=abc", "/verify/77"])
+def test_calls_of_strangers_do_not_fill_the_log(
+    client: FlaskClient, sqlite_sessions: Sessions, path: str
+) -> None:
+    row_in(sqlite_sessions, State.VERIFIED)
+    with sqlite_sessions.write() as session:
+        pool.note_listed(session, NOW)
+    with capture_logs() as lines:
+        for _ in range(315):
+            client.get(path)
+    assert 0 < len([line for line in lines if line["log_level"] != "debug"]) <= LINES
+
+
+def test_a_database_in_trouble_fills_no_log_whoever_asks(client: FlaskClient, sessions: Sessions) -> None:
+    with failing(sessions, times=100_000), capture_logs() as lines:
+        for _ in range(100):
+            client.get("/summary")
+            client.get("/verify/1?beat=60")
+    assert len(lines) <= 3 * LINES
+
+
+def test_a_path_is_logged_only_in_part(client: FlaskClient, sqlite_sessions: Sessions) -> None:
+    with capture_logs() as lines:
+        client.get(f"/verify/{'0' * 3000}1?beat=60")
+    (line,) = (line for line in lines if line["event"] == "web.refused")
+    assert len(line["path"]) == 100
