@@ -1,7 +1,7 @@
 """Pure: whether the budget has room for one more instance, and which ones go before a cap is passed."""
 
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -144,16 +144,26 @@ def _no_room(caps: Iterable[Cap], needed: int, now: datetime) -> Iterator[Object
 
 
 def over_budget(
-    fleet: Fleet, held: tuple[Held, ...], free: Iterable[Held], view: View, now: datetime
+    fleet: Fleet,
+    held: tuple[Held, ...],
+    free: Iterable[Held],
+    view: View,
+    now: datetime,
+    *,
+    doubtful: Collection[int] = (),
 ) -> Iterator[Move]:
     """Give up what would pass a cap: the dearest unverified first, then the dearest verified.
+
+    Before them go those that look lost and are kept for the doubt alone; `doubtful` are their numbers.
 
     What stays must fit with what is spent, with what all cost until they are gone, and with what they
     themselves cost for as long as that takes. So a pool shrinks step by step as a cap comes near. `free`
     are the rows of `held` that nothing else is done about.
     """
     limits = caps(fleet, view.spent, reserved(held, now), now)
-    wanted = sorted((row for row in free if row.wanted), key=_keeps_longest)
+    wanted = sorted(
+        (row for row in free if row.wanted), key=lambda row: (row.id not in doubtful, *_keeps_longest(row))
+    )
     staying = _rate(wanted)
     for row in wanted:
         why = _excess(fleet, limits, staying=staying) or _not_to_be_sent(fleet, held, view, row, now)

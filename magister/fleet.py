@@ -78,6 +78,7 @@ class View:
     list_not_before: datetime | None = None  # after a failed listing
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
+    search_failing: bool = False  # the last search was not answered: it says nothing of the market
     recent_offers: frozenset[int] = frozenset()  # live, or ended too short a time ago
     quarantines: Quarantines = field(default_factory=Quarantines)
     reputation: Reputation = field(default_factory=Reputation)
@@ -89,7 +90,7 @@ class View:
     bills_read_at: datetime | None = None  # when the bill was last read in full
     bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)
-    lost: tuple[datetime, ...] = ()  # when verified instances were lost within the window
+    lost: tuple[datetime, ...] = ()  # when verified instances were lost, within the window at least
     canary_at: datetime | None = None  # when the last box was rented whose worker verified
     arrived_at: datetime | None = None  # when the last complete listing was there
     hearing_since: datetime | None = None  # since when workers can be heard; None = they cannot now

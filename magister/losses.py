@@ -1,6 +1,6 @@
 """Pure: whether so many verified instances were lost at once that something else than they is at fault."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -70,13 +70,14 @@ def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet
 
 
 def unheard(
-    moves: Iterable[Move], held: tuple[Held, ...], view: View, fleet: Fleet, now: datetime
+    moves: Iterable[Move], held: tuple[Held, ...], view: View, fleet: Fleet, now: datetime, *, swap: bool
 ) -> list[Move]:
     """Return the moves for silence that wait, since no box at all is heard.
 
     Then it is rather the way to Magister that is cut than every worker dead. One instance is replaced to
     see, and the rest follow once a box rented since has been heard, or when the operator says so. Where no
     beat was ever heard, it may be that in no box the loop can run: then only a beat shows that it can.
+    `swap` = the pool cannot be filled, so that one goes to make room for the canary.
     """
     silent = [move for move in moves if move.reason is Reason.SILENT]
     since = min((move.row.silent_since or now for move in silent), default=now)
@@ -87,8 +88,15 @@ def unheard(
         return []
     if any(_called(row, since) for row in wanted):
         silent = [move for move in silent if move.row.beaten_at is None]
-    untried = len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted)
-    return silent[1:] if untried else silent
+    if not (swap or len(wanted) >= fleet.target) or any(row.requested_at > since for row in wanted):
+        return silent
+    first = first_to_go(silent, swap=swap)
+    return [move for move in silent if move not in first]
+
+
+def first_to_go(moves: Sequence[Move], *, swap: bool) -> list[Move]:
+    """Return the one of `moves` that is made to see, if any: for a `swap` the dearest, for it leaves most."""
+    return sorted(moves, key=lambda move: -(move.row.price or 0) if swap else 0)[:1]
 
 
 def _beats(row: Held, fleet: Fleet, now: datetime) -> bool:

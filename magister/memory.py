@@ -114,6 +114,7 @@ class Memory:
             list_not_before=self.list_not_before,
             offers=self.offers,
             searched_at=self.searched_at,
+            search_failing=Route.SEARCH in self.failing,
             rent_not_before=state.rent_not_before,
             account_at=self.account_at,
             account=self.account,

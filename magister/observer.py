@@ -38,7 +38,7 @@ def observe(
     short = shortage(fleet, held) > 0
     if short or any(suspicious(row, fleet, view, now) for row in held):
         outlook = experience.outlook(session, now, since=view.trusted_at)
-        lost = experience.lost(session, now, fleet.caution.loss_window)
+        lost = experience.lost(session, now, max(fleet.caution.loss_window, fleet.caution.recent))
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
     if fleet.budget.any:
         view = replace(view, too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET))

@@ -1,6 +1,6 @@
 """Pure: from what is held, seen and wanted at a moment to the actions to take, each with its why."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,11 +10,11 @@ from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.judgement import awaits_credit, deadlines, judged, unpaid
+from magister.judgement import awaits_credit, deadlines, judged, suspicious, unpaid
 from magister.listings import account_due, contests, listing_due, sighted_by
-from magister.losses import Losses, is_loss, losses, unheard
+from magister.losses import Losses, first_to_go, is_loss, losses, unheard
 from magister.roster import forgotten, roll_due
-from magister.shortage import fill, rent_from, shortage
+from magister.shortage import fill, rent_from, shortage, stalled
 from magister.states import DUDS, LOSSES, Reason, State
 
 
@@ -34,19 +34,26 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         action = judged(row, fleet, view, now, sighted=sighted and not unproved)
         if action is not None:
             actions.append(action)
+    swap = any(suspicious(row, fleet, view, now) for row in held) and stalled(fleet, held, view, now)
     if sighted and not unpaid(view):  # without credit all are stopped, and none can be replaced
-        actions += forgotten(fleet, held, _untouched(held, actions), view)
+        actions += forgotten(fleet, held, _untouched(held, actions), view, swap=swap)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
-    actions, held_back = _hold_back(actions, moves, held, found, view, fleet, now)
+    actions, held_back = _hold_back(actions, moves, held, found, view, fleet, now, swap=swap)
     if sighted:
         adopted = tuple(adoptions(view.strangers, fleet, now))
         actions += adopted
-        rest = _untouched(held, (*actions, *held_back))
-        given_up = tuple(_surplus(fleet, rest)) or tuple(over_budget(fleet, held, rest, view, now))
+        free = _untouched(held, actions)
+        doubtful = frozenset(move.row.id for move in held_back)
+        given_up = tuple(_surplus(fleet, free, doubtful)) or tuple(
+            over_budget(fleet, held, free, view, now, doubtful=doubtful)
+        )
         actions += given_up
         if not adopted and not given_up:
+            rest = tuple(row for row in free if row.id not in doubtful)
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
+        gone = {move.row.id for move in given_up}
+        held_back = [move for move in held_back if move.row.id not in gone]
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
 
@@ -70,21 +77,25 @@ def _hold_back(
     view: View,
     fleet: Fleet,
     now: datetime,
+    *,
+    swap: bool,
 ) -> tuple[list[Action], list[Move]]:
     """Hold the `moves` that give up verified instances while too many are lost at once, but for a canary.
 
-    What is given up all the same then, or believed later, says nothing against the machines.
+    What is given up all the same then, or believed later, says nothing against the machines. An empty place
+    is the canary's, unless it cannot be filled: then `swap` says so, and one of `moves` goes to make room.
     """
     if found.at_once(fleet):
         excused = {move: replace(move, excuses_since=now - fleet.caution.loss_window) for move in moves}
         moves = list(excused.values())
         actions = [excused.get(action, action) if isinstance(action, Move) else action for action in actions]
-    deaf = unheard(moves, held, view, fleet, now)
+    deaf = unheard(moves, held, view, fleet, now, swap=swap)
     if not moves or not found.tripped(fleet):
         return [action for action in actions if action not in deaf], deaf
-    waiting = shortage(fleet, held) > 0 or any(_awaits_canary(row) for row in held)
+    short = shortage(fleet, held) > 0 and not swap
+    waiting = short or any(_awaits_canary(row) for row in held)
     canary = (
-        [move for move in moves if move not in deaf][:1]
+        first_to_go([move for move in moves if move not in deaf], swap=swap)
         if now >= found.canary_from(fleet) and not waiting
         else []
     )
@@ -104,9 +115,10 @@ def _longest_untried(row: Held) -> tuple[float, int]:
     return max(tried, default=0.0), row.id
 
 
-def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
+def _surplus(fleet: Fleet, rows: Iterable[Held], doubtful: Collection[int]) -> Iterator[Move]:
     """Give up what exceeds the target: the newest unverified first, then the dearest verified.
 
+    Before them go those that look lost, whose numbers are `doubtful`: they are kept for doubt, not for work.
     One that a listing lacks neither counts nor goes before it is settled: beside the boxes that came in its
     place, as after an old backup was put back, it would have one that exists given up for one that does not.
     """
@@ -119,9 +131,11 @@ def _surplus(fleet: Fleet, rows: Iterable[Held]) -> Iterator[Move]:
     )
     verified = sorted(
         (r for r in wanted if r.state is State.VERIFIED),
-        key=lambda r: (r.contract_id is None, r.price or 0, r.id),
+        key=lambda r: (r.id in doubtful, r.contract_id is None, r.price or 0, r.id),
         reverse=True,
     )
+    unverified = [row for row in verified if row.id in doubtful] + unverified
+    verified = [row for row in verified if row.id not in doubtful]
     why = f"{len(wanted)} instances for a target of {fleet.target}"
     for row in (unverified + verified)[:excess]:
         unsent = row.state is State.REQUESTED and row.sends == 0

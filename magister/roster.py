@@ -64,12 +64,15 @@ def enrolled(row: Held) -> Move | None:
     return Move(row, State.VERIFIED, Reason.ENROLLED, why)
 
 
-def forgotten(fleet: Fleet, held: tuple[Held, ...], free: tuple[Held, ...], view: View) -> Iterator[Move]:
+def forgotten(
+    fleet: Fleet, held: tuple[Held, ...], free: tuple[Held, ...], view: View, *, swap: bool
+) -> Iterator[Move]:
     """Give up those verified of `free` whose workers Hierophant has not listed for the grace.
 
     If it lists others of ours, these are lost. If it lists none of ours, it has restarted, or this is
     the wrong list: one instance is replaced to see, and only what becomes of the new one tells. `free`
-    are the rows of `held` that nothing else is done about.
+    are the rows of `held` that nothing else is done about. `swap` = the pool cannot be filled, so that one
+    goes to make room for the canary: the dearest, which leaves most.
     """
     missing = [row for row in free if _missing(row, fleet, view)]
     if not missing:
@@ -79,9 +82,9 @@ def forgotten(fleet: Fleet, held: tuple[Held, ...], free: tuple[Held, ...], view
     if any(row.on_roster_at == view.roster_at for row in wanted):
         for row in missing:
             yield _forgotten(row, "and lists others of ours")
-    elif len(wanted) >= fleet.target and all(row.requested_at <= since for row in wanted):
+    elif (swap or len(wanted) >= fleet.target) and all(row.requested_at <= since for row in wanted):
         why = "nor any other of ours; one is replaced to see whether a new one appears"
-        yield _forgotten(missing[0], why)
+        yield _forgotten(max(missing, key=lambda row: row.price or 0) if swap else missing[0], why)
 
 
 def _missing(row: Held, fleet: Fleet, view: View) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from magister.actions import Action, Rent, Search, Send
-from magister.budget import objection
+from magister.budget import EXIT, objection
 from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
@@ -37,6 +37,44 @@ def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime, *, tr
         return short
     unverified = sum(row.state in {State.REQUESTED, State.CREATED} for row in rows)
     return min(short, max(bound - unverified, 0))
+
+
+def stalled(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> bool:
+    """Say whether the pool is short, and no instance that is rented can tell whether what looks lost is lost.
+
+    That is so under a cap or in a thin market. Then one that looks lost has to make room for the canary. One
+    goes at a time: while a new one waits for its worker, or an old one is on its way out, that is awaited.
+    Where nothing takes the place of the one that went, the next follows when a loss is no longer recent. For
+    one that works nothing is worth nothing, yet a trouble that passes shall not cost the whole pool.
+    """
+    rows = [row for row in held if row.live]
+    if sum(row.wanted for row in rows) >= fleet.target:
+        return False
+    if any(_decides_soon(row, now) for row in rows):
+        return False
+    if any(moment > now - fleet.caution.recent for moment in view.lost):
+        return False
+    return not _can_rent(fleet, held, view, now)
+
+
+def _decides_soon(row: Held, now: datetime) -> bool:
+    """Say whether a worker is waited for, or a place whose instance Vast does not refuse to destroy."""
+    refused = row.destroys > 1 and now - row.moved_at >= EXIT
+    return row.state in {State.REQUESTED, State.CREATED} or (row.state is State.DROPPING and not refused)
+
+
+def _can_rent(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> bool:
+    """Say whether an empty place can be filled, now or after a wait for failures; unknown counts as yes."""
+    if shortage(fleet, held) == 0:  # instances that Vast does not destroy take the places
+        return False
+    if view.searched_at is None or view.search_failing:
+        return True
+    failed_until = view.outlook.rent_from(fleet.caution)
+    if failed_until is not None and now < failed_until:
+        return True
+    if view.rent_not_before is not None and now < view.rent_not_before:
+        return False
+    return any(objection(fleet, held, view, (o,), now) is None for o in offered(fleet, held, view))
 
 
 def fill(
