@@ -59,10 +59,14 @@ CMD ["serve"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=https://github.com/unattended-backpack/magister
+ARG VENDOR="Unattended Backpack, Inc."
 ARG RUNTIME_IMAGE
 LABEL org.opencontainers.image.title="magister" \
       org.opencontainers.image.description="Keeps a constant number of Vast.ai GPU boxes of one template alive." \
       org.opencontainers.image.licenses="AGPL-3.0-only" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.vendor="${VENDOR}" \
       org.opencontainers.image.base.name="${RUNTIME_IMAGE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

@@ -23,7 +23,8 @@ CREATED = $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)
 # podman and buildah leave the health check out of an image in OCI's own format.
 IMAGE_BUILD = $(ENGINE) build $(if $(findstring docker,$(ENGINE)),,--format docker) --file Dockerfile --tag $(IMAGE) \
   --build-arg BUILD_IMAGE=$(BUILD_IMAGE) --build-arg RUNTIME_IMAGE=$(RUNTIME_IMAGE) \
-  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) $(DOCKER_BUILD_ARGS)
+  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) \
+  --build-arg SOURCE="$(IMAGE_SOURCE)" --build-arg VENDOR="$(IMAGE_VENDOR)" $(DOCKER_BUILD_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help init install build demo serve test check format readme bench bench-market soak crashes proof lock clean \

@@ -8,23 +8,30 @@ from magister.settings_types import Allowed, Counted, Env, Exported, Group, Many
 
 EXPORTS = "{exports}"
 VMS_VARIABLE = "CONTEMPLANT_VMS"
-BACKEND_VARIABLES = {"sp1": "CONTEMPLANT_SP1_BACKEND", "risc0": "CONTEMPLANT_RISC0_BACKEND"}
+BACKEND_VARIABLES = {
+    "sp1": "CONTEMPLANT_SP1_BACKEND",
+    "risc0": "CONTEMPLANT_RISC0_BACKEND",
+    "openvm": "CONTEMPLANT_OPENVM_BACKEND",
+}
 GROTH16_VARIABLE = "CONTEMPLANT_RISC0_GROTH16"
-PROVER_VARIABLES = (VMS_VARIABLE, *BACKEND_VARIABLES.values(), GROTH16_VARIABLE)
+EVM_VARIABLE = "CONTEMPLANT_OPENVM_EVM"
+PROVER_VARIABLES = (VMS_VARIABLE, *BACKEND_VARIABLES.values(), GROTH16_VARIABLE, EVM_VARIABLE)
 
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Vm = Annotated[Literal["sp1", "risc0"], BeforeValidator(_lower), Allowed("sp1 or risc0")]
+Vm = Annotated[Literal["sp1", "risc0", "openvm"], BeforeValidator(_lower), Allowed("sp1, risc0 or openvm")]
 Backend = Annotated[Literal["cpu", "cuda"], BeforeValidator(_lower), Allowed("cpu or cuda")]
 
 
 class Prover(Group):
     """Describe one prover of the worker."""
 
-    vm: Vm = Field(description="Virtual machine whose proofs are made: sp1 or risc0.", examples=["sp1"])
+    vm: Vm = Field(
+        description="Virtual machine whose proofs are made: sp1, risc0 or openvm.", examples=["sp1"]
+    )
     backend: Backend = Field(default="cpu", description="Where the proofs are computed: cpu or cuda.")
     moongate_endpoint: Exported | None = Field(
         default=None,
@@ -34,12 +41,15 @@ class Prover(Group):
     groth16_enabled: Annotated[bool | None, Allowed("true or false")] = Field(
         default=None, description="Whether Groth16 proofs are offered (risc0 only).", examples=[True]
     )
+    evm_enabled: Annotated[bool | None, Allowed("true or false")] = Field(
+        default=None, description="Whether EVM proofs are offered (openvm only).", examples=[True]
+    )
 
     @field_validator("moongate_endpoint")
     @classmethod
     def _for_sp1(cls, value: str | None, known: ValidationInfo) -> str | None:
         """Refuse Moongate for another machine than SP1."""
-        if value is not None and known.data.get("vm") == "risc0":
+        if value is not None and known.data.get("vm") in {"risc0", "openvm"}:
             raise ValueError("must be left out: Moongate serves sp1 only")
         return value
 
@@ -47,8 +57,16 @@ class Prover(Group):
     @classmethod
     def _for_risc0(cls, value: bool | None, known: ValidationInfo) -> bool | None:
         """Refuse the Groth16 switch for another machine than RISC Zero."""
-        if value is not None and known.data.get("vm") == "sp1":
+        if value is not None and known.data.get("vm") in {"sp1", "openvm"}:
             raise ValueError("must be left out: it is for risc0 only")
+        return value
+
+    @field_validator("evm_enabled")
+    @classmethod
+    def _for_openvm(cls, value: bool | None, known: ValidationInfo) -> bool | None:
+        """Refuse the EVM switch for another machine than OpenVM."""
+        if value is not None and known.data.get("vm") in {"sp1", "risc0"}:
+            raise ValueError("must be left out: it is for openvm only")
         return value
 
 
@@ -152,6 +170,8 @@ class Contemplant(Group):
             found[BACKEND_VARIABLES[prover.vm]] = prover.backend
             if prover.groth16_enabled is not None:
                 found[GROTH16_VARIABLE] = str(prover.groth16_enabled).lower()
+            if prover.evm_enabled is not None:
+                found[EVM_VARIABLE] = str(prover.evm_enabled).lower()
             if prover.vm == "sp1" and (endpoint := prover.moongate_endpoint or self.moongate_endpoint):
                 found["MOONGATE_ENDPOINT"] = endpoint
         return found

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from magister.errors import BadSettings
 from magister.provenance import Found, Known, known
-from magister.settings_contemplant import BACKEND_VARIABLES, GROTH16_VARIABLE, VMS_VARIABLE
+from magister.settings_contemplant import BACKEND_VARIABLES, EVM_VARIABLE, GROTH16_VARIABLE, VMS_VARIABLE
 
 PROVERS = "contemplant.provers"
 
@@ -159,7 +159,11 @@ def provers_in(places: Sequence[Variables]) -> Found | None:
         return next(filter(None, (place.found(name) for place in places)), None)
 
     backends = {vm: found for vm, name in BACKEND_VARIABLES.items() if (found := first(name))}
-    vms, groth16 = first(VMS_VARIABLE), first(GROTH16_VARIABLE)
+    vms = first(VMS_VARIABLE)
+    switches = {
+        "risc0": ("groth16_enabled", first(GROTH16_VARIABLE)),
+        "openvm": ("evm_enabled", first(EVM_VARIABLE)),
+    }
     listed = str(vms.value).split(",") if vms else list(backends)
     named = [part.strip().lower() for part in listed if part.strip()]
     used = [vms] if vms else []
@@ -169,9 +173,10 @@ def provers_in(places: Sequence[Variables]) -> Found | None:
         if vm in backends:
             prover["backend"] = backends[vm].value
             used.append(backends[vm])
-        if vm == "risc0" and groth16:
-            prover["groth16_enabled"] = groth16.value
-            used.append(groth16)
+        name, switch = switches.get(vm, ("", None))
+        if switch is not None:
+            prover[name] = switch.value
+            used.append(switch)
         provers.append(prover)
     return Found(provers, ", ".join(found.origin for found in used)) if provers else None
 

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import base64
 import os
 from pathlib import Path
 
@@ -33,14 +34,24 @@ gh release download v{version} --repo {repository} --dir magister-{version}
 .github/scripts/verify.sh magister-{version} gpg-public-key.asc   # the key, kept from an earlier release
 ```
 
-<details><summary>GPG public key</summary>
+<details><summary>GPG public key, in base64</summary>
 
 ```text
 {key}
 ```
 
+`echo "<the text above>" | base64 -d | gpg --import` imports it.
+
 </details>
 """
+
+
+def in_base64(path: Path) -> str:
+    """Return the key in base64, in one line: the secret has it so, or in armour."""
+    text = path.read_text()
+    if "-----BEGIN PGP" in text:
+        return base64.b64encode(text.encode()).decode()
+    return "".join(text.split())
 
 
 def main(version: str, folder: Path) -> None:
@@ -56,7 +67,7 @@ def main(version: str, folder: Path) -> None:
         page=f"{server}/{repository}/blob/v{version}/docs/verifying-releases.md",
         version=version,
         repository=repository,
-        key=(SECRETS / "gpg_public_key").read_text().strip(),
+        key=in_base64(SECRETS / "gpg_public_key"),
     )
     (folder / "notes.md").write_text(text)
 

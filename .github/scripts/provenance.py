@@ -14,7 +14,7 @@ from pathlib import Path
 
 import layout
 from records import stamp
-from registries import BUILD_IMAGES, configuration
+from registries import build_images
 from trouble import Refused, end
 
 BUILD_TYPE = "https://actions.github.io/buildtypes/workflow/v1"
@@ -23,9 +23,16 @@ BUILDER = "https://github.com/actions/runner/self-hosted"
 
 def statement(image: Path, version: str, environment: Mapping[str, str], now: datetime) -> dict[str, object]:
     """Return the statement about an image."""
-    given = configuration()
     server = environment.get("GITHUB_SERVER_URL", "https://github.com")
     source = f"{server}/{environment.get('GITHUB_REPOSITORY', '')}"
+    parameters: dict[str, object] = {
+        "workflow": {
+            "ref": environment.get("GITHUB_REF", ""),
+            "repository": source,
+            "path": ".github/workflows/release.yml",
+        },
+        **build_images(),
+    }
     in_workflow = "GITHUB_RUN_ID" in environment
     run = f"{source}/actions/runs/{environment.get('GITHUB_RUN_ID')}"
     attempt = environment.get("GITHUB_RUN_ATTEMPT", "1")
@@ -41,14 +48,7 @@ def statement(image: Path, version: str, environment: Mapping[str, str], now: da
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
-                "externalParameters": {
-                    "workflow": {
-                        "ref": environment.get("GITHUB_REF", ""),
-                        "repository": source,
-                        "path": ".github/workflows/release.yml",
-                    },
-                    **{name: given[name] for name in BUILD_IMAGES if given.get(name)},
-                },
+                "externalParameters": parameters,
                 "resolvedDependencies": [
                     {
                         "uri": f"git+{source}@{environment.get('GITHUB_REF', '')}",

@@ -22,7 +22,8 @@ SECRETS = Path(os.environ.get("SECRETS_DIR") or "/opt/github-runner/secrets")
 TOKENS = ("ci_gh_pat", "ci_gh_classic_pat", "do_token", "dh_token")
 GPG_FILES = ("gpg_private_key", "gpg_passphrase", "gpg_public_key")
 BUILD_IMAGES = ("BUILD_IMAGE", "RUNTIME_IMAGE")
-REQUIRED = (*BUILD_IMAGES, "DO_REGISTRY_NAME", "DH_USERNAME")
+DEFAULTS = Path(__file__).resolve().parents[2] / ".env.maintainer"
+REQUIRED = ("DO_REGISTRY_NAME", "DH_USERNAME")
 HOSTS = {"GHCR_HOST": "ghcr.io", "DH_HOST": "docker.io", "DO_HOST": "registry.digitalocean.com"}
 
 
@@ -55,7 +56,18 @@ def problems(secrets: Path = SECRETS) -> list[str]:
 
 def configuration(secrets: Path = SECRETS) -> dict[str, str]:
     """Return what registry.env sets: KEY=VALUE lines, with optional quotes; it is read and never run."""
-    lines = [line.strip() for line in _text(secrets / "registry.env").splitlines()]
+    return _assignments(secrets / "registry.env")
+
+
+def build_images(secrets: Path = SECRETS, defaults: Path = DEFAULTS) -> dict[str, str]:
+    """Return the images to build with and to run on: registry.env's, else those of .env.maintainer."""
+    given, fallback = configuration(secrets), _assignments(defaults)
+    found = {name: given.get(name) or fallback.get(name, "") for name in BUILD_IMAGES}
+    return {name: image for name, image in found.items() if image}
+
+
+def _assignments(path: Path) -> dict[str, str]:
+    lines = [line.strip() for line in _text(path).splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return {key.removeprefix("export ").strip(): value.strip().strip("\"'") for key, _, value in pairs}
 
@@ -112,8 +124,7 @@ def main(arguments: Sequence[str]) -> int:
             with logged_in(registries()) as environment:
                 return subprocess.run(arguments[1:], env=environment, check=False).returncode
         case ["build-arguments"]:
-            given = configuration()
-            sys.stdout.writelines(f"{name}={given[name]}\n" for name in BUILD_IMAGES if given.get(name))
+            sys.stdout.writelines(f"{name}={image}\n" for name, image in build_images().items())
             return 0
     raise Refused("usage: registries.py run COMMAND... | registries.py build-arguments")
 

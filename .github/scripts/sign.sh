@@ -4,6 +4,7 @@
 set -euo pipefail
 
 folder=${1:?usage: sign.sh FOLDER [FILE...]}
+here=$(dirname "$0")
 shift
 [[ $# -gt 0 ]] || set -- "$folder"/*
 secrets=${SECRETS_DIR:-/opt/github-runner/secrets}
@@ -18,13 +19,19 @@ export GNUPGHOME
 trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
 echo 's2k-count 65536' >"$GNUPGHOME/gpg-agent.conf" # lives for seconds beside its passphrase: need not be slow
 unlocked=(--batch --quiet --pinentry-mode loopback --passphrase-file "$secrets/gpg_passphrase")
-gpg "${unlocked[@]}" --import "$secrets/gpg_private_key"
+"$here/gpg-key.sh" "$secrets/gpg_private_key" | gpg "${unlocked[@]}" --import
 
-cp "$secrets/gpg_public_key" "$folder/gpg-public-key.asc"
+"$here/gpg-key.sh" "$secrets/gpg_public_key" >"$folder/gpg-public-key.asc"
+if ! grep -q -e '-----BEGIN PGP' "$folder/gpg-public-key.asc"; then # base64 of the packets, without armour
+    gpg --batch --quiet --import <"$folder/gpg-public-key.asc"
+    fingerprint=$(gpg --batch --with-colons --show-keys "$folder/gpg-public-key.asc" | awk -F: '$1 == "fpr" {print $10; exit}')
+    gpg --batch --armor --export "$fingerprint" >"$GNUPGHOME/armoured"
+    mv "$GNUPGHOME/armoured" "$folder/gpg-public-key.asc"
+fi
 for file in "$@"; do
     [[ -f $file && $file != *.asc ]] || continue
     gpg "${unlocked[@]}" --yes --armor --detach-sign --output "$file.asc" "$file"
 done
 
 # A public key that is not the private one's would be noticed by operators only.
-"$(dirname "$0")/verify.sh" --offline "$folder" "$secrets/gpg_public_key"
+"$here/verify.sh" --offline "$folder" "$secrets/gpg_public_key"

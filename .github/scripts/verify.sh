@@ -25,7 +25,7 @@ complain() {
 GNUPGHOME=$(mktemp -d /tmp/verify.XXXXXX)
 export GNUPGHOME
 trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
-gpg --batch --quiet --import "$key" || { echo "$key is no GPG public key" >&2; exit 2; }
+"$(dirname "$0")/gpg-key.sh" "$key" | gpg --batch --quiet --import || { echo "$key is no GPG public key" >&2; exit 2; }
 
 # gpg's exit code also accepts keys that have expired; only its status GOODSIG does not.
 signed() {

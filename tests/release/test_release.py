@@ -1,7 +1,10 @@
 """Releases on loopback: what is signed is what is served, and whoever changes either is found out."""
 
+import base64
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -127,10 +130,47 @@ def test_a_wrong_password_is_told_in_a_line_without_it(runner: Runner) -> None:
     assert "not-the-password" not in done.stderr
 
 
+@pytest.mark.parametrize("form", ["armour", "base64 of packets"])
+def test_keys_are_taken_in_every_form_that_a_runner_may_have_them(
+    runner: Runner, key: Path, form: str
+) -> None:
+    arguments = [] if form == "base64 of packets" else ["--armor"]
+    for name, what in (("gpg_private_key", "--export-secret-keys"), ("gpg_public_key", "--export")):
+        exported = world.gpg_bytes(key, *arguments, what)
+        text = exported if form == "armour" else base64.b64encode(exported)
+        (runner.secrets / name).write_bytes(text)
+    assert runner.run("push.py", runner.folder / "image", VERSION, runner.files).returncode == 0
+    done = runner.run("sign.sh", runner.files)
+    assert done.returncode == 0, done.stderr
+    assert (runner.files / "gpg-public-key.asc").read_text().startswith("-----BEGIN PGP PUBLIC KEY BLOCK")
+    assert verify(runner, "--offline").returncode == 0
+
+
+def test_a_secret_that_is_no_key_is_told_in_a_line(runner: Runner) -> None:
+    runner.key.write_text("%")
+    refused(runner.run("verify.sh", "--offline", runner.files, runner.key), "is no GPG public key")
+
+
+def test_docker_shows_the_signed_manifest_by_the_documented_command(downloaded: Runner) -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("docker's command line is not installed on this machine")
+    page = (world.SCRIPTS.parents[1] / "docs" / "verifying-releases.md").read_text()
+    (command,) = re.findall(r"^docker manifest inspect .*$", page, re.MULTILINE)
+    image = f"{downloaded.repositories['ghcr']}:{VERSION}"
+    command = command.replace("ghcr.io/OWNER/magister:0.1.0", image).replace(
+        "--verbose", "--verbose --insecure"
+    )
+    login = [str(world.SCRIPTS / "registries.py"), "run", "sh", "-c"]
+    assert downloaded.shell([*login, command], at=downloaded.files).returncode == 0
+    changed = downloaded.files / "ghcr-manifest.json"
+    changed.write_bytes(changed.read_bytes().replace(b"layers", b"lawers"))
+    assert downloaded.shell([*login, command], at=downloaded.files).returncode != 0
+
+
 def test_a_public_key_that_is_not_the_private_keys_is_noticed_when_signing(runner: Runner) -> None:
     assert runner.run("push.py", runner.folder / "image", VERSION, runner.files).returncode == 0
     with world.keyring() as stranger:
-        runner.key.write_text(world.gpg(stranger, "--armor", "--export"))
+        runner.key.write_text(world.encoded(world.gpg(stranger, "--armor", "--export")))
     refused(runner.run("sign.sh", runner.files), "is not what the owner of")
 
 

@@ -1,5 +1,6 @@
 """The workflows: what they may do, and that the steps of a release, as written there, release on loopback."""
 
+import base64
 import re
 import shlex
 import subprocess
@@ -102,7 +103,8 @@ def test_the_steps_of_the_workflow_release_on_loopback(runner: Runner, told: Pat
     (runner.files / "sbom.cdx.json").write_text(f'{{"about": "{digest}"}}')
     assert runner.run("provenance.py", layout, VERSION, runner.files).returncode == 0
 
-    for step in loaded(ROOT / ".github" / "workflows" / "release.yml")["jobs"]["publish"]["steps"]:
+    jobs = loaded(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
+    for step in (*jobs["publish"]["steps"], *jobs["promote"]["steps"]):
         if "run" in step:
             done = runner.shell(["bash", "-e", "-o", "pipefail", "-c", step["run"]], at=runner.folder)
             assert done.returncode == 0, (step["name"], done.stderr)
@@ -120,8 +122,50 @@ def test_the_steps_of_the_workflow_release_on_loopback(runner: Runner, told: Pat
         assert f"/{name}.asc " in published
     notes = (runner.files / "notes.md").read_text()
     assert "A change." in notes
-    assert "BEGIN PGP PUBLIC KEY BLOCK" in notes
+    (key,) = re.findall(r"^[A-Za-z0-9+/=]{200,}$", notes, re.MULTILINE)
+    assert base64.b64decode(key).startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK")
     assert digest in notes
+
+
+def test_what_keeps_latest_from_moving_everywhere_takes_it_back_everywhere(released: Runner) -> None:
+    """The second registry refuses the move: the job that follows points the first one back, too."""
+    jobs = loaded(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
+    assert jobs["rollback"]["needs"] == "promote"
+    assert "needs.promote.result == 'failure'" in jobs["rollback"]["if"]
+    assert released.run("latest.py", "promote", released.files / "release-record.json").returncode == 0
+    folder = released.folder / "next"
+    world.image(folder / "image", world.installed("magister", "1.2.4"))
+    following = replace(released, folder=folder)
+    world.release(following, "1.2.4")
+    following.skopeo(
+        "copy",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        f"docker://{following.repositories['ghcr']}:1.2.4",
+        f"docker://{following.repositories['ghcr']}:latest",
+    )
+    for step in jobs["rollback"]["steps"]:
+        if step["name" if "name" in step else "uses"] == "Verify the files, and point latest back":
+            done = following.shell(["bash", "-e", "-o", "pipefail", "-c", step["run"]])
+            assert done.returncode == 0, done.stderr
+    for name in ("ghcr", "dh", "do"):
+        assert following.digest(name, "latest") == following.digest(name, VERSION)
+    assert list(following.files.glob("rollback-*.json.asc"))
+
+
+def test_the_runner_keeps_no_image_of_a_release(runner: Runner, told: Path) -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
+    (step,) = (each for each in jobs["build"]["steps"] if "clean-images.sh" in each.get("run", ""))
+    assert step["if"] == "${{ always() }}"
+    (told / "docker").write_text(f'#!/bin/sh\necho "$@" >>"{told}/docker.told"\n')
+    (told / "docker").chmod(0o755)
+    runner = with_programs(runner, told)
+    done = runner.shell(["bash", "-e", "-c", step["run"]])
+    assert done.returncode == 0, done.stderr
+    assert (told / "docker.told").read_text().splitlines()[1:] == [
+        f"image rm --force {runner.name}:{VERSION}",
+        "image prune --force --filter label=org.opencontainers.image.title=magister",
+    ]
 
 
 def test_cosign_signs_and_verifies_each_image_by_digest(downloaded: Runner, told: Path) -> None:
@@ -153,6 +197,21 @@ def test_all_that_would_stop_a_release_is_said_at_once(runner: Runner) -> None:
 def test_a_release_without_secrets_says_where_they_belong(runner: Runner, tmp_path: Path) -> None:
     done = replace(runner, secrets=tmp_path / "nowhere").run("push.py", tmp_path / "image", VERSION, tmp_path)
     refused(done, "nowhere is no folder; mount the runner's secrets there, read-only")
+
+
+def test_images_that_the_runner_does_not_name_are_those_of_the_maintainers(runner: Runner) -> None:
+    path = runner.secrets / "registry.env"
+    lines = [line for line in path.read_text().splitlines() if "_IMAGE=" not in line]
+    path.write_text("\n".join(lines) + "\n")
+    maintained = [
+        line for line in (ROOT / ".env.maintainer").read_text().splitlines()
+        if line.startswith(("BUILD_IMAGE=", "RUNTIME_IMAGE="))
+    ]  # fmt: skip
+    assert runner.run("registries.py", "build-arguments").stdout.splitlines() == maintained
+    assert "RUNTIME_IMAGE" not in runner.run("preflight.py", "v9.9.9").stderr
+    layout = runner.folder / "image"
+    assert runner.run("provenance.py", layout, VERSION, runner.files).returncode == 0
+    assert maintained[1].partition("=")[2] in (runner.files / "provenance.json").read_text()
 
 
 def test_the_configuration_of_registries_is_read_and_never_run(runner: Runner, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A release made up on loopback: an image, registries with passwords, a key, a runner's secrets."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -117,11 +118,14 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def gpg(home: Path, *arguments: str) -> str:
+    """Run gpg on a keyring of its own and return the text that it wrote."""
+    return gpg_bytes(home, *arguments).decode()
+
+
+def gpg_bytes(home: Path, *arguments: str) -> bytes:
     """Run gpg on a keyring of its own and return what it wrote."""
     command = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback"]
-    done = subprocess.run(
-        [*command, "--passphrase", PASSPHRASE, *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "--passphrase", PASSPHRASE, *arguments], check=True, capture_output=True)
     return done.stdout
 
 
@@ -137,6 +141,11 @@ def keyring(made: str = "") -> Iterator[Path]:
         subprocess.run(["gpgconf", "--homedir", name, "--kill", "all"], check=False, capture_output=True)
 
 
+def encoded(key: str) -> str:
+    """Return a key in base64 in lines, as a runner's secrets have it."""
+    return base64.encodebytes(key.encode()).decode()
+
+
 def secrets(folder: Path, key: Path, hosts: Mapping[str, str]) -> Path:
     """Write a runner's folder of secrets, for registries on the given hosts."""
     folder.mkdir()
@@ -145,9 +154,9 @@ def secrets(folder: Path, key: Path, hosts: Mapping[str, str]) -> Path:
         "ci_gh_classic_pat": PASSWORD,
         "dh_token": PASSWORD,
         "do_token": PASSWORD,
-        "gpg_private_key": gpg(key, "--armor", "--export-secret-keys"),
+        "gpg_private_key": encoded(gpg(key, "--armor", "--export-secret-keys")),
         "gpg_passphrase": PASSPHRASE,
-        "gpg_public_key": gpg(key, "--armor", "--export"),
+        "gpg_public_key": encoded(gpg(key, "--armor", "--export")),
         "registry.env": "# a comment\n"
         "BUILD_IMAGE=debian:build\nRUNTIME_IMAGE='debian:run'\nDO_REGISTRY_NAME=do-registry\n"
         "DH_USERNAME=dockerhub-user\n" + "".join(f"{name}={host}\n" for name, host in hosts.items()),

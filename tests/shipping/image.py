@@ -255,6 +255,11 @@ def test_the_image_from_the_source_is_that_from_the_wheel(engine: Engine, source
         ("{{json .HealthCheck.Test}}", '["CMD","magister","health"]'),
         ('{{index .Labels "org.opencontainers.image.licenses"}}', "AGPL-3.0-only"),
         ('{{index .Labels "org.opencontainers.image.version"}}', __version__),
+        (
+            '{{index .Labels "org.opencontainers.image.source"}}',
+            "https://github.com/unattended-backpack/magister",
+        ),
+        ('{{index .Labels "org.opencontainers.image.vendor"}}', "Unattended Backpack, Inc."),
         ('{{index .Labels "org.opencontainers.image.base.name"}}', BASE),
     ],
 )

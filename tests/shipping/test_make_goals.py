@@ -78,12 +78,15 @@ def test_clean_removes_what_was_made_and_leaves_what_is_the_operators(
 def test_what_the_image_is_made_of_comes_from_the_maintainers_file(checkout: Path) -> None:
     (checkout / ".env.maintainer").write_text(
         "MAGISTER_NAME=pool\nIMAGE_TAG=7\nBUILD_IMAGE=b:1\nRUNTIME_IMAGE=r:1\n"
+        "IMAGE_SOURCE=https://git.example/pool\nIMAGE_VENDOR=Pools, Inc.\n"
     )
     said = make(checkout, "-n", "docker", ENGINE="podman").stdout
     for part in (
         "--tag pool:7",
         "BUILD_IMAGE=b:1",
         "RUNTIME_IMAGE=r:1",
+        'SOURCE="https://git.example/pool"',
+        'VENDOR="Pools, Inc."',
         "VERSION=1.2.3",
         "BUILD_TYPE=source",
     ):

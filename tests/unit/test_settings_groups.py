@@ -241,8 +241,9 @@ def test_the_older_prover_type_stands_for_one_sp1_prover_only_when_there_are_non
 @pytest.mark.parametrize(
     ("toml", "start", "end"),
     [
-        ("vm = 'sp2'", "contemplant.provers[0].vm = \"sp2\" from magister.toml:", "must be sp1 or risc0"),
+        ("vm = 'sp2'", 'contemplant.provers[0].vm = "sp2" from', "must be sp1, risc0 or openvm"),
         ("backend = 'cpu'", "contemplant.provers[0].vm is required", "(magister.toml)"),
+        ("vm = 'risc0'\nevm_enabled = true", "contemplant.provers[0].evm_enabled = true", "openvm only"),
         ("vm = 'sp1'\ngroth16_enabled = true", "contemplant.provers[0].groth16_enabled = true", "risc0 only"),
         ("vm = 'risc0'\nmoongate_endpoint = 'x'", "contemplant.provers[0].moongate_endpoint", "sp1 only"),
         ("vm = 'sp1'\n[[contemplant.provers]]\nvm = 'sp1'", "contemplant.provers = [", "each vm once"),
@@ -272,6 +273,25 @@ def test_ssh_keys_are_lines_in_the_file_and_escapes_in_the_environment() -> None
     ).settings.contemplant
     from_variable = loaded(CONTEMPLANT_SSH_AUTHORIZED_KEYS=f'"{one}\\n{two}"').settings.contemplant
     assert from_file.ssh_authorized_keys == from_variable.ssh_authorized_keys == f"{one}\n{two}"
+
+
+def test_the_provers_of_a_scriptory_set_up_are_exported_under_the_names_that_workers_know() -> None:
+    exports = loaded(
+        CONTEMPLANT_VMS="sp1,risc0,openvm",
+        CONTEMPLANT_SP1_BACKEND="cuda",
+        CONTEMPLANT_RISC0_BACKEND="cuda",
+        CONTEMPLANT_RISC0_GROTH16="true",
+        CONTEMPLANT_OPENVM_BACKEND="cuda",
+        CONTEMPLANT_OPENVM_EVM="true",
+    ).settings.contemplant.exports()
+    assert {name: value for name, value in exports.items() if name.startswith("CONTEMPLANT_")} == {
+        "CONTEMPLANT_VMS": "sp1,risc0,openvm",
+        "CONTEMPLANT_SP1_BACKEND": "cuda",
+        "CONTEMPLANT_RISC0_BACKEND": "cuda",
+        "CONTEMPLANT_RISC0_GROTH16": "true",
+        "CONTEMPLANT_OPENVM_BACKEND": "cuda",
+        "CONTEMPLANT_OPENVM_EVM": "true",
+    }
 
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----"
