@@ -31,9 +31,18 @@ _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]{1,18})", re.IGNORE
 _EXPECTS = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t]*(;|$))")
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]{1,1024}")
-_BROWSER = re.compile(rb"\r\nuser-agent[ \t]*:[ \t]*mozilla/", re.IGNORECASE)
+_LABEL = rb"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(
+    rb"[ \t]*(\[[0-9A-Fa-f:.]{2,60}\]|%b(\.%b){0,9}\.?)(:[0-9]{1,5})?[ \t]*" % (_LABEL, _LABEL)
+)
+_BROWSER = re.compile(
+    rb"\r\n(origin|sec-fetch-site|accept-language|user-agent[ \t]*:[ \t]*mozilla/)", re.IGNORECASE
+)
 
-READ_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"user-agent")
+ODD = b"odd.invalid"
+"""What a header is given as that is not what it can be: that it was there counts."""
+
+READ_HEADERS = (b"host", b"origin", b"sec-fetch-site", b"accept-language", b"user-agent")
 """Headers of a drop or a verify that the application reads, or the access log."""
 
 
@@ -198,6 +207,7 @@ def _read_of(lines: list[bytes]) -> Iterator[bytes]:
     left = set(READ_HEADERS)
     for line in lines:
         name, _, value = line.partition(b":")
-        if (name := name.strip().lower()) in left and _PRINTABLE.fullmatch(value):
+        if (name := name.strip().lower()) in left:
             left.remove(name)
-            yield name + b":" + value
+            usual = (_HOST if name == b"host" else _PRINTABLE).fullmatch(value)
+            yield name + b": " + (value.strip() if usual else ODD)

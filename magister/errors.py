@@ -66,6 +66,10 @@ class WrongKey(MagisterError):
     """The key in the URL is missing or is not this instance's."""
 
 
+class FromBrowser(MagisterError):
+    """Browsers can neither verify nor drop, for any page could make them: use curl, or `magister drop`."""
+
+
 class VastError(MagisterError):
     """Vast did not do what was asked."""
 

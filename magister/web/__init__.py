@@ -45,6 +45,7 @@ def create_app(
         store=store,
         kept=drops,
         token=settings.api_token,
+        address=settings.this_magister_addr,
         stale_after=stale_after,
         pages=for_people,
     )

@@ -20,6 +20,7 @@ from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
 from magister.facts import LARGEST_ID
 from magister.held import Held
 from magister.web import openapi, pages, shapes
+from magister.web.browsers import refuse_pages
 from magister.web.kept import KeptDrops
 from magister.web.pages import Pages
 from magister.web.spool import Drop
@@ -49,6 +50,7 @@ class Api:
     store: Store
     kept: KeptDrops
     token: SecretStr | None
+    address: str  # where workers reach it
     stale_after: timedelta
     pages: Pages
 
@@ -74,6 +76,7 @@ class Api:
         if request.method == "HEAD":
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
+        self._refuse_pages()
         beat, every = "beat" in request.args, interval_in(request.args.get("beat", ""))
         with self._admitted(offer_id, mac, waits=not beat) as place:
             row = self.store.write(
@@ -98,6 +101,7 @@ class Api:
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
         offer_id, mac, token = id_in(which), request.args.get("key") or None, self.token
+        self._refuse_pages()
         why = operations.legible(reason())
         asked = Drop(offer_id=offer_id, mac=mac, why=why, heard_at=self.store.clock())
         with self.kept.until_heard(asked), self._admitted(offer_id, mac) as place:
@@ -112,6 +116,9 @@ class Api:
             "drop.heard", per=row.id, instance=row.id, offer=offer_id, state=row.state, why=why
         )
         return shown(shapes.answer(row))
+
+    def _refuse_pages(self) -> None:
+        refuse_pages(dict(request.headers), method=request.method, address=self.address)
 
     @contextmanager
     def _admitted(self, offer_id: int, mac: str | None, *, waits: bool = True) -> Iterator[Place | None]:

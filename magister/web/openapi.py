@@ -11,7 +11,7 @@ from magister.web.shapes import Json
 
 PROBLEMS = {
     400: "The id or the query is not what it must be, or the request cannot be read.",
-    403: "The key is missing or wrong.",
+    403: "The key is missing or wrong, or a browser asks.",
     404: "There is no such instance here, or none was ever rented on that offer.",
     410: "The instance is on its way out or gone.",
     503: "The database is busy or does not answer; ask again after Retry-After.",

@@ -12,6 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from magister.errors import (
     DatabaseUnusable,
+    FromBrowser,
     InstanceEnded,
     MagisterError,
     Stale,
@@ -31,6 +32,7 @@ PATH_SHOWN = 100
 
 _STATUS: Mapping[type[MagisterError], int] = {
     WrongKey: 403,
+    FromBrowser: 403,
     TooEarly: 503,  # before UnknownInstance, whose kind it is: a 404 would end the beats of a box for good
     UnknownInstance: 404,
     InstanceEnded: 410,

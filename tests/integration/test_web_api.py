@@ -529,3 +529,23 @@ def test_the_web_side_loads_neither_vast_nor_the_loop_nor_migrations() -> None:
         "magister.worker",
     }
     assert not unwanted & set(loaded.stdout.split())
+
+
+# browsers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_a_page_can_make_no_browser_change_anything(
+    client: FlaskClient, sessions: Sessions, headers: dict[str, str]
+) -> None:
+    row = row_in(sessions, State.CREATED)
+    for method, path in (("GET", "/verify/77"), ("DELETE", "/drop/77")):
+        answer = client.open(path, method=method, headers=headers)
+        assert answer.status_code == 403
+        assert answer.content_type == "application/problem+json"
+        assert client.get("/summary", headers=headers).status_code == 200
+    assert state_of(sessions, row) is State.CREATED

@@ -12,6 +12,7 @@ from magister.arrival import (
     BODY_LIMIT,
     HEAD_LIMIT,
     LINE_LIMIT,
+    ODD,
     RAW_LIMIT,
     REASON_LIMIT,
     Arrival,
@@ -207,6 +208,18 @@ def test_no_header_can_refuse_what_is_made_once(start: bytes, header: bytes) -> 
     asked = heard(start + header + b"\r\nOrigin: http://m\r\n\r\n")
     assert (asked.method, asked.uri) == tuple(word.decode() for word in start.split(b" ")[:2])
     assert {("HOST", "m"), ("ORIGIN", "http://m")} <= set(asked.headers)
+
+
+@pytest.mark.parametrize("host", [b"x" * 2000, b"[", b"a\x00b", b"a b", b""])
+def test_a_host_that_is_none_refuses_nothing_and_is_trusted_by_nobody(host: bytes) -> None:
+    asked = heard(DROP.replace(b"Host: m", b"Host: " + host) + b"\r\n")
+    assert ("HOST", ODD.decode()) in asked.headers
+
+
+@pytest.mark.parametrize("host", [b"m", b"m:8555", b"203.0.113.7:8555", b"[2001:db8::7]:8555", b"a.b-c.d_e."])
+def test_a_usual_host_is_handed_on(host: bytes) -> None:
+    asked = heard(DROP.replace(b"Host: m", b"Host:  " + host) + b"\r\n")
+    assert ("HOST", host.decode()) in asked.headers
 
 
 @pytest.mark.parametrize("size", [0, 1, REASON_LIMIT, REASON_LIMIT + 1, 100 * REASON_LIMIT])
