@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from magister.budget import Objection
 from magister.errors import BadKey, NoCredit, OtherAccount, Refused, Unreachable, VastError
+from magister.evidence import unexplained
 from magister.facts import Route
 from magister.fleet import Fleet
 from magister.held import Held
@@ -19,6 +20,10 @@ DESTROY_ALARM = timedelta(minutes=10)
 
 BILL_ALARM = timedelta(hours=3)
 """So long the charges may fail to be read before that is told of: they are of yesterday and before."""
+
+
+STATUS_SHOWN = 40
+"""Characters shown of a status that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ def conditions(
         *_reach(symptoms, now),
         *_credit(symptoms),
         *_refusals(symptoms, now),
+        *_statuses(held),
         *_losses(fleet, symptoms),
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
@@ -180,6 +186,22 @@ def _template(blame: Blame, bound: str) -> Condition:
         f"reach this_magister_addr; one that verifies ends the caution, and {RESUME}",
         "rentals_fail",
     )
+
+
+def _statuses(held: tuple[Held, ...]) -> Iterator[Condition]:
+    for word in sorted(unexplained(held), key=str):
+        many = sum(row.state is State.VERIFIED and row.actual_status == word for row in held)
+        what = f"Vast gives no status for any of {many} instances"
+        if word is not None:
+            what = (
+                f"Vast says {word[:STATUS_SHOWN]!r} of {many} instances, a status that Magister does not know"
+            )
+        yield Condition(
+            what,
+            "no instance is replaced for that status alone, only when its heartbeat stops or the coordinator "
+            "drops it; look at these instances in the console of Vast, and for a newer Magister",
+            "unknown_status",
+        )
 
 
 def _losses(fleet: Fleet, symptoms: Symptoms) -> Iterator[Condition]:

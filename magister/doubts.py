@@ -52,7 +52,8 @@ def _ill(row: Held, now: datetime) -> Iterator[str]:
         yield "the last listing lacks it"
     if row.sick_since is not None and _seen_since_verified(row):
         said = row.actual_status or "nothing"
-        yield f"Vast has called it {said} and not running for {_since(row.sick_since, now)}"
+        heard = ", though it was heard since" if (row.beaten_at or row.sick_since) > row.sick_since else ""
+        yield f"Vast has called it {said} and not running for {_since(row.sick_since, now)}{heard}"
     if row.off_roster_since is not None:
         yield f"Hierophant has not listed its worker for {_since(row.off_roster_since, now)}"
 

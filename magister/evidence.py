@@ -1,5 +1,7 @@
 """Pure: what a complete listing, or a look by id, changes in what is known of one row."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from magister import beat
@@ -32,6 +34,17 @@ KNOWN = (
     }
 )
 """Statuses that Vast documents or its clients know; any other is treated as unknown."""
+
+
+def unexplained(held: Iterable[Held]) -> frozenset[str | None]:
+    """Return the statuses that say nothing about an instance: it is rather Vast's words that have changed.
+
+    These are a word that nobody knows and that Vast gives for several instances, and None if Vast gives no
+    status for any of several.
+    """
+    said = Counter(row.actual_status for row in held if row.state is State.VERIFIED)
+    several = {word for word, times in said.items() if times > 1 and word not in KNOWN}
+    return frozenset(several - {None} if len(said) > 1 else several)
 
 
 def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Learned:

@@ -58,6 +58,10 @@ class Fleet:
         """Return for how long a box that used to beat may be silent, at the beat that it was rented with."""
         return max(self.beat_timeout, BEATS * timedelta(seconds=row.beat_secs or 0))
 
+    def heartbeat_lasts(self, row: Held) -> timedelta:
+        """Return for how long after a heartbeat its instance counts as alive, whatever Vast says of it."""
+        return self.beat_timeout if row.beat_secs is None else BEATS * timedelta(seconds=row.beat_secs)
+
     def destroy_wait(self, attempts: int) -> timedelta:
         """Return how long to wait after so many calls to destroy one box."""
         return self.destroy_waits[min(max(attempts, 1), len(self.destroy_waits)) - 1]

@@ -110,19 +110,43 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     """Drop a box that stopped at once, and a verified one that is not running after the grace.
 
     Without credit Vast stops all boxes: that is no fault of theirs, and nothing can take their place.
-    What the account said before a box stopped says nothing of why it did.
+    What the account said before a box stopped says nothing of why it did. A heartbeat outweighs Vast's word.
     """
-    if unpaid(view) or awaits_credit(row, view, now):
+    if unpaid(view) or awaits_credit(row, view, now) or _heard(row, fleet, view, now):
         return None
     if stopped(row):
         return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
-    if row.state is not State.VERIFIED or row.sick_since is None:
-        return None
-    since = max(row.sick_since, row.verified_at or row.sick_since)
-    if now < since + fleet.offline_grace:
+    since = sick_from(row)
+    if row.state is not State.VERIFIED or since is None or now < since + fleet.offline_grace:
         return None
     why = f"Vast has said {row.actual_status or 'nothing'} for {int((now - since).total_seconds())} s"
     return Move(row, State.DROPPING, Reason.OFFLINE, why)
+
+
+def sick_from(row: Held) -> datetime | None:
+    """Return since when nothing but a status speaks about an instance; None = Vast says that it runs.
+
+    Its worker's call, or a heartbeat, since the status turned bad outweighs what was said before it.
+    """
+    if row.sick_since is None:
+        return None
+    return max(row.sick_since, row.verified_at or row.sick_since, row.beaten_at or row.sick_since)
+
+
+def heard_until(row: Held, fleet: Fleet, view: View) -> datetime | None:
+    """Return until when its last heartbeat outweighs a status; None = it has none that anybody could hear.
+
+    While nobody could hear it, it may have beaten on.
+    """
+    if row.beaten_at is None or view.hearing_since is None:
+        return None
+    return max(row.beaten_at, view.hearing_since) + fleet.heartbeat_lasts(row)
+
+
+def _heard(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:
+    """Say whether an instance that beats was heard lately, or cannot be heard now."""
+    until = heard_until(row, fleet, view)
+    return row.beaten_at is not None and (until is None or now < until)
 
 
 def unpaid(view: View) -> bool:
@@ -214,14 +238,14 @@ def _dropping_unnamed(row: Held) -> Action | None:
 
 def deadlines(row: Held, fleet: Fleet, view: View) -> tuple[datetime | None, ...]:
     """Return the moments at which time alone may change what one row needs."""
-    sick = row.sick_since + fleet.offline_grace if row.sick_since else None
-    if sick is not None and row.verified_at is not None:
-        sick = max(sick, row.verified_at + fleet.offline_grace)
+    since = sick_from(row)
+    sick = None if since is None else since + fleet.offline_grace
     return (
         row.due_at,
         autopsy_until(row, fleet),
         row.verify_by if row.state is State.CREATED else None,
         sick if row.state is State.VERIFIED else None,
         row.sick_since + CREDIT_WAIT if row.sick_since else None,
+        heard_until(row, fleet, view) if row.sick_since else None,
         silent_from(row, fleet, view) if row.state is State.VERIFIED else None,
     )

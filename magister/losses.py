@@ -7,7 +7,7 @@ from datetime import datetime
 from magister.actions import Move
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.judgement import silent_from
+from magister.judgement import sick_from, silent_from
 from magister.states import LOSSES, Reason, State
 
 
@@ -121,6 +121,6 @@ def _lost_at(move: Move, fleet: Fleet, view: View) -> datetime:
         case Reason.FORGOTTEN:
             return (row.off_roster_since or row.moved_at) + fleet.roster_grace
         case Reason.OFFLINE:
-            return (row.sick_since or row.moved_at) + fleet.offline_grace
+            return (sick_from(row) or row.moved_at) + fleet.offline_grace
         case _:
-            return row.sick_since or row.moved_at
+            return sick_from(row) or row.moved_at

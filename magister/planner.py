@@ -8,6 +8,7 @@ from magister.actions import Action, Autopsy, CallRoll, CheckAccount, Destroy, L
 from magister.adoption import adoptions
 from magister.billing import bill_due, read_bill
 from magister.budget import over_budget
+from magister.evidence import unexplained
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.judgement import awaits_credit, deadlines, judged, suspicious, unpaid
@@ -28,11 +29,12 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         return Plan(tuple(_observations(fleet, held, view, now)), _next_at(fleet, held, view, now))
     sighted = sighted_by(fleet, view, now)
     contested = any(contests(row) and now < _given_up(row, fleet, now) for row in held)
+    strange = unexplained(held)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
         unproved = contested and row.contract_id is None and row.absences > 0
         action = judged(row, fleet, view, now, sighted=sighted and not unproved)
-        if action is not None:
+        if action is not None and not _rests_on_a_word(action, strange):
             actions.append(action)
     swap = any(suspicious(row, fleet, view, now) for row in held) and stalled(fleet, held, view, now)
     if sighted and not unpaid(view):  # without credit all are stopped, and none can be replaced
@@ -56,6 +58,13 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         held_back = [move for move in held_back if move.row.id not in gone]
     actions += _observations(fleet, held, view, now)
     return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+
+
+def _rests_on_a_word(action: Action, strange: frozenset[str | None]) -> bool:
+    """Say whether an instance would be given up for nothing but a status that says nothing about it."""
+    return (
+        isinstance(action, Move) and action.reason is Reason.OFFLINE and action.row.actual_status in strange
+    )
 
 
 def _given_up(row: Held, fleet: Fleet, now: datetime) -> datetime:

@@ -93,6 +93,11 @@ def text(value: object) -> str | None:
     return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
+def status(value: object) -> str | None:
+    """Take a status word, without the space around it and in lower case; an empty one is none."""
+    return (text(value) or "").strip().lower() or None
+
+
 def flag(value: object) -> bool | None:
     """Take true or false, also when written as 1 or 0."""
     return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None

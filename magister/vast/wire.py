@@ -21,6 +21,7 @@ Price = Annotated[int | None, BeforeValidator(values.price)]
 DiskHour = Annotated[int | None, BeforeValidator(values.disk_hour)]
 Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
 Text = Annotated[str | None, BeforeValidator(values.text)]
+Status = Annotated[str | None, BeforeValidator(values.status)]
 Flag = Annotated[bool | None, BeforeValidator(values.flag)]
 
 _RENAMED = {"id", "template_hash_id", "dph_total", "storage_total_cost", "search"}
@@ -54,9 +55,9 @@ class InstanceRow(BaseModel):
     id: Identity = None
     label: Text = None
     onstart: Text = None
-    actual_status: Text = None
-    intended_status: Text = None
-    cur_state: Text = None
+    actual_status: Status = None
+    intended_status: Status = None
+    cur_state: Status = None
     status_msg: Text = None
     machine_id: Identity = None
     host_id: Whole = None

@@ -8,9 +8,9 @@ from magister.database import Sessions
 from magister.facts import Order
 from magister.held import Held
 from magister.states import Reason, State
+from tests.beating import Beating
 from tests.builders import ADDRESS, forget_instances
 from tests.controller import Controller
-from tests.integration.test_lost_workers import Beating
 
 TARGET = 4
 

@@ -233,3 +233,14 @@ def test_an_offer_nested_too_deeply_for_json_is_kept_without_its_details() -> No
     offer = wire.offer({**OFFER, "search": deep})
     assert isinstance(offer, Offer)
     assert offer.details == "{}"
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [("Running", "running"), ("running ", "running"), ("\tEXITED\n", "exited"), (" ", None), (7, None)],
+)
+def test_a_status_is_read_without_case_and_surrounding_space(said: object, word: str | None) -> None:
+    fields = ("actual_status", "intended_status", "cur_state")
+    box, _ = wire.sighting({"id": 7} | dict.fromkeys(fields, said))
+    assert box is not None
+    assert [getattr(box, field) for field in fields] == [word] * 3
