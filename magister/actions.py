@@ -1,5 +1,6 @@
 """What a plan may ask for: one frozen value for each kind of effect, each with its why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -7,6 +8,33 @@ from magister.facts import Adoptable, Offer
 from magister.held import Held
 from magister.quarantine import Quarantines
 from magister.states import Reason, State
+
+RESTS_ON: Mapping[Reason, tuple[str, ...]] = {
+    Reason.STALE_OFFER: ("sends", "unanswered", "contract_id"),
+    Reason.FOUND: ("contract_id",),
+    Reason.NEVER_SENT: ("sends", "contract_id"),
+    Reason.NEVER_TOOK_EFFECT: (
+        "absences",
+        "unanswered",
+        "contract_id",
+        "verified_at",
+        "beaten_at",
+        "on_roster_at",
+    ),
+    Reason.UNVERIFIED: ("verify_by", "actual_status", "absences"),
+    Reason.ENROLLED: ("on_roster_at", "off_roster_since"),
+    Reason.EXITED: ("actual_status", "intended_status", "cur_state", "sick_since", "beaten_at"),
+    Reason.OFFLINE: ("actual_status", "sick_since", "verified_at", "beaten_at"),
+    Reason.SILENT: ("beaten_at", "verified_at", "announced_at"),
+    Reason.FORGOTTEN: ("on_roster_at", "off_roster_since"),
+    Reason.COORDINATOR: ("declared_dead_at",),
+    Reason.VANISHED: ("absences", "looked_gone_at", "last_seen_at", "contract_id"),
+    Reason.PROVED_GONE: ("absences", "looked_gone_at", "called_at", "destroys"),
+    Reason.REAPPEARED: ("due_at", "contract_id"),
+    Reason.SURPLUS: ("sends",),
+    Reason.BUDGET: ("sends",),
+}
+"""The columns that each reason of a planned move rests on: it is made only while they are as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +93,11 @@ class Move:
     reason: Reason
     why: str
     excuses_since: datetime | None = None
+
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Return the columns that must still be as they were in `row`, beside its state."""
+        return RESTS_ON[self.reason]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class Executor:
                         actor=LOOP,
                         why=action.why,
                         at=now,
+                        rests_on=action.rests_on,
                         **excused,
                     )
                     if action.excuses_since is not None:

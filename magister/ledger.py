@@ -142,11 +142,13 @@ def move(
     actor: str,
     why: str,
     at: datetime,
+    rests_on: Iterable[str] = (),
     **learned: Unpack[Learned],
 ) -> None:
     """Move `row` from the state it was seen in, and write the move into its history.
 
-    Raises Stale if the row has moved since it was read, IllegalMove if the table has no such move.
+    `rests_on` names further columns that the reason rests on. Raises Stale if the row has moved since it was
+    read, or one of these has changed, and IllegalMove if the table has no such move.
     """
     if not legal(row.state, to):
         raise IllegalMove(f"an instance cannot go from {row.state} to {to}")
@@ -155,10 +157,12 @@ def move(
     if (kind := failure(row.state, reason)) is not None:
         values["failure"] = refined(kind, row.status_msg)
     guarded = update(Instance).where(Instance.id == row.id, Instance.state == row.state)
+    columns = Instance.__table__.c
+    guarded = guarded.where(*(columns[name].is_not_distinct_from(getattr(row, name)) for name in rests_on))
     if to is State.DESTROYED:  # what was read must still be all that is known
         guarded = guarded.where(Instance.sends == row.sends, Instance.absences == row.absences)
     if session.scalar(_stated(guarded, values)) is None:
-        raise Stale(f"instance {row.id} is no longer {row.state}")
+        raise Stale(f"instance {row.id} is no longer {row.state}, or what speaks for the move has changed")
     if to is State.CREATED and row.created_at is None:
         books.open_account(session, row.id, row.disk_price, at)
     elif to is State.DESTROYED:
@@ -194,6 +198,13 @@ def learn(session: Session, row: Held, **learned: Unpack[Learned]) -> None:
     created_at = learned.get("created_at")
     if row.created_at is None and created_at is not None:
         books.open_account(session, row.id, learned.get("disk_price", row.disk_price), created_at)
+
+
+def hear(session: Session, row: Held, *, at: datetime) -> None:
+    """Write a heartbeat of a verified instance; raises Stale if it is on its way out by now."""
+    heard = update(Instance).where(Instance.id == row.id, Instance.state == State.VERIFIED)
+    if session.scalar(_stated(heard, {"beaten_at": at})) is None:
+        raise Stale(f"instance {row.id} is no longer {State.VERIFIED}")
 
 
 def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from magister import ledger, onstart, pool, rows
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
-from magister.held import Held, Learned
+from magister.held import Held
 from magister.states import Reason, State
 
 NO_REASON = "the coordinator gave no reason"
@@ -51,10 +51,9 @@ def verify(
             why = "its box says that its worker lives" if beat else "its worker called /verify"
             row = _moved(session, row, State.VERIFIED, reason, actor=actor, why=why, at=now)
         if beat:
-            learned = Learned(beaten_at=now)
+            ledger.hear(session, row, at=now)
             if every is not None:
-                learned["beat_secs"] = every
-            ledger.learn(session, row, **learned)
+                ledger.learn(session, row, beat_secs=every)
         return row
 
     return _until_settled(session, attempt)
