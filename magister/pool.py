@@ -1,6 +1,7 @@
 """The one row about the pool as a whole: what the loop last knew, and what it was asked."""
 
 import json
+import secrets
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
@@ -81,6 +82,13 @@ def beat(session: Session, now: datetime, *, target: int, conditions: tuple[Cond
     """Write that the loop is alive, what it aims at and what stands in its way."""
     shown = json.dumps([asdict(condition) for condition in conditions], ensure_ascii=False)
     session.execute(_pool().values(heartbeat_at=now, target=target, conditions=shown))
+
+
+def callback_secret(session: Session) -> str:
+    """Return the secret that signs callback keys; the first who asks makes it. Commit what this wrote."""
+    made = update(Pool).where(Pool.id == 1, Pool.callback_secret.is_(None))
+    session.execute(made.values(callback_secret=secrets.token_hex(32)))
+    return session.scalars(select(Pool.callback_secret).where(Pool.id == 1)).one() or ""
 
 
 def ask_for_listing(session: Session, now: datetime) -> None:
