@@ -85,7 +85,8 @@ class Look:
 class Move:
     """Move a row through the one door.
 
-    `excuses_since` = losses since then, this one included, say nothing against their machines.
+    `excuses_since` = losses since then, this one included, say nothing against their machines. `over_cap` is
+    the cap of the budget that it is given up for, and `over_limit` what the cap is, in micro-dollars.
     """
 
     row: Held
@@ -93,6 +94,8 @@ class Move:
     reason: Reason
     why: str
     excuses_since: datetime | None = None
+    over_cap: str | None = None
+    over_limit: int | None = None
 
     @property
     def rests_on(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Pure: whether the budget has room for one more instance, and which ones go before a cap is passed."""
 
 from bisect import bisect
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.moments import next_day, next_month, said
-from magister.money import Outlay, at_least, cost, traffic, usd
+from magister.money import Budget, Outlay, Overrun, at_least, cost, traffic, usd
 from magister.states import Reason, State
 
 EXIT = timedelta(minutes=15)
@@ -18,6 +18,11 @@ EXIT = timedelta(minutes=15)
 
 WORTH = timedelta(hours=1)
 """How long the whole pool has to fit under a cap after a rental: less is not worth the start."""
+
+PER_HOUR = "budget.usd_per_hour"
+PER_DAY = "budget.usd_per_day"
+PER_MONTH = "budget.usd_per_month"
+TOTAL = "budget.usd_total"
 
 BEYOND = 10**9
 """No box costs so much, in micro-dollars per hour."""
@@ -53,10 +58,24 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Say why nothing may be rented as far as money goes, and what would help."""
+    """Say why nothing may be rented as far as money goes, and what would help.
+
+    `cap` is the cap that leaves no room, and `limit` what it is, in micro-dollars; None = it is no cap.
+    """
 
     why: str
     cure: str
+    cap: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Say why an instance is given up for the budget, and for which cap, as `Objection` says it."""
+
+    why: str
+    cap: str | None
+    limit: int | None
 
 
 def objection(
@@ -86,9 +105,8 @@ def unaffordable(
 def _objection(
     fleet: Fleet, held: Iterable[Held], view: View, *, price: int, reserve: int, now: datetime
 ) -> Objection | None:
-    if view.too_dear_at is not None and now < (until := view.too_dear_at + WORTH):
-        given_up = f"an instance was given up for the budget at {said(view.too_dear_at, now)}"
-        return Objection(f"{given_up}, less than an hour ago", f"it ends by itself at {said(until, now)}")
+    if view.overrun is not None and in_force(view.overrun, fleet.budget, now):
+        return _held(view.overrun, now)
     rows = [row for row in held if row.live]
     rate = _rate(rows) + price
     worst = cost(price, fleet.verify_within + fleet.provisioning_grace + EXIT) + reserve
@@ -100,6 +118,50 @@ def _objection(
     )
 
 
+def in_force(overrun: Overrun, budget: Budget, now: datetime) -> bool:
+    """Say whether renting still waits because an instance was given up.
+
+    It waits for WORTH, or until the period of the cap ends, or the cap is raised or unset.
+    """
+    limit = _limits(budget).get(overrun.cap)
+    return limit is not None and limit <= overrun.limit and now < _ends(overrun)
+
+
+def waited_for(overruns: Iterable[Overrun], budget: Budget, now: datetime) -> Overrun | None:
+    """Return the one of `overruns` that renting waits for longest; None = it waits for none."""
+    return max((one for one in overruns if in_force(one, budget, now)), key=_ends, default=None)
+
+
+def _ends(overrun: Overrun) -> datetime:
+    """Return when the wait ends by itself."""
+    until = overrun.at + WORTH
+    if overrun.cap == PER_DAY:
+        return min(until, next_day(overrun.at))
+    if overrun.cap == PER_MONTH:
+        return min(until, next_month(overrun.at))
+    return until
+
+
+def _held(overrun: Overrun, now: datetime) -> Objection:
+    cap = f"{overrun.cap} = {usd(overrun.limit)}"
+    return Objection(
+        f"an instance was given up for {cap} at {said(overrun.at, now)}, less than an hour ago",
+        f"it ends by itself at {said(_ends(overrun), now)}, or raise {overrun.cap} and reload",
+        overrun.cap,
+        overrun.limit,
+    )
+
+
+def _limits(budget: Budget) -> Mapping[str, int | None]:
+    """Return the caps by the names of their settings; None = no such cap."""
+    return {
+        PER_HOUR: budget.per_hour,
+        PER_DAY: budget.per_day,
+        PER_MONTH: budget.per_month,
+        TOTAL: budget.total,
+    }
+
+
 def _too_dear_an_hour(fleet: Fleet, rate: int) -> Objection | None:
     most = fleet.budget.per_hour
     if most is None or rate <= most:
@@ -108,6 +170,8 @@ def _too_dear_an_hour(fleet: Fleet, rate: int) -> Objection | None:
         f"{at_least(rate)} USD per hour would be more than budget.usd_per_hour = {usd(most)}",
         f"set budget.usd_per_hour to {at_least(rate)} or more and reload; a cheaper offer, or a box that "
         "goes, ends it as well",
+        PER_HOUR,
+        most,
     )
 
 
@@ -140,7 +204,8 @@ def _no_room(caps: Iterable[Cap], needed: int, now: datetime) -> Iterator[Object
             cure += f", or lower vast_query.cost_per_hour: not even a new {cap.period} has room for it"
         else:
             cure += f"; it ends by itself at {said(cap.ends, now)}, with the {cap.period}"
-        yield Objection(f"{spent}, and with one box more it might come to {at_least(whole)}", cure)
+        why = f"{spent}, and with one box more it might come to {at_least(whole)}"
+        yield Objection(why, cure, cap.name, cap.limit)
 
 
 def over_budget(
@@ -166,38 +231,43 @@ def over_budget(
     )
     staying = _rate(wanted)
     for row in wanted:
-        why = _excess(fleet, limits, staying=staying) or _not_to_be_sent(fleet, held, view, row, now)
-        if why is None:
+        found = _excess(fleet, limits, staying=staying) or _not_to_be_sent(fleet, held, view, row, now)
+        if found is None:
             continue
         staying -= row.price or 0
         unsent = row.state is State.REQUESTED and row.sends == 0
-        yield Move(row, State.DESTROYED if unsent else State.DROPPING, Reason.BUDGET, why)
+        to = State.DESTROYED if unsent else State.DROPPING
+        yield Move(row, to, Reason.BUDGET, found.why, over_cap=found.cap, over_limit=found.limit)
 
 
-def _excess(fleet: Fleet, limits: Iterable[Cap], *, staying: int) -> str | None:
+def _excess(fleet: Fleet, limits: Iterable[Cap], *, staying: int) -> Excess | None:
     """Say which cap instances that cost `staying` an hour would pass; None = none."""
     hourly = fleet.budget.per_hour
     if hourly is not None and staying > hourly:
-        return f"{usd(staying)} USD per hour are more than budget.usd_per_hour = {usd(hourly)}"
+        why = f"{usd(staying)} USD per hour are more than {PER_HOUR} = {usd(hourly)}"
+        return Excess(why, PER_HOUR, hourly)
     for cap in limits:
         if cap.spent + cap.reserved + cost(staying, EXIT) > cap.limit:
-            return f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
+            why = f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
+            return Excess(why, cap.name, cap.limit)
     return None
 
 
-def _not_to_be_sent(fleet: Fleet, held: tuple[Held, ...], view: View, row: Held, now: datetime) -> str | None:
+def _not_to_be_sent(
+    fleet: Fleet, held: tuple[Held, ...], view: View, row: Held, now: datetime
+) -> Excess | None:
     """Say why an intent that stands unsent is not to be sent; None = it is, or it was."""
     found = unaffordable(fleet, held, view, row, now) if row.unsent and fleet.budget.any else None
-    return None if found is None else found.why
+    return None if found is None else Excess(found.why, found.cap, found.limit)
 
 
 def caps(fleet: Fleet, spent: Outlay, reserved: int, now: datetime) -> tuple[Cap, ...]:
     """Return the caps over a time that are set; of each, `reserved` micro-dollars are spoken for."""
     budget = fleet.budget
     known = (
-        ("budget.usd_per_day", budget.per_day, spent.day, next_day(now)),
-        ("budget.usd_per_month", budget.per_month, spent.month, next_month(now)),
-        ("budget.usd_total", budget.total, spent.total, None),
+        (PER_DAY, budget.per_day, spent.day, next_day(now)),
+        (PER_MONTH, budget.per_month, spent.month, next_month(now)),
+        (TOTAL, budget.total, spent.total, None),
     )
     return tuple(
         Cap(name, limit, used, reserved, ends) for name, limit, used, ends in known if limit is not None

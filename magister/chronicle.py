@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from magister import bans, choices, experience, records
-from magister.budget import WORTH, caps, dearest, reserved
+from magister.budget import WORTH, caps, dearest, reserved, waited_for
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.models import Instance, Transition
@@ -16,7 +16,7 @@ from magister.money import Outlay
 from magister.reports import Glance, unsigned
 from magister.spending import costs_of, outlay, traffic_of
 from magister.standing import Banned, Leaving, Standing
-from magister.states import Failure, Reason, State
+from magister.states import Failure, State
 from magister.story import Life, Moved
 
 
@@ -113,7 +113,7 @@ def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelt
     view = View(
         spent=outlay(session, now) if fleet.budget.counts else Outlay(),
         credit=state.credit,
-        too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET),
+        overrun=waited_for(experience.overruns(session, now, WORTH), fleet.budget, now),
     )
     return Standing(
         now=now,

@@ -85,7 +85,9 @@ class Executor:
             self._lease.require(session, now)
             match action:
                 case Move():
-                    excused = Learned() if action.excuses_since is None else Learned(excused=True)
+                    learned = Learned() if action.excuses_since is None else Learned(excused=True)
+                    if action.over_cap is not None:
+                        learned |= Learned(over_cap=action.over_cap, over_limit=action.over_limit)
                     ledger.move(
                         session,
                         action.row,
@@ -95,7 +97,7 @@ class Executor:
                         why=action.why,
                         at=now,
                         rests_on=action.rests_on,
-                        **excused,
+                        **learned,
                     )
                     if action.excuses_since is not None:
                         ledger.excuse_losses(session, since=action.excuses_since)

@@ -7,6 +7,7 @@ from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from magister.models import Instance, Transition
+from magister.money import Overrun
 from magister.outlook import Outlook, Verdict
 from magister.quarantine import Trial
 from magister.reputation import Rental
@@ -179,15 +180,20 @@ def last_words(session: Session, template: str, kind: Failure) -> str:
     return "" if found is None else found.autopsy or found.status_msg or ""
 
 
-def given_up(session: Session, now: datetime, within: timedelta, reason: Reason) -> datetime | None:
-    """Return when an instance was last given up for `reason`, sent intents at least; None = not lately."""
-    query = select(func.max(Transition.at)).where(
-        Transition.at > now - within,
-        Transition.at <= now,
-        Transition.reason == reason,
-        Transition.to_state == State.DROPPING,
+def overruns(session: Session, now: datetime, within: timedelta) -> tuple[Overrun, ...]:
+    """Return for which caps instances were given up within a time, sent intents at least."""
+    query = (
+        select(Transition.at, Instance.over_cap, Instance.over_limit)
+        .join(Instance, Instance.id == Transition.instance_id)
+        .where(
+            Transition.at > now - within,
+            Transition.at <= now,
+            Transition.reason == Reason.BUDGET,
+            Transition.to_state == State.DROPPING,
+        )
     )
-    return session.scalar(query)
+    found = session.execute(query)
+    return tuple(Overrun(at, cap, limit) for at, cap, limit in found if cap is not None and limit is not None)
 
 
 def last_move(session: Session) -> int:

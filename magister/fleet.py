@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from magister.facts import BEATS, Offer, Stranger
 from magister.held import Held
-from magister.money import Budget, Outlay
+from magister.money import Budget, Outlay, Overrun
 from magister.outlook import Caution, Outlook
 from magister.quarantine import Quarantines
 from magister.reputation import Reputation
@@ -103,5 +103,5 @@ class View:
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
     spent: Outlay = field(default_factory=Outlay)  # all zero if no cap counts it
     credit: int | None = None  # micro-dollars; None = unknown
-    too_dear_at: datetime | None = None  # when an instance was last given up for the budget, within the hour
+    overrun: Overrun | None = None  # the cap for which an instance was given up that renting waits for
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now

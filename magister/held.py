@@ -129,6 +129,8 @@ class Learned(TypedDict, total=False):
     num_gpus: int | None
     off_roster_since: datetime | None
     on_roster_at: datetime | None
+    over_cap: str | None
+    over_limit: int | None
     price: int | None
     roster_deaths: int | None
     sick_since: datetime | None

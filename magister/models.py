@@ -179,6 +179,8 @@ class Instance(Table):
     off_roster_since: Mapped[datetime | None] = mapped_column(Utc)
     roster_deaths: Mapped[int | None] = mapped_column(Integer)
     declared_dead_at: Mapped[datetime | None] = mapped_column(Utc)
+    over_cap: Mapped[str | None] = mapped_column(String(32))  # the cap of the budget that it was given up for
+    over_limit: Mapped[int | None] = mapped_column(BigInteger)  # what that cap was, in micro-dollars
     excused: Mapped[bool] = mapped_column(
         Boolean(create_constraint=True, name="excused"), server_default=text("false")
     )

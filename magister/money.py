@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 MICROS_PER_USD = 1_000_000
 """How many make a dollar."""
@@ -45,6 +45,15 @@ class Outlay:
     day: int = 0
     month: int = 0
     total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """Say that an instance was given up at a moment for a cap: its name, and what it was in micro-dollars."""
+
+    at: datetime
+    cap: str
+    limit: int
 
 
 def cost(rate: int, lasting: timedelta) -> int:

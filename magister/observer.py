@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from magister import bans, bills, experience, rows
 from magister.autopsy import in_a_line, legible
-from magister.budget import WORTH
+from magister.budget import WORTH, waited_for
 from magister.decision import Decision
 from magister.fleet import Fleet, View
 from magister.judgement import suspicious
@@ -18,7 +18,6 @@ from magister.quarantine import Trial, quarantines
 from magister.reputation import reputation
 from magister.shortage import shortage
 from magister.spending import outlay
-from magister.states import Reason
 from magister.suspicion import without
 
 
@@ -41,7 +40,7 @@ def observe(
         lost = experience.lost(session, now, max(fleet.caution.loss_window, fleet.caution.recent))
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
     if fleet.budget.any:
-        view = replace(view, too_dear_at=experience.given_up(session, now, WORTH, Reason.BUDGET))
+        view = replace(view, overrun=waited_for(experience.overruns(session, now, WORTH), fleet.budget, now))
     if not short:
         return Decision(fleet, held, view, now)
     if memory.tried_until != (latest := experience.last_move(session)):

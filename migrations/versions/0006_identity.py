@@ -10,6 +10,8 @@ down_revision = "0005"
 def upgrade() -> None:
     op.add_column("instances", sa.Column("callback_key", sa.String(64), nullable=True))
     op.add_column("instances", sa.Column("announced_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("instances", sa.Column("over_cap", sa.String(32), nullable=True))
+    op.add_column("instances", sa.Column("over_limit", sa.BigInteger(), nullable=True))
     op.add_column("pool", sa.Column("callback_secret", sa.String(64), nullable=True))
     op.add_column("pool", sa.Column("owner_id", sa.String(64), nullable=True))
 
@@ -19,5 +21,7 @@ def downgrade() -> None:
         pool.drop_column("owner_id")
         pool.drop_column("callback_secret")
     with op.batch_alter_table("instances") as instances:
+        instances.drop_column("over_limit")
+        instances.drop_column("over_cap")
         instances.drop_column("announced_at")
         instances.drop_column("callback_key")

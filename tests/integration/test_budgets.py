@@ -229,3 +229,52 @@ def test_a_price_that_rises_across_a_midnight_is_paid_by_the_right_day(sessions:
     found = outlay(sessions, midnight + timedelta(hours=1))
     assert found.day == PRICE // 2 + 3 * PRICE // 2
     assert found.total == found.day + PRICE
+
+
+def given_up_for_money(sessions: Sessions, budget: Budget, *, at: datetime = NOW) -> Controller:
+    """Return a pool of two which a lower budget has shrunk at a moment; it ran for four hours before."""
+    loop = Controller(sessions, fleet=a_fleet(target=2))
+    loop.clock.now = at - timedelta(hours=4)
+    loop.vast.stock(an_offer(price=PRICE) for _ in range(20))
+    loop.filled().run(4 * 3600, every=1800)
+    assert len(loop.vast.boxes) == 2
+    loop.restart(budget=budget)
+    loop.run(30, every=10)
+    assert Reason.BUDGET in {reason for row in loop.rows() for _, reason in loop.story(row.id)}
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("budget", "raised"),
+    [
+        (Budget(per_hour=PRICE), Budget(per_hour=2 * PRICE)),
+        (Budget(per_day=2 * USD), Budget(per_day=20 * USD)),
+        (Budget(total=2 * USD), Budget(total=20 * USD)),
+        (Budget(total=2 * USD), Budget(per_month=20 * USD)),
+    ],
+)
+def test_a_cap_that_is_raised_lets_renting_go_on_at_once(
+    sessions: Sessions, budget: Budget, raised: Budget
+) -> None:
+    loop = given_up_for_money(sessions, budget)
+    loop.restart()
+    loop.run(60, every=30)
+    assert len(loop.vast.boxes) < 2, "a restart alone changes nothing"
+    loop.restart(budget=raised)
+    loop.run(30, every=10)
+    assert len(loop.vast.boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("hour", "budget"), [(24, Budget(per_day=2 * USD)), (24 * 7, Budget(per_month=2 * USD))]
+)
+def test_a_cap_of_a_day_or_month_lets_renting_go_on_with_the_next(
+    sessions: Sessions, hour: int, budget: Budget
+) -> None:
+    midnight = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hour)
+    loop = given_up_for_money(sessions, budget, at=midnight - timedelta(minutes=10))
+    loop.run(8 * 60, every=60)
+    assert len(loop.vast.boxes) == 0
+    loop.restart()
+    loop.run(180, every=60)
+    assert len(loop.vast.boxes) == 2

@@ -1,16 +1,16 @@
 """No cap of the budget is passed: neither by one rental more, nor by what runs already."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from magister.actions import Move, Rent
-from magister.budget import EXIT, Objection, dearest, objection, over_budget
+from magister.budget import EXIT, Objection, dearest, objection, over_budget, waited_for
 from magister.fleet import Fleet
 from magister.held import Held
-from magister.money import Budget, Outlay, cost
+from magister.money import Budget, Outlay, Overrun, cost
 from magister.planner import plan
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held
@@ -64,6 +64,8 @@ def test_the_worst_that_a_new_box_can_cost_has_to_fit() -> None:
         "8.53 USD of budget.usd_per_day = 10.00 are spent, and with one box more it might come to 10.01",
         "set budget.usd_per_day to 10.01 or more and reload; it ends by itself at 2026-11-25 00:00:00 UTC, "
         "with the day",
+        "budget.usd_per_day",
+        10 * USD,
     )
 
 
@@ -101,9 +103,59 @@ def test_the_cure_names_the_setting_and_a_number_that_would_do() -> None:
     assert cure(a_budget(per_month=5 * USD), USD, spent=Outlay(month=5 * USD)).endswith(
         "; it ends by itself at 2026-12-01 00:00:00 UTC, with the month"
     )
-    assert cure(a_budget(per_day=9 * USD), USD, too_dear_at=ago(minutes=20)) == (
-        "it ends by itself at 12:40:00 UTC"
+    overrun = Overrun(ago(minutes=20), "budget.usd_per_day", 9 * USD)
+    assert cure(a_budget(per_day=9 * USD), USD, overrun=overrun) == (
+        "it ends by itself at 12:40:00 UTC, or raise budget.usd_per_day and reload"
     )
+
+
+@pytest.mark.parametrize(
+    ("cap", "of"),
+    [
+        ("budget.usd_per_hour", "per_hour"),
+        ("budget.usd_per_day", "per_day"),
+        ("budget.usd_per_month", "per_month"),
+        ("budget.usd_total", "total"),
+    ],
+)
+def test_renting_waits_for_the_cap_that_an_instance_was_given_up_for(cap: str, of: str) -> None:
+    overrun = Overrun(ago(minutes=59), cap, 5 * USD)
+    assert waited_for([overrun], a_budget(**{of: 5 * USD}).budget, NOW) == overrun
+    assert waited_for([overrun], a_budget(**{of: 5 * USD - 1}).budget, NOW) == overrun
+    assert waited_for([overrun], a_budget(**{of: 5 * USD + 1}).budget, NOW) is None, "it was raised"
+    assert waited_for([overrun], Budget(), NOW) is None, "it was unset"
+    assert waited_for([overrun], a_budget(**{of: 5 * USD}).budget, NOW + timedelta(minutes=1)) is None, (
+        "an hour has passed"
+    )
+
+
+MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC)
+NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("cap", "ends", "waits"),
+    [
+        ("budget.usd_per_day", MIDNIGHT, False),
+        ("budget.usd_per_month", MIDNIGHT, True),
+        ("budget.usd_per_month", NEW_YEAR, False),
+        ("budget.usd_per_hour", NEW_YEAR, True),
+        ("budget.usd_total", NEW_YEAR, True),
+    ],
+)
+def test_renting_waits_for_a_day_or_month_no_longer_than_that_lasts(
+    cap: str, ends: datetime, waits: bool
+) -> None:
+    overrun = Overrun(ends - timedelta(minutes=5), cap, USD)
+    budget = Budget(per_hour=USD, per_day=USD, per_month=USD, total=USD)
+    assert waited_for([overrun], budget, ends - timedelta(microseconds=1)) == overrun
+    assert (waited_for([overrun], budget, ends) == overrun) is waits
+
+
+def test_of_several_caps_the_one_counts_that_renting_waits_for_longest() -> None:
+    early, late = Overrun(ago(minutes=50), "budget.usd_total", USD), Overrun(NOW, "budget.usd_per_day", USD)
+    assert waited_for([late, early], Budget(per_day=USD, total=USD), NOW) == late
+    assert waited_for([late, early], Budget(per_day=2 * USD, total=USD), NOW) == early
 
 
 @pytest.mark.parametrize("caps", [{"per_hour": 1_300_000}, {"per_day": 4 * USD}, {"total": 3_000_001}])
