@@ -91,6 +91,11 @@ def callback_secret(session: Session) -> str:
     return session.scalars(select(Pool.callback_secret).where(Pool.id == 1)).one() or ""
 
 
+def made_secret(session: Session) -> str | None:
+    """Return the secret that signs callback keys, without making one; None = nobody has asked for it yet."""
+    return session.scalar(select(Pool.callback_secret).where(Pool.id == 1))
+
+
 def ask_for_listing(session: Session, now: datetime) -> None:
     """Ask the loop for a listing at once."""
     session.execute(_pool().values(listing_wanted_at=now))

@@ -1,7 +1,7 @@
 """Read rows of `instances` as facts; nothing here writes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, text
@@ -26,6 +26,16 @@ class Name:
     key: str
     contract_id: int | None
     state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Hold what the callback URL of a live row is made from."""
+
+    offer_id: int
+    key: str = field(repr=False)
+    mac_required: bool
+    callback_key: str | None = field(repr=False)
 
 
 _FACTS = tuple(name for name in Held.__dataclass_fields__ if name != "id")
@@ -64,6 +74,12 @@ def names(session: Session) -> tuple[Name, ...]:
     """Return what every row is recognised by, from columns that each revision of the database has."""
     query = select(Instance.id, Instance.key, Instance.contract_id, Instance.state)
     return tuple(Name(*found) for found in session.execute(query))
+
+
+def live_callbacks(session: Session) -> tuple[Callback, ...]:
+    """Return what the callback URLs of the rows are made from that are not destroyed."""
+    query = select(Instance.offer_id, Instance.key, Instance.mac_required, Instance.callback_key)
+    return tuple(Callback(*found) for found in session.execute(query.where(Instance.id.in_(live_ids()))))
 
 
 def anything_due(session: Session, since: datetime, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from magister.database import Sessions, open_database
 from magister.errors import Unusable
 from magister.settings import Settings
 from magister.web import create_app, hearing
+from magister.web.callbacks import Callbacks
 from magister.web.kept import KeptDrops
 from magister.web.spool import Spool, place_for
 
@@ -43,12 +44,14 @@ def application(
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
     hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed)
-    kept = KeptDrops(sessions, _now, settings.api_token, _spool(settings))
+    callbacks = Callbacks(sessions, settings.api_token)
+    callbacks.start()
+    kept = KeptDrops(sessions, _now, settings.api_token, _spool(settings), callbacks=callbacks)
     kept.start()
     atexit.register(kept.end)
     if ending is not None:
         kept.name_before(ending, LAST_WORDS)
-    return create_app(settings, sessions, clock=_now, kept=kept)
+    return create_app(settings, sessions, clock=_now, kept=kept, callbacks=callbacks)
 
 
 def require_usable(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from magister.settings import Settings
 from magister.wanted import fleet
 from magister.web import costs, problems, stories
 from magister.web.api import Api, blueprint
+from magister.web.callbacks import Callbacks
 from magister.web.kept import KeptDrops
 from magister.web.pages import pages
 from magister.web.store import Store
@@ -24,11 +25,12 @@ def create_app(
     nap: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
     kept: KeptDrops | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Flask:
     """Return the WSGI application; nothing is connected before the first request.
 
     `clock` tells the time in UTC; `nap` and `monotonic` are in seconds. `kept` None = drops that cannot be
-    written are kept, but nobody writes them.
+    written are kept, but nobody writes them; `callbacks` None = nothing is remembered of the instances.
     """
     app = Flask("magister.web", static_folder=None)
     store = Store(
@@ -44,6 +46,7 @@ def create_app(
     api = Api(
         store=store,
         kept=drops,
+        callbacks=callbacks or Callbacks(sessions, settings.api_token),
         token=settings.api_token,
         address=settings.this_magister_addr,
         stale_after=stale_after,

@@ -21,6 +21,7 @@ from magister.facts import LARGEST_ID
 from magister.held import Held
 from magister.web import openapi, pages, shapes
 from magister.web.browsers import refuse_pages
+from magister.web.callbacks import Callbacks
 from magister.web.kept import KeptDrops
 from magister.web.pages import Pages
 from magister.web.spool import Drop
@@ -49,6 +50,7 @@ class Api:
 
     store: Store
     kept: KeptDrops
+    callbacks: Callbacks
     token: SecretStr | None
     address: str  # where workers reach it
     stale_after: timedelta
@@ -138,7 +140,8 @@ class Api:
             obstacle = error
         if obstacle is not None and not waits:
             raise obstacle
-        with self.store.place(request.remote_addr or "", known=obstacle is None) as place:
+        known = obstacle is None or self.callbacks.know(offer_id, mac)
+        with self.store.place(request.remote_addr or "", known=known) as place:
             if obstacle is not None and place is None:
                 raise obstacle
             if isinstance(obstacle, TooEarly) and place is not None:

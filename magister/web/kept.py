@@ -3,12 +3,16 @@
 The coordinator asks once and listens to no answer. What it asked for is kept on disk, where it outlives this
 process, else in memory, and is then named in the log if the process ends before. The answer is a 503 all the
 same, since nothing is committed.
+
+Anybody can ask. So what is known to be about an instance of ours has a room of its own; what may be a
+stranger's is kept in another one, which is smaller. Each is looked up before it is carried out.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import chain
 
 import structlog
 from pydantic import SecretStr
@@ -18,11 +22,17 @@ from magister import operations
 from magister.conditions import Condition
 from magister.database import Sessions
 from magister.errors import DatabaseUnusable, MagisterError, Stale, TooEarly, UnknownInstance
+from magister.limited_log import LimitedLog
+from magister.web.callbacks import Callbacks
+from magister.web.drop_room import DropRoom, Kept
 from magister.web.spool import Drop, Spool
 from magister.web.store import TROUBLE
 
 MOST = 1000
 """Drops that are kept at a time: more than one for each box of any pool, and still a small room."""
+
+OTHERS = 200
+"""Drops of which nothing is known that are kept at a time, one for each offer."""
 
 CROWD = 4
 """So many that are kept while the database is in trouble: the next one does not wait to see."""
@@ -52,21 +62,26 @@ class KeptDrops:
         token: SecretStr | None,
         spool: Spool | None = None,
         *,
+        callbacks: Callbacks | None = None,
         at_once: float = AT_ONCE,
     ) -> None:
-        """Begin with what lies in `spool`; None = all are kept in memory. `at_once` is in seconds."""
+        """Begin with what lies in `spool`; None = all are kept in memory. `at_once` is in seconds.
+
+        `callbacks` tells which drops are about instances of ours; None = all are taken to be.
+        """
         self._sessions = sessions
         self._clock = clock
         self._token = token
-        self._spool = spool or Spool(None)
+        self._callbacks = callbacks
         self._at_once = at_once
+        ours = spool or Spool(None)
+        self._ours, self._others = DropRoom(ours), DropRoom(ours.beside())
+        self._log = LimitedLog()
         self._lock = threading.Lock()
-        self._keeping = threading.Lock()
-        self._unspooled: dict[tuple[int, str | None], Drop] = {}
         self._failed: set[tuple[int, str | None]] = set()
         self._named: set[tuple[int, str | None]] = set()
         self._left = 0
-        self._refused = 0
+        self._refused = self._others_refused = 0
         self._obstructed = False  # the database failed when they were last written
 
     def start(self, stop: threading.Event | None = None) -> None:
@@ -119,15 +134,15 @@ class KeptDrops:
         kept = self._keep(drop)
         if not kept:
             with self._lock:
-                self._refused += 1
+                if self._known(drop):
+                    self._refused += 1
+                else:
+                    self._others_refused += 1
         return kept
 
     def write(self) -> None:
         """Write what is kept, as far as the database takes it."""
-        for drop in self._memory():
-            if self._spool.put(drop):
-                self._leave_memory(drop)
-        for drop in (*self._memory(), *self._spool.drops()):
+        for drop in chain(self._ours.drops(), self._others.drops()):
             try:
                 self._write(drop)
             except (Stale, TooEarly):
@@ -139,7 +154,7 @@ class KeptDrops:
                 self._obstructed = True
                 return
             except MagisterError as error:
-                log.warning("drop.given_up", offer=drop.offer_id, why=str(error))
+                self._log.warning("drop.given_up", offer=drop.offer_id, why=str(error))
             except Exception:
                 if drop.of not in self._failed:
                     self._failed.add(drop.of)
@@ -155,7 +170,7 @@ class KeptDrops:
 
     def name(self) -> None:
         """Name in the log what ends with this process, each once, and what is left to the next one."""
-        for drop in self._memory():
+        for drop in self._ours.memory():
             if drop.of in self._named:
                 continue
             self._named.add(drop.of)
@@ -167,10 +182,11 @@ class KeptDrops:
                 f"{'' if drop.mac is None else ' with its ?key=, which /instances shows'}; "
                 "this process ends, and no disk takes the drop either",
             )
-        left, before = self._spool.count(), self._left
+        spool = self._ours.spool
+        left, before = spool.count(), self._left
         self._left = left
         if left > before:
-            log.warning("drops.left", count=left, where=str(self._spool.place), until="the next start")
+            log.warning("drops.left", count=left, where=str(spool.place), until="the next start")
 
     def name_before(self, ending: threading.Event, within: float) -> None:
         """Once `ending` is set, wait `within` seconds for the database, and name what ends with this process.
@@ -187,59 +203,78 @@ class KeptDrops:
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return what an operator should know of the drops that are not written."""
-        with self._lock:
-            unspooled, refused = len(self._unspooled), self._refused
-        found: list[Condition] = []
-        if kept := unspooled + self._spool.count():
-            found.append(
-                Condition(
-                    f"{_drops(kept)} could not be written to the database yet",
-                    "see to the database: they are written as soon as it takes them; "
-                    + (
-                        "a restart of Magister before that forgets them"
-                        if unspooled
-                        else f"until then they lie in {self._spool.place}, which a restart finds again"
-                    ),
-                    "drops_unwritten",
-                )
-            )
-        if refused:
-            found.append(
-                Condition(
-                    f"{_drops(refused)} came while {MOST} others waited for the database, and are lost",
-                    "look in the coordinator for workers it has given up, and drop their boxes; a restart of "
-                    "Magister ends this line",
-                    "drops_lost",
-                )
-            )
-        return tuple(found)
+        return (*self._unwritten(), *self._unchecked(), *self._lost())
 
     def count(self) -> int:
         """Return how many are kept, those of other processes beside this one's."""
+        return self._ours.count() + self._others.count()
+
+    def _unwritten(self) -> Iterator[Condition]:
+        if not (kept := self._ours.count()):
+            return
+        yield Condition(
+            f"{_drops(kept)} could not be written to the database yet",
+            "see to the database: they are written as soon as it takes them; "
+            + (
+                "a restart of Magister before that forgets them"
+                if self._ours.memory()
+                else f"until then they lie in {self._ours.spool.place}, which a restart finds again"
+            ),
+            "drops_unwritten",
+        )
+
+    def _unchecked(self) -> Iterator[Condition]:
+        if kept := self._others.count():
+            yield Condition(
+                f"{_drops(kept)} may be a stranger's, and cannot be checked yet",
+                "see to the database, or wait for the first listing: those that are about instances of ours "
+                "are carried out then",
+                "drops_unchecked",
+            )
+
+    def _lost(self) -> Iterator[Condition]:
         with self._lock:
-            unspooled = len(self._unspooled)
-        return unspooled + self._spool.count()
+            refused, others = self._refused, self._others_refused
+        look = (
+            "look in the coordinator for workers it has given up, and drop their boxes; a restart of "
+            "Magister ends this line"
+        )
+        if refused:
+            what = f"{_drops(refused)} came while {MOST} others waited for the database, and are lost"
+            yield Condition(what, look, "drops_lost")
+        if others:
+            what = f"{_drops(others)} could not be checked while {OTHERS} others waited, and are lost"
+            yield Condition(f"{what}; they may have been strangers'", look, "drops_lost")
+
+    def _known(self, drop: Drop) -> bool:
+        return self._callbacks is None or self._callbacks.know(drop.offer_id, drop.mac)
 
     def _keep(self, drop: Drop) -> bool:
-        with self._keeping:  # this thread's, or the timer's
-            with self._lock:
-                known = drop.of in self._unspooled
-            if known or self._spool.has(drop):
-                return True
-            if self.count() >= MOST:
-                return False
-            spooled = self._spool.put(drop)
-            if not spooled:
-                with self._lock:
-                    self._unspooled[drop.of] = drop
-        log.warning(
-            "drop.kept",
-            offer=drop.offer_id,
-            why=drop.why,
-            where=str(self._spool.place) if spooled else "memory",
-            until="the database can be written",
-        )
-        return True
+        room = self._ours if self._known(drop) else self._others
+        if room is self._others and not self._one_more(drop):
+            return False
+        kept = room.keep(drop, MOST if room is self._ours else OTHERS)
+        if kept in {Kept.ON_DISK, Kept.IN_MEMORY}:
+            self._log.warning(
+                "drop.kept",
+                per=room is self._ours,
+                offer=drop.offer_id,
+                why=drop.why,
+                where=str(room.spool.place) if kept is Kept.ON_DISK else "memory",
+                until="the database can be written",
+            )
+        return kept is not Kept.NOT
+
+    def _one_more(self, drop: Drop) -> bool:
+        """Say whether one of which nothing is known may be kept: one for each offer, rather with a key."""
+        room = self._others
+        if drop.offer_id not in room.offers():
+            return True
+        there = next((one for one in room.drops() if one.offer_id == drop.offer_id), drop)
+        if there.mac is None and drop.mac is not None:
+            room.forget(there)
+            return True
+        return there.of == drop.of
 
     def _let_go(self, drop: Drop, late: threading.Timer) -> None:
         """Forget a drop, also one that is being kept at this moment."""
@@ -247,17 +282,9 @@ class KeptDrops:
         late.join()
         self._forget(drop)
 
-    def _memory(self) -> tuple[Drop, ...]:
-        with self._lock:
-            return tuple(self._unspooled.values())
-
-    def _leave_memory(self, drop: Drop) -> None:
-        with self._lock:
-            self._unspooled.pop(drop.of, None)
-
     def _forget(self, drop: Drop) -> None:
-        self._leave_memory(drop)
-        self._spool.remove(drop)
+        self._ours.forget(drop)
+        self._others.forget(drop)
 
     def _write(self, drop: Drop) -> None:
         with self._sessions.write() as session:

@@ -1,7 +1,9 @@
 """Drops that the database has not taken, as files: they outlive this process, and all web processes see them.
 
 Each is a file whose name says what was asked for, and which holds the reason. So there is nothing that could
-be half written, and on a full disk an empty file will do, for which there mostly is room.
+be half written, and on a full disk an empty file will do, for which there mostly is room. The name bears the
+callback key, which is a secret as the database is: only the owner may list the folder, and no name of a file
+is logged.
 """
 
 import os
@@ -21,10 +23,13 @@ from magister.sqlite import sqlite_file
 SUFFIX = "-drops"
 """What follows the database's name in that of the folder."""
 
+UNKNOWN = "-unknown"
+"""What follows the folder's name in that of the one for drops that may be strangers'."""
+
 REASON_BYTES = 4096
 """Bytes of a reason that are read, at most."""
 
-_NAME = re.compile(r"([0-9]{1,19})-([0-9a-f]{32}|open)-([0-9]{1,11})")
+_NAME = re.compile(r"([0-9]{1,19})-([0-9a-f]{16,64}|open)-([0-9]{1,11})")
 _OPEN = "open"
 
 log = structlog.get_logger("magister.web")
@@ -63,6 +68,10 @@ class Spool:
             return f"{self.place}: {error.strerror}"
         return "" if os.access(self.place, os.W_OK | os.X_OK) else f"{self.place}: may not be written"
 
+    def beside(self) -> "Spool":
+        """Return the folder beside this one for drops that may be strangers'."""
+        return Spool(None if self.place is None else self.place.with_name(f"{self.place.name}{UNKNOWN}"))
+
     def has(self, drop: Drop) -> bool:
         """Say whether that drop is there, whenever it was asked for."""
         return bool(self._of(drop))
@@ -98,10 +107,18 @@ class Spool:
                 (self._folder() / name).unlink(missing_ok=True)
             except OSError as error:
                 self._stuck.add(name)
-                cure = "it is written: remove the file, or the next start writes it again"
+                cure = "the drop is written: remove its file, or the next start writes it again"
                 log.warning(
-                    "drop.not_removed", file=str(self._folder() / name), why=error.strerror, cure=cure
+                    "drop.not_removed",
+                    folder=str(self._folder()),
+                    offer=drop.offer_id,
+                    why=error.strerror,
+                    cure=cure,
                 )
+
+    def offers(self) -> frozenset[int]:
+        """Return the offers that something is there for."""
+        return frozenset(int(name.partition("-")[0]) for name in self._names())
 
     def count(self) -> int:
         """Return how many are there."""

@@ -13,12 +13,13 @@ from sqlalchemy.exc import DataError, InternalError, ProgrammingError, SQLAlchem
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from magister import onstart, operations, pool
+from magister import callback_key, onstart, operations, pool
 from magister.database import Sessions
-from magister.held import Held
+from magister.held import Held, Learned
 from magister.models import Transition
 from magister.states import Reason, State
 from magister.web import create_app, kept
+from magister.web.callbacks import Callbacks
 from magister.web.kept import KeptDrops
 from magister.web.spool import Drop, Spool
 from tests.builders import NOW, a_row, an_offer, state_of
@@ -319,6 +320,134 @@ def test_strangers_do_not_fill_the_room_for_drops_while_the_database_can_only_be
     drops.write()
     assert app.test_client().delete("/drop/4711").status_code == 404
     assert spool.count() == kept.CROWD
+
+
+# strangers while the database cannot be read
+
+
+@pytest.fixture
+def remembered(sessions: Sessions) -> Callbacks:
+    """What a web process knows that has not read the database yet."""
+    return Callbacks(sessions, TOKEN)
+
+
+@pytest.fixture
+def wary(sessions: Sessions, clock: FakeClock, spool: Spool, remembered: Callbacks) -> KeptDrops:
+    """Drops that are kept apart from those of strangers."""
+    return KeptDrops(sessions, clock.wall, TOKEN, spool, callbacks=remembered)
+
+
+def flood(drops: KeptDrops, *, of: int) -> None:
+    for offer in range(1000, 1000 + of):
+        drops.keep(Drop(offer_id=offer, mac=None, why="", heard_at=NOW))
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["keyless", "former mac"])
+def test_strangers_take_no_room_from_drops_of_instances_that_are_remembered(
+    sessions: Sessions,
+    wary: KeptDrops,
+    remembered: Callbacks,
+    monkeypatch: pytest.MonkeyPatch,
+    signed: bool,
+) -> None:
+    monkeypatch.setattr(kept, "OTHERS", 3)
+    row = a_box(sessions, signed=signed)
+    remembered.read()
+    with failing(sessions, times=1000):
+        remembered.read()
+        flood(wary, of=20)
+        mac = onstart.mac(TOKEN, row.key) if signed else None
+        assert wary.keep(Drop(offer_id=77, mac=mac, why="slow", heard_at=NOW))
+        assert (wary.count(), [condition.kind for condition in wary.conditions()]) == (
+            4,
+            ["drops_unwritten", "drops_unchecked", "drops_lost"],
+        )
+    with sessions.write() as session:
+        pool.note_listed(session, NOW)
+    wary.write()
+    assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
+    assert wary.count() == 0
+
+
+def test_an_adopted_instance_is_remembered_by_the_key_that_it_was_started_with(
+    sessions: Sessions, remembered: Callbacks
+) -> None:
+    with sessions.write() as session:
+        a_row(session, offer=an_offer(id=77), learned=Learned(callback_key="ab" * 24))
+        a_row(session, offer=an_offer(id=78), state=State.DESTROYED, learned=Learned(callback_key="cd" * 24))
+    remembered.read()
+    assert remembered.know(77, "ab" * 24)
+    for offer, key in ((77, None), (77, "cd" * 24), (78, "ab" * 24), (78, "cd" * 24)):
+        assert not remembered.know(offer, key)
+
+
+def test_a_key_that_was_made_under_our_secret_is_known_although_its_row_was_not_read(
+    sessions: Sessions, remembered: Callbacks
+) -> None:
+    with sessions.write() as session:
+        key = callback_key.make(pool.callback_secret(session), 77, "0123456789abcdef")
+    assert not remembered.know(77, key)
+    remembered.read()
+    with failing(sessions, times=1000):
+        remembered.read()
+        assert remembered.know(77, key)
+    assert not remembered.know(78, key)
+    assert not remembered.know(77, None)
+
+
+def test_a_process_that_remembers_nothing_keeps_one_drop_for_each_offer_and_checks_it_first(
+    sessions: Sessions, wary: KeptDrops
+) -> None:
+    row, other = a_box(sessions, signed=True), a_box(sessions, offer=78)
+    right, wrong = onstart.mac(TOKEN, row.key), "0" * 32
+    with failing(sessions, times=1000):
+        taken = [
+            wary.keep(Drop(offer_id=offer, mac=mac, why="slow", heard_at=NOW))
+            for offer, mac in ((77, None), (77, right), (77, right), (77, wrong), (77, None), (78, wrong))
+        ]
+    assert taken == [True, True, True, False, False, True]
+    assert wary.count() == 2
+    wary.write()
+    assert (state_of(sessions, row), state_of(sessions, other)) == (State.DROPPING, State.VERIFIED)
+    assert wary.count() == 0
+
+
+def test_what_is_kept_of_strangers_is_found_again_after_a_restart(sessions: Sessions, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "drops")
+    row = a_box(sessions)
+    first = KeptDrops(sessions, lambda: NOW, None, spool, callbacks=Callbacks(sessions, None))
+    first.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    assert (spool.count(), spool.beside().count()) == (0, 1)
+    second = KeptDrops(sessions, lambda: NOW, None, spool, callbacks=Callbacks(sessions, None))
+    second.write()
+    assert state_of(sessions, row) is State.DROPPING
+
+
+def test_a_drop_that_is_remembered_waits_in_a_place_for_those_that_are_known(
+    sqlite_sessions: Sessions, clock: FakeClock
+) -> None:
+    a_box(sqlite_sessions)
+    callbacks = Callbacks(sqlite_sessions, None)
+    callbacks.read()
+    app = create_app(
+        the_settings(None),
+        sqlite_sessions,
+        clock=clock.wall,
+        nap=lambda secs: void(clock.advance(secs)),
+        monotonic=clock.monotonic,
+        callbacks=callbacks,
+    )
+    with failing(sqlite_sessions, times=3):
+        assert app.test_client().get("/verify/77").status_code == 200
+
+
+def test_no_key_is_logged_of_a_drop_that_is_kept(sessions: Sessions, tmp_path: Path) -> None:
+    drops = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
+    with failing(sessions, times=1000), capture_logs() as lines:
+        drops.keep(Drop(offer_id=77, mac="ab" * 16, why="slow", heard_at=NOW))
+        drops.end()
+    assert lines
+    assert "ab" * 16 not in str(lines)
 
 
 def test_a_file_that_cannot_be_removed_is_told_once_and_is_no_drop(

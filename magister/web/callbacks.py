@@ -1,0 +1,69 @@
+"""Which callback URLs are our instances' own, remembered for while the database is away.
+
+Verifies and drops are made once. While the database does not answer, calls of strangers must not take the
+places and the room that those of workers and of the coordinator need. So each web process remembers what it
+last read: the callback URLs of live instances, and the secret by which any key of ours is known.
+"""
+
+import threading
+
+import structlog
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+
+from magister import callback_key, pool, rows
+from magister.database import Sessions
+from magister.errors import DatabaseUnusable
+
+EVERY = 5.0
+"""Seconds between two readings: an instance of the last ones is not remembered yet."""
+
+log = structlog.get_logger("magister.web")
+
+
+class Callbacks:
+    """Remember the callback URLs of live instances; `token` None = no former key can be computed."""
+
+    def __init__(self, sessions: Sessions, token: SecretStr | None) -> None:
+        """Begin with nothing known."""
+        self._sessions = sessions
+        self._token = token
+        self._live: frozenset[tuple[int, str | None]] = frozenset()
+        self._secret: str | None = None
+
+    def start(self, stop: threading.Event | None = None) -> None:
+        """Read now and again from a thread of its own until `stop` is set; None = until the process ends."""
+        ended = stop or threading.Event()
+
+        def go_on() -> None:
+            while not ended.is_set():
+                self.read()
+                ended.wait(EVERY)
+
+        threading.Thread(target=go_on, name="callbacks", daemon=True).start()
+
+    def read(self) -> None:
+        """Read which instances live, and go on with what is known if the database does not answer."""
+        try:
+            with self._sessions.read() as session:
+                live, secret = rows.live_callbacks(session), pool.made_secret(session)
+        except (SQLAlchemyError, DatabaseUnusable, OSError) as error:
+            log.debug(
+                "callbacks.not_read", error=" ".join(str(getattr(error, "orig", None) or error).split())
+            )
+            return
+        self._secret = secret
+        self._live = frozenset((row.offer_id, self._key(row)) for row in live)
+
+    def know(self, offer_id: int, key: str | None) -> bool:
+        """Say whether a call is sure to be about an instance of ours; False = it may be all the same."""
+        if (offer_id, key) in self._live:
+            return True
+        secret = self._secret
+        return key is not None and secret is not None and callback_key.is_signed(secret, offer_id, key)
+
+    def _key(self, row: rows.Callback) -> str | None:
+        """Return the key in a callback URL; None = it has none."""
+        if row.callback_key is not None or not row.mac_required or self._token is None:
+            return row.callback_key
+        return callback_key.former(self._token, row.key)
