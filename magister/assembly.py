@@ -83,6 +83,7 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         fleet=wanted,
         order=lambda row: order(settings, row),
         mac_required=settings.api_token is not None,
+        beat_secs=onstart.beat_secs(settings),
         clock=clock.wall,
     )
     executor = Executor(

@@ -1,7 +1,9 @@
 """Pure: the loop that is left in a rented box beside its worker, and repeats the worker's call to /verify.
 
 A worker calls /verify once and says nothing when it ends. The loop says that it lives: after each interval,
-if a process named exactly `contemplant` is there. It ends for good once Magister answers 404 or 410.
+if a process named exactly `contemplant` is there. It ends for good once Magister answers 404 or 410. Before
+the worker starts, and after each interval without one, it announces itself by a call that verifies nothing:
+so a worker that ends before its first heartbeat is missed as well.
 
 It must not touch the worker's start, whatever shell reads the onstart and however that was set. So it is a
 shell of its own, nobody's job (a bare `wait` does not wait for it), in a session of its own where there is
@@ -20,9 +22,12 @@ url={url}
 if command -v curl; then set -- curl -gs -D- -o/dev/null
 elif command -v wget; then set -- wget -qSt1 -O/dev/null
 else set -- python3 -c "import sys, urllib.request as r; r.urlopen(sys.argv[1])"; fi
+set -- timeout 10 "$@"
+on=${{url%%[?]*}}/started?${{url#*[?]}}
+"$@" "$on"
 while sleep {secs}; do
-grep -q "^[0-9]* (contemplant) [^XZ]" /proc/[0-9]*/stat || continue
-timeout 10 "$@" "$url" 2>&1 | grep -qE "HTTP(/[0-9.]+| Error) 4(04|10)" && exit
+grep -q "^[0-9]* (contemplant) [^XZ]" /proc/[0-9]*/stat || {{ "$@" "$on"; continue; }}
+"$@" "$url" 2>&1 | grep -qE "HTTP(/[0-9.]+| Error) 4(04|10)" && exit
 done' </dev/null >/dev/null 2>&1 &)
 """
 

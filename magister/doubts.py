@@ -26,7 +26,12 @@ def doubts(
         case State.CREATED:
             return (*_late(row, now), *_held_against(row, quarantines))
         case State.VERIFIED:
-            return (*_ill(row, now), *_silent(row, fleet, now, heard_from), *_held_against(row, quarantines))
+            return (
+                *_ill(row, now),
+                *_silent(row, fleet, now, heard_from),
+                *_mute(row, fleet, now, heard_from),
+                *_held_against(row, quarantines),
+            )
         case State.DROPPING:
             return tuple(_slow(row, now))
         case State.DESTROYED:
@@ -63,6 +68,14 @@ def _silent(row: Held, fleet: Fleet, now: datetime, heard_from: datetime | None)
         return
     if now - max(row.silent_since, heard_from) > fleet.silence(row) / 2:
         yield f"its worker has not been heard for {_since(row.silent_since, now)}"
+
+
+def _mute(row: Held, fleet: Fleet, now: datetime, heard_from: datetime | None) -> Iterator[str]:
+    """Tell of an instance that should send heartbeats, and that nobody ever heard."""
+    if row.beat_secs is None or row.silent_since is not None or heard_from is None:
+        return
+    if row.verified_at is not None and now - max(row.verified_at, heard_from) > fleet.heartbeat_lasts(row):
+        yield "it cannot send heartbeats: none came, so nobody would notice if its worker ended in silence"
 
 
 def _slow(row: Held, now: datetime) -> Iterator[str]:

@@ -8,7 +8,7 @@ from magister import beat
 from magister.facts import Sighting
 from magister.fleet import Fleet
 from magister.held import Held, Learned
-from magister.states import Reason, State
+from magister.states import State
 
 PROVISIONING = frozenset({"created", "loading"})
 """Statuses in which Vast says in so many words that the container is still being made."""
@@ -62,9 +62,9 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
         status_msg=sighting.status_msg,
         sick_since=_sick_since(row, sighting, begun_at),
     )
-    if row.beat_secs is None and row.reason in {Reason.ADOPTED, Reason.RESTORED}:
+    if row.beat_secs is None:
         every = beat.secs_in(sighting.onstart or "")
-        if every is not None:  # what it said itself is lost
+        if every is not None:  # it was rented before that was kept, or its row was lost
             learned["beat_secs"] = every
     if row.first_seen_at is None:
         learned["first_seen_at"] = begun_at
@@ -115,7 +115,7 @@ def _judged_by_now(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
 
 def _heard_at(row: Held) -> datetime | None:
     """Return when its worker called last, or its box, or Hierophant listed it; None = never."""
-    moments = (row.verified_at, row.beaten_at, row.on_roster_at)
+    moments = (row.verified_at, row.announced_at, row.beaten_at, row.on_roster_at)
     return max((moment for moment in moments if moment is not None), default=None)
 
 
@@ -154,6 +154,8 @@ def turned_back(row: Held, to: datetime, fleet: Fleet) -> Learned:
         learned["sick_since"] = to
     if row.beaten_at is not None and row.beaten_at > to:
         learned["beaten_at"] = to
+    if row.announced_at is not None and row.announced_at > to:
+        learned["announced_at"] = to
     if row.off_roster_since is not None and row.off_roster_since > to:
         learned["off_roster_since"] = to
     if row.on_roster_at is not None and row.on_roster_at > to:

@@ -55,7 +55,7 @@ class Held:
     status_msg: str | None = None
     announced_at: datetime | None = None  # when its heartbeat loop started; None = it did not say so
     beaten_at: datetime | None = None  # when the box last said that its worker lives
-    beat_secs: int | None = None  # how often it does so, by its own word or its start text; None = not known
+    beat_secs: int | None = None  # how often it does so, by its start text; None = not known, or never
     on_roster_at: datetime | None = None  # the last roster of Hierophant that had its worker
     off_roster_since: datetime | None = None  # the first roster that lacked it since
     roster_deaths: int | None = None  # entries of the dead under its address that are none of its own
@@ -86,9 +86,11 @@ class Held:
     def silent_since(self) -> datetime | None:
         """Return when the silence of its worker began; None = it is not known to beat.
 
-        One that was heard by nobody here, but beats by its start text, is silent since it counts as verified.
+        One whose heartbeat loop announced itself is silent since it verified. So is one without a history
+        here, adopted or in a backup that was put back, if its start text has the loop.
         """
-        return self.beaten_at or (None if self.beat_secs is None else self.verified_at)
+        told = self.beat_secs is not None and (self.sends == 0 or self.reason is Reason.RESTORED)
+        return self.beaten_at or (self.verified_at if told or self.announced_at is not None else None)
 
 
 class Learned(TypedDict, total=False):

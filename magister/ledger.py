@@ -207,9 +207,12 @@ def hear(session: Session, row: Held, *, at: datetime) -> None:
         raise Stale(f"instance {row.id} is no longer {State.VERIFIED}")
 
 
-def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held:
+def claim_send(
+    session: Session, row: Held, *, fence: int, at: datetime, beat_secs: int | None = None
+) -> Held:
     """Claim the one send of `row` for the holder of `fence`, before anything is sent.
 
+    `beat_secs` is how often the instance will beat by the start text that is sent; None = it will not.
     Raises Stale if the row moved or was claimed since it was read.
     """
     claim = update(Instance).where(
@@ -224,6 +227,7 @@ def claim_send(session: Session, row: Held, *, fence: int, at: datetime) -> Held
         "unanswered": 1,
         "sent_at": at,
         "sent_fence": fence,
+        "beat_secs": beat_secs,
         "doubted_at": None,
         "judge_from": None,
         "absences": 0,

@@ -33,7 +33,12 @@ def render(settings: Settings, drop_url: str) -> str:
     What takes the place of {exports} holds no single quote, so it may stand in a template either bare
     or within single quotes, never within double quotes.
     """
-    return _text(settings, drop_url, beats=settings.contemplant.beat_secs > 0 and not doubts(settings))
+    return _text(settings, drop_url, beats=beat_secs(settings) is not None)
+
+
+def beat_secs(settings: Settings) -> int | None:
+    """Return every how many seconds a box that is rented now beats; None = it does not."""
+    return None if doubts(settings) else settings.contemplant.beat_secs or None
 
 
 def _text(settings: Settings, drop_url: str, *, beats: bool) -> str:

@@ -29,15 +29,14 @@ def verify(
     token: SecretStr | None,
     now: datetime,
     beat: bool = False,
-    every: int | None = None,
     actor: str = "worker",
 ) -> Held:
     """Note that the worker of an offer's instance runs, and return the instance; again is harmless.
 
     `mac` is the key in the URL, None = there was none; `beat` = the box itself says so, which it repeats
-    as long as its worker lives, while the worker calls once, and `every` so many seconds, None = it did not
-    say. Raises UnknownInstance, WrongKey, or InstanceEnded for one that is to go or gone; the last also asks
-    for a listing, because a box may be running that should not: commit that although it raises.
+    as long as its worker lives, while the worker calls once. Raises UnknownInstance, WrongKey, or
+    InstanceEnded for one that is to go or gone; the last also asks for a listing, because a box may be
+    running that should not: commit that although it raises.
     """
 
     def attempt() -> Held:
@@ -52,11 +51,24 @@ def verify(
             row = _moved(session, row, State.VERIFIED, reason, actor=actor, why=why, at=now)
         if beat:
             ledger.hear(session, row, at=now)
-            if every is not None:
-                ledger.learn(session, row, beat_secs=every)
         return row
 
     return _until_settled(session, attempt)
+
+
+def announce(
+    session: Session, offer_id: int, *, mac: str | None, token: SecretStr | None, now: datetime
+) -> Held:
+    """Note that the heartbeat loop of an offer's instance runs, which verifies nothing; return the instance.
+
+    From then on silence counts, as soon as it is verified. Raises what `verify` raises.
+    """
+    row = current(find(session, offer_id, mac=mac, token=token))
+    if row.announced_at is None:
+        ledger.learn(session, row, announced_at=now)
+    if row.contract_id is None and row.absences:  # it exists, whatever the listings say that lack it
+        ledger.learn(session, row, absences=0, absent_since=None)
+    return row
 
 
 def drop(

@@ -51,14 +51,17 @@ class Renter:
         fleet: Fleet,
         order: Callable[[Held], Order],
         mac_required: bool,
+        beat_secs: int | None = None,
         clock: Callable[[], datetime],
     ) -> None:
+        """Take the parts; `beat_secs` is how often what is rented beats, None = it does not."""
         self._sessions = sessions
         self._vast = vast
         self._lease = lease
         self._fleet = fleet
         self._order = order
         self._mac_required = mac_required
+        self._beat_secs = beat_secs
         self._clock = clock
         self._flying: set[int] = set()
 
@@ -129,7 +132,7 @@ class Renter:
         now = self._clock()
         with self._sessions.write() as session:
             fence = self._lease.require(session, now)
-            return ledger.claim_send(session, row, fence=fence, at=now)
+            return ledger.claim_send(session, row, fence=fence, at=now, beat_secs=self._beat_secs)
 
     def _require_prompt(self, row: Held) -> None:
         """Raise Stale if this process was frozen since the claim: its slot may have been given away."""

@@ -53,6 +53,8 @@ class InstanceView:
     dropped_at: datetime | None
     first_seen_at: datetime | None
     last_seen_at: datetime | None
+    announced_at: datetime | None  # when its heartbeat loop said that it runs
+    beaten_at: datetime | None  # the last heartbeat
     end_date: datetime | None
     offer: Mapping[str, object] = field(repr=False)  # all Vast said of the offer
 
@@ -272,6 +274,8 @@ def _view(row: Instance, why: str | None) -> InstanceView:
         dropped_at=row.dropped_at,
         first_seen_at=row.first_seen_at,
         last_seen_at=row.last_seen_at,
+        announced_at=row.announced_at,
+        beaten_at=row.beaten_at,
         end_date=row.end_date,
         offer=_offer(row),
     )

@@ -44,6 +44,7 @@ class Life:
     verify_by: datetime | None = None
     dropped_at: datetime | None = None
     destroyed_at: datetime | None = None
+    announced_at: datetime | None = None
     beaten_at: datetime | None = None
     on_roster_at: datetime | None = None
     sick_since: datetime | None = None
@@ -160,6 +161,8 @@ def _signs(life: Life) -> Iterator[Sentence]:
         yield Sentence(About.LIFE, f"Its worker verified {took} after its creation, and was kept {worked}.")
     elif life.state is State.CREATED and life.verify_by is not None:
         yield Sentence(About.LIFE, f"Its worker has until {clock(life.verify_by)} to call.")
+    if life.announced_at is not None and life.beaten_at is None:
+        yield Sentence(About.LIFE, "Its heartbeat loop began; no heartbeat came.", life.announced_at)
     if life.beaten_at is not None:
         yield Sentence(About.LIFE, "Its box last said that its worker lives.", life.beaten_at)
     if life.on_roster_at is not None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from magister import operations, pool, rows
+from magister import ledger, operations, pool, rows
 from magister.database import Sessions
 from magister.states import Reason, State
 from tests.builders import a_fleet, an_offer
@@ -12,7 +12,7 @@ TARGET = 6
 
 
 class Beating:
-    """A full pool whose boxes beat, as long as the test says; `every` is what they say of it, in seconds."""
+    """A full pool whose instances beat as long as the test says, `every` so many seconds as rented."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Beating:
         with self.pool.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.timeout))
             for row in rows.held(session):
+                if self.every is not None:  # as it was rented with
+                    ledger.learn(session, row, beat_secs=self.every)
                 if beats and row.id in self.alive and row.wanted:
-                    operations.verify(
-                        session, row.offer_id, mac=None, token=None, now=now, beat=True, every=self.every
-                    )
+                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
 
     def given_up(self) -> dict[int, Reason]:
         """Return the instances that were given up, and why."""

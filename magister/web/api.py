@@ -35,6 +35,7 @@ ENDPOINTS = {
     "GET /instances": "every instance that is not proved gone; pending=1 those without a contract too",
     "GET /instances/<row id>/story": "one instance's life, in sentences",
     "GET /verify/<offer id>": "a worker says that it runs",
+    "GET /verify/<offer id>/started": "an instance says that its heartbeats begin; it verifies nothing",
     "DELETE /drop/<offer id>": "the coordinator gives up on a worker; the body is the reason",
     "GET /cost": "what was spent from= to= (UTC days) by= day, machine, host, gpu, reason or state",
     "GET /bill": "what Vast charged from= to= (UTC days), beside what was estimated",
@@ -79,11 +80,11 @@ class Api:
             seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
             return shown(shapes.answer(operations.current(seen)))
         self._refuse_pages()
-        beat, every = "beat" in request.args, interval_in(request.args.get("beat", ""))
+        beat = "beat" in request.args
         with self._admitted(offer_id, mac, waits=not beat) as place:
             row = self.store.write(
                 lambda session, now: operations.verify(
-                    session, offer_id, mac=mac, token=token, now=now, beat=beat, every=every
+                    session, offer_id, mac=mac, token=token, now=now, beat=beat
                 ),
                 place,
             )
@@ -98,6 +99,21 @@ class Api:
                 contract=row.contract_id,
                 beat=beat,
             )
+        return shown(shapes.answer(row))
+
+    def announce(self, which: str) -> Response:
+        """Hear that the heartbeats of an instance begin; HEAD changes nothing."""
+        offer_id, mac, token = id_in(which), request.args.get("key"), self.token
+        seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
+        if request.method == "HEAD" or seen.announced_at is not None:  # it is repeated while no worker runs
+            return shown(shapes.answer(operations.current(seen)))
+        self._refuse_pages()
+        with self._admitted(offer_id, mac, waits=False) as place:
+            row = self.store.write(
+                lambda session, now: operations.announce(session, offer_id, mac=mac, token=token, now=now),
+                place,
+            )
+        log.debug("heartbeat.announced", instance=row.id, offer=offer_id, contract=row.contract_id)
         return shown(shapes.answer(row))
 
     def drop(self, which: str) -> Response:
@@ -176,6 +192,7 @@ def blueprint(api: Api) -> Blueprint:
     routes.add_url_rule("/summary", view_func=api.summary, methods=["GET"])
     routes.add_url_rule("/instances", view_func=api.instances, methods=["GET"])
     routes.add_url_rule("/verify/<which>", view_func=api.verify, methods=["GET"])
+    routes.add_url_rule("/verify/<which>/started", view_func=api.announce, methods=["GET"])
     routes.add_url_rule("/drop/<which>", view_func=api.drop, methods=["DELETE"])
     routes.add_url_rule("/healthz", view_func=api.healthz, methods=["GET"])
     routes.add_url_rule("/readyz", view_func=api.readyz, methods=["GET"])
@@ -197,11 +214,6 @@ def id_in(text: str, what: str = "offer id") -> int:
     if len(digits) > len(str(LARGEST_ID)) or int(digits) > LARGEST_ID:
         raise UnknownInstance(f"no {what} is so large")
     return int(digits)
-
-
-def interval_in(text: str) -> int | None:
-    """Read how often a box beats, in seconds; None = it does not say, or nothing that settings allow."""
-    return int(text) if re.fullmatch(r"[1-9][0-9]{0,3}|10000", text) else None
 
 
 def reason() -> str:

@@ -41,7 +41,7 @@ KEY: Json = {
 BEAT: Json = {
     "name": "beat",
     "in": "query",
-    "description": "The call is one of many by which the worker shows that it lives, every so many seconds.",
+    "description": "The call is one of many by which the worker shows that it lives. The value is ignored.",
     "schema": {"type": "string"},
 }
 PENDING: Json = {
@@ -86,6 +86,7 @@ def document(version: str) -> Json:
             "/instances": {"get": _instances()},
             "/instances/{id}/story": {"get": _story(), "parameters": [ROW_ID]},
             "/verify/{offer_id}": {"get": _verify(), "parameters": [OFFER_ID, KEY]},
+            "/verify/{offer_id}/started": {"get": _announce(), "parameters": [OFFER_ID, KEY]},
             "/drop/{offer_id}": {"delete": _drop(), "parameters": [OFFER_ID, KEY]},
             "/cost": {"get": _cost()},
             "/bill": {"get": _bill()},
@@ -120,6 +121,11 @@ def _verify() -> Json:
         "verify", "Hear a worker that says it runs; again is harmless.", "Answer", (*OF_AN_OFFER, 410)
     )
     return asked | {"parameters": [BEAT]}
+
+
+def _announce() -> Json:
+    said = "Hear that the heartbeats of an instance begin; this verifies nothing."
+    return _shown("announce", said, "Answer", (*OF_AN_OFFER, 410))
 
 
 def _drop() -> Json:

@@ -110,6 +110,8 @@ def _instance(state: Json) -> Json:
         "dropped_at",
         "first_seen_at",
         "last_seen_at",
+        "announced_at",
+        "beaten_at",
         "end_date",
     )
     return {

@@ -47,6 +47,8 @@ def instance(view: InstanceView) -> Json:
         "moved_at": moment(view.moved_at),
         "first_seen_at": moment(view.first_seen_at),
         "last_seen_at": moment(view.last_seen_at),
+        "announced_at": moment(view.announced_at),
+        "beaten_at": moment(view.beaten_at),
         "end_date": moment(view.end_date),
     }
 

@@ -2,13 +2,15 @@
 
 import pytest
 
-from magister import pool
+from magister import ledger, operations, pool
 from magister.conditions import Condition
 from magister.database import Sessions
+from magister.doubts import doubts
+from magister.quarantine import Quarantines
 from magister.states import Reason, State
 from magister.vast import values
 from tests.beating import TARGET, Beating
-from tests.builders import a_fleet, an_offer
+from tests.builders import ADDRESS, NOW, a_fleet, an_offer
 from tests.controller import Controller
 
 ODD = ["active", "offline", "unknown", "exited", "stopped", None]
@@ -109,3 +111,62 @@ def test_a_word_that_nobody_knows_does_not_spend_the_patience_with_real_losses(
     controller.run(700, every=30)
     gone = [row.contract_id for row in controller.rows(State.DESTROYED, State.DROPPING)]
     assert gone == [last]
+
+
+class Silent:
+    """A pool that beats, and one instance more whose worker verified and ended before its first heartbeat."""
+
+    def __init__(self, sessions: Sessions, *, announced: bool) -> None:
+        self.beating = Beating(sessions, target=3, every=30)
+        controller = self.beating.pool
+        controller.drop(controller.rows(State.VERIFIED)[0])
+        controller.run(60)
+        (self.row,) = controller.rows(State.CREATED)
+        if announced:
+            with sessions.write() as session:
+                operations.announce(
+                    session, self.row.offer_id, mac=None, token=None, now=controller.clock.now
+                )
+        assert controller.row(self.row.id).state is State.CREATED, "an announcement verifies nothing"
+        controller.verify(self.row)
+
+    def reason(self) -> Reason | None:
+        return self.beating.given_up().get(self.row.id)
+
+
+def test_a_worker_that_ends_before_its_first_heartbeat_is_missed(sessions: Sessions) -> None:
+    silent = Silent(sessions, announced=True)
+    silent.beating.run(270)
+    assert silent.reason() is None
+    silent.beating.run(90)
+    assert silent.reason() is Reason.SILENT
+
+
+def test_an_instance_that_never_announced_itself_is_not_judged_by_its_silence(sessions: Sessions) -> None:
+    silent = Silent(sessions, announced=False)
+    silent.beating.run(1800)
+    assert silent.reason() is None
+    controller = silent.beating.pool
+    now, row = controller.clock.now, controller.row(silent.row.id)
+    (said,) = doubts(row, controller.fleet, Quarantines(), now, heard_from=row.verified_at)
+    assert said.startswith("it cannot send heartbeats")
+
+
+def test_how_often_an_instance_beats_is_written_when_it_is_rented(sessions: Sessions) -> None:
+    with sessions.write() as session:
+        row = ledger.open_row(session, an_offer(), mac_required=False, actor="test", why="a test", at=NOW)
+        assert row.beat_secs is None
+        assert ledger.claim_send(session, row, fence=1, at=NOW, beat_secs=45).beat_secs == 45
+
+
+def test_how_often_an_instance_of_the_version_before_beats_is_read_from_its_start_text(
+    sessions: Sessions,
+) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=1))
+    controller.vast.stock([an_offer()])
+    controller.filled()
+    (row,) = controller.rows()
+    controller.vast.change(row.contract_id or 0, onstart=f"url={ADDRESS}/verify/{row.offer_id}?beat=200")
+    controller.step(30)
+    found = controller.row(row.id)
+    assert (found.beat_secs, found.silent_since) == (200, None)

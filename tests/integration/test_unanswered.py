@@ -47,7 +47,6 @@ def beat(pool: Controller) -> None:
                 token=None,
                 now=pool.clock.now,
                 beat=True,
-                every=60,
             )
         except InstanceEnded:
             return

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from magister import onstart, pool, rows
+from magister import ledger, onstart, pool, rows
 from magister.conditions import Condition
 from magister.database import Sessions, open_database
 from magister.held import Held, Learned
@@ -471,18 +471,43 @@ def test_a_beat_is_a_call_that_says_so(client: FlaskClient, sessions: Sessions) 
     assert client.get("/verify/77?beat=60").status_code == 200
     with sessions.read() as session:
         (found,) = rows.held(session)
-    assert (found.id, found.beaten_at, found.beat_secs) == (row.id, NOW, 60)
+    assert (found.id, found.beaten_at) == (row.id, NOW)
 
 
-@pytest.mark.parametrize("said", ["", "1.5", "-60", "0", "10001", "9" * 5000, "sixty", "%00"])
-def test_a_beat_that_names_no_interval_counts_and_leaves_what_is_known(
+@pytest.mark.parametrize("said", ["", "60", "10000", "1.5", "-60", "9" * 5000, "sixty", "%00"])
+def test_no_caller_says_for_how_long_an_instance_may_be_silent(
     client: FlaskClient, sessions: Sessions, said: str
 ) -> None:
-    row_in(sessions, State.VERIFIED)
-    assert client.get("/verify/77?beat=60").status_code == 200
+    row = row_in(sessions, State.VERIFIED)
+    with sessions.write() as session:
+        ledger.learn(session, row, beat_secs=30)
     assert client.get(f"/verify/77?beat={said}").status_code == 200
     with sessions.read() as session:
-        assert rows.held(session)[0].beat_secs == 60
+        (found,) = rows.held(session)
+    assert (found.beat_secs, found.beaten_at) == (30, NOW)
+
+
+def test_a_heartbeat_loop_announces_itself_without_verifying(client: FlaskClient, sessions: Sessions) -> None:
+    row_in(sessions, State.CREATED)
+    assert client.head("/verify/77/started").status_code == 200
+    assert instances(client)[0]["announced_at"] is None
+    for _ in range(2):
+        assert client.get("/verify/77/started?beat=60").status_code == 200
+    (shown,) = instances(client)
+    assert (shown["state"], shown["announced_at"]) == ("created", "2026-11-24T12:00:00.000Z")
+    assert shown["beaten_at"] is None
+
+
+@pytest.mark.parametrize(("offer", "status"), [("78", 404), ("seven", 400), ("9" * 40, 404)])
+def test_an_announcement_of_nobody_is_refused(client: FlaskClient, offer: str, status: int) -> None:
+    assert client.get(f"/verify/{offer}/started").status_code == status
+
+
+def test_an_announcement_of_an_instance_on_its_way_out_is_refused(
+    client: FlaskClient, sessions: Sessions
+) -> None:
+    row_in(sessions, State.DROPPING)
+    assert client.get("/verify/77/started").status_code == 410
 
 
 def test_the_web_side_signs_that_it_listens(sqlite_sessions: Sessions) -> None:

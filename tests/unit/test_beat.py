@@ -17,6 +17,7 @@ from tests.box import ENTRYPOINT, Box, Listener, a_box
 from tests.builders import public_key, some_settings
 from tests.waiting import PATIENCE, until
 
+START, BEAT = "/verify/404/started?beat=60", "/verify/404?beat=60"
 TOOLS = ("curl", "wget", "busybox", "python3")
 SHELLS = ("bash", "dash")
 TEMPLATES = (
@@ -80,16 +81,45 @@ def some_box(tmp_path: Path) -> Iterator[Box]:
 def test_a_living_worker_beats_after_each_interval(box: Box, magister: Listener, shell: str) -> None:
     box.start_worker()
     assert box.run(text(magister.address, "ab12", beat_secs=7), installed(shell)).returncode == 0
-    assert (box.sleeps(), magister.calls) == ("7", [])
+    assert (box.sleeps(), magister.calls) == ("7", ["/verify/404/started?key=ab12&beat=7"])
     box.pass_intervals(2)
-    assert magister.calls == ["/verify/404?key=ab12&beat=7"] * 2
+    assert magister.calls[1:] == ["/verify/404?key=ab12&beat=7"] * 2
 
 
 def test_an_address_without_a_key_is_marked_too(box: Box, magister: Listener) -> None:
     box.start_worker()
     box.run(text(magister.address))
     box.pass_intervals()
-    assert magister.calls == ["/verify/404?beat=60"]
+    assert magister.calls == [START, BEAT]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_loop_announces_itself_before_a_worker_runs(box: Box, magister: Listener, shell: str) -> None:
+    box.run(text(magister.address), installed(shell))
+    box.sleeps()
+    assert magister.calls == [START]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_announcement_that_hangs_keeps_no_worker_waiting(
+    some_box: Box, magister: Listener, shell: str
+) -> None:
+    magister.status = 0
+    full = text(magister.address).replace("timeout 10 ", "timeout 3600 ")
+    assert some_box.run(full, installed(shell), entrypoint="exit 5").returncode == 5
+    until(lambda: magister.calls == [START], "it announces itself")
+    magister.close()
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 500])
+def test_an_announcement_that_is_refused_ends_no_loop(some_box: Box, magister: Listener, status: int) -> None:
+    some_box.start_worker()
+    magister.status = status
+    some_box.run(text(magister.address))
+    some_box.sleeps()
+    magister.status = 200
+    some_box.pass_intervals()
+    assert magister.calls == [START, BEAT]
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -99,7 +129,7 @@ def test_an_answer_that_nobody_is_meant_ends_the_beats(box: Box, magister: Liste
     magister.status = status
     box.wake()
     until(box.ended, "the loop ends")
-    assert len(magister.calls) == 1
+    assert magister.calls == [START, BEAT]
 
 
 @pytest.mark.parametrize("status", [200, 204, 403, 429, 500, 503])
@@ -108,7 +138,7 @@ def test_every_other_answer_is_followed_by_more_beats(box: Box, magister: Listen
     box.run(text(magister.address))
     magister.status = status
     box.pass_intervals(2)
-    assert len(magister.calls) == 2
+    assert magister.calls == [START, BEAT, BEAT]
 
 
 def test_beats_go_on_when_magister_is_back(box: Box, magister: Listener) -> None:
@@ -122,11 +152,12 @@ def test_beats_go_on_when_magister_is_back(box: Box, magister: Listener) -> None
 def test_a_call_is_given_up_after_its_time(box: Box, magister: Listener) -> None:
     """One second here, for a test must not take ten; a slow machine may need several to call at all."""
     box.start_worker()
-    magister.status = 0
     full = text(magister.address)
     assert "timeout 10 " in full
     box.run(full.replace("timeout 10 ", "timeout 1 "))
-    while not magister.calls:
+    box.sleeps()
+    magister.status = 0
+    while BEAT not in magister.calls:
         box.pass_intervals()
     assert magister.gone.acquire(timeout=PATIENCE)
 
@@ -136,10 +167,10 @@ def test_a_worker_that_has_gone_is_silent_until_one_is_back(some_box: Box, magis
     some_box.run(text(magister.address))
     some_box.end_worker(worker)
     some_box.pass_intervals(3)
-    assert magister.calls == []
+    assert magister.calls == [START] * 4, "it says that it runs, and verifies nothing"
     some_box.start_worker()
     some_box.pass_intervals()
-    assert len(magister.calls) == 1
+    assert magister.calls[4:] == [BEAT]
 
 
 def test_a_worker_that_died_and_was_not_reaped_is_silent(some_box: Box, magister: Listener) -> None:
@@ -149,7 +180,7 @@ def test_a_worker_that_died_and_was_not_reaped_is_silent(some_box: Box, magister
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
     assert f"{worker.pid} (contemplant) Z" in (some_box.proc / str(worker.pid) / "stat").read_text()
     some_box.pass_intervals(2)
-    assert magister.calls == []
+    assert set(magister.calls) == {START}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +190,7 @@ def test_no_other_name_will_do(some_box: Box, magister: Listener, name: str) -> 
     some_box.start_worker(name)
     some_box.run(text(magister.address))
     some_box.pass_intervals(2)
-    assert magister.calls == []
+    assert set(magister.calls) == {START}
 
 
 def test_a_box_without_a_tool_calls_nobody_and_goes_on(tmp_path: Path, magister: Listener) -> None:
@@ -179,7 +210,7 @@ def test_a_box_without_a_sleep_does_not_spin(some_box: Box, magister: Listener) 
     until(lambda: (some_box.place / "pid").read_text().endswith("\n"), "it says who it is")
     some_box.loops.add(int((some_box.place / "pid").read_text()))
     until(some_box.ended, "the loop ends")
-    assert magister.calls == []
+    assert magister.calls == [START]
 
 
 def test_the_loop_has_a_session_of_its_own_and_survives_a_hangup(some_box: Box) -> None:
@@ -197,7 +228,7 @@ def test_without_setsid_the_loop_does_as_well(some_box: Box, magister: Listener)
     some_box.start_worker()
     assert some_box.run(text(magister.address)).stderr == b""
     some_box.pass_intervals()
-    assert len(magister.calls) == 1
+    assert magister.calls == [START, BEAT]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
