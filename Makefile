@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One more than there are cores, since much of what the tests do is to wait.
 WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
-SOAK_MINUTES ?= 10
+SOAK_MINUTES ?= 20
 PROOF := $(CURDIR)/out/proof.jsonl
 INSTALLED := $(VENV)/.installed
 
@@ -136,7 +136,7 @@ bench: $(INSTALLED) ## measure speed, pace and idle cost against the simulator a
 bench-market: $(INSTALLED) ## play ten simulated weeks, and what offers cost with and without memory of machines
 	$(BIN)/python -m tests.bench.market $(ARGS)
 
-soak: $(INSTALLED) ## let faults and crashes loose on a simulated pool for SOAK_MINUTES (default 10)
+soak: $(INSTALLED) ## let faults and crashes loose on a simulated pool for SOAK_MINUTES (default 20)
 	$(BIN)/python -m tests.simulation --minutes $(SOAK_MINUTES) $(ARGS)
 
 proof: $(INSTALLED) ## soak, crash everything, and write what it lived through into README.md
@@ -146,7 +146,7 @@ proof: $(INSTALLED) ## soak, crash everything, and write what it lived through i
 	    tests/properties tests/integration tests/acceptance; crashed=$$?; \
 	  $(BIN)/python -m tests.table $(PROOF) --readme && test $$soaked = 0 -a $$crashed = 0 # broken laws are written too
 
-crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 10)
+crashes: $(INSTALLED) ## kill real processes at random moments for SOAK_MINUTES (default 20)
 	$(BIN)/python -m tests.acceptance.soak $(SOAK_MINUTES)
 
 lock: $(INSTALLED) ## lock versions and hashes for every Python and platform; ARGS=--upgrade takes newer ones

@@ -8,7 +8,8 @@ from magister.database import Sessions
 from magister.simulator.incidents import befall
 from tests.simulation.database import in_memory
 from tests.simulation.death import kind
-from tests.simulation.world import World, virtual
+from tests.simulation.virtual import virtual
+from tests.simulation.world import World
 from tests.tally import tally
 
 COMMITS = (

@@ -13,7 +13,8 @@ from magister.simulator.incidents import befall
 from magister.states import Reason
 from tests.simulation import death
 from tests.simulation.database import in_memory
-from tests.simulation.world import World, virtual
+from tests.simulation.virtual import virtual
+from tests.simulation.world import World
 from tests.tally import tally
 
 GRACE = 60

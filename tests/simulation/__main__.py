@@ -6,12 +6,14 @@ import random
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
+from tests.simulation.kinds import KINDS, drawn
 from tests.simulation.run import Result, run, shrunk
-from tests.simulation.script import Script, drawn
+from tests.simulation.script import Script
 from tests.table import SEEDS
 from tests.tally import tally
 
@@ -44,6 +46,8 @@ class Totals:
     checks: int = 0
     virtual_secs: float = 0.0
     slowest: float = 0.0
+    dead: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     began: float = field(default_factory=time.monotonic)
 
     def add(self, result: Result) -> None:
@@ -53,6 +57,8 @@ class Totals:
         self.checks += result.checks
         self.virtual_secs += result.virtual_secs
         self.slowest = max(self.slowest, result.healed_after)
+        self.kinds[result.script.kind] += 1
+        self.dead = max(self.dead, result.spread.get("dead", 0))
         tally(SEEDS, "", "sqlite", violations=bool(result.broken))
         for boundary, fault in sorted(result.cells):
             tally(boundary, fault, "sqlite")
@@ -62,15 +68,23 @@ class Totals:
         hours, took = self.virtual_secs / 3600, time.monotonic() - self.began
         return (
             f"{self.seeds} seeds, {hours:.0f} virtual hours and {self.deaths} deaths in {took:.0f} s:"
-            f" {self.checks} checks of the laws; the slowest pool healed within {self.slowest:.0f} s"
+            f" {self.checks} checks of the laws; the slowest pool healed within {self.slowest:.0f} s,"
+            f" a dead worker was paid for at most {self.dead} s; {_counted(self.kinds)}"
         )
+
+
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
 
 
 def _asked() -> Namespace:
     parser = ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--seed", type=int, help="run this seed again and show what happens in it")
+    parser.add_argument(
+        "--kind", choices=KINDS, help="run seeds of this kind only; default: as they are drawn"
+    )
     parser.add_argument("--only", help="of that seed, only the happenings with these numbers: 0,3,7")
-    parser.add_argument("--minutes", type=float, default=10.0, help="for how long to search (default 10)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="for how long to search (default 20)")
     parser.add_argument("--seeds", type=int, help="search so many seeds from 0 on instead")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes to use at once")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="show the seed as it is")
@@ -85,7 +99,7 @@ def _search(asked: Namespace, ends: float, totals: Totals) -> Result | None:
         while True:
             fresh = itertools.islice(seeds, 2 * asked.jobs - len(running))
             if asked.seeds is not None or time.monotonic() < ends:
-                running |= {pool.submit(run, drawn(seed)) for seed in fresh}
+                running |= {pool.submit(run, drawn(seed, asked.kind)) for seed in fresh}
             if not running:
                 return None
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -104,7 +118,7 @@ def _seeds(asked: Namespace) -> Iterator[int]:
 
 
 def _again(asked: Namespace) -> int:
-    script = drawn(asked.seed)
+    script = drawn(asked.seed, asked.kind)
     if asked.only is not None:
         numbers = [int(number) for number in asked.only.split(",") if number]
         script = replace(script, happenings=tuple(script.happenings[number] for number in numbers))
@@ -127,9 +141,10 @@ def _shortest(broken: Result) -> Result:
 
 
 def _show(broken: Result) -> None:
-    whole, kept = drawn(broken.script.seed).happenings, broken.script.happenings
+    seed, kind, kept = broken.script.seed, broken.script.kind, broken.script.happenings
+    whole = drawn(seed, kind).happenings
     numbers = ",".join(str(number) for number in _numbers(kept, whole))
-    again = f"{COMMAND} --seed {broken.script.seed}"
+    again = f"{COMMAND} --kind {kind} --seed {seed}"
     _say("\n".join(broken.lines[-LAST_LINES:]))
     _say(f"\na law was broken: {broken.broken}")
     _say(f"to see all of it again: {again}")

@@ -83,14 +83,23 @@ class Until(threading.Event):
 class Alarm(threading.Event):
     """What the loop waits on between two steps: to wait is to sleep in virtual time."""
 
-    def __init__(self, time: VirtualTime, between: Callable[[], None]) -> None:
-        """Take what to do between two steps, before time passes."""
+    def __init__(
+        self, time: VirtualTime, between: Callable[[], None], finish: Callable[[], bool] = bool
+    ) -> None:
+        """Take what to do between two steps, before time passes.
+
+        `finish` carries out the calls that were begun, and says whether there was any.
+        """
         super().__init__()
         self._time = time
         self._between = between
+        self._finish = finish
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep for `timeout` seconds of virtual time."""
+        """Sleep for `timeout` seconds of virtual time, or less if something that was begun has ended."""
         self._between()
+        if self._finish():
+            self.set()
+            return True
         self._time.sleep(timeout or 0.0)
         return False

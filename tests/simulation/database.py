@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -78,17 +79,28 @@ class MortalSessions(Sessions):
 def in_memory() -> Sessions:
     """Open a migrated, empty SQLite database in memory."""
     sessions = open_database("sqlite://", busy_timeout=5)
-    with sessions.engine.connect() as connection:
-        _plain(connection.connection.driver_connection).deserialize(_migrated())
+    put_in_place(sessions.engine, migrated())
     return sessions
 
 
+def saved(engine: Engine) -> bytes:
+    """Copy a database in memory."""
+    with engine.connect() as connection:
+        return _plain(connection.connection.driver_connection).serialize()
+
+
+def put_in_place(engine: Engine, image: bytes) -> None:
+    """Put a copy into the place of a database in memory."""
+    with engine.connect() as connection:
+        _plain(connection.connection.driver_connection).deserialize(image)
+
+
 @cache
-def _migrated() -> bytes:
+def migrated() -> bytes:
+    """Return an empty database with all its tables."""
     sessions = open_database("sqlite://", busy_timeout=5)
     migrate(sessions)
-    with sessions.engine.connect() as connection:
-        image = _plain(connection.connection.driver_connection).serialize()
+    image = saved(sessions.engine)
     sessions.engine.dispose()
     return image
 

@@ -2,16 +2,23 @@
 
 from dataclasses import asdict
 
+from magister import bans
+from magister.database import Sessions
 from magister.simulator.contracts import Contract
 from magister.simulator.faults import LISTING
 from magister.simulator.incidents import befall
+from magister.simulator.simulation import DEFAULT_KEY, OTHER_KEY
 from tests.simulation.purse import Caps
-from tests.simulation.script import CREATE_CODES, JUMPS, Happening
+from tests.simulation.script import CREATE_CODES, JUMPS, TEMPLATES, Happening
+from tests.simulation.tales import WORDS
 from tests.simulation.world import World
 
 BODIES = ("html", "empty", "plain_text", "truncated")
 WRONG_LISTINGS = tuple(name for name in LISTING if name != "no_instances")
 """Those that can be told from the truth: a well-formed page of nothing is that of an empty account."""
+
+MOST_LOST = 3
+"""So many creates at most a fault strikes: what each rented may be good for nothing."""
 
 BOX_FAILURES = ("exit", "unknown", "vanish", "worker_dies", "stop")
 HOURS = (60.0, 600.0, 3600.0, 7200.0)
@@ -28,6 +35,7 @@ class Happenings:
     def happen(self, happening: Happening) -> None:
         """Let one thing happen now."""
         self.world.journal.note(f"* {happening.what} {happening.which} {happening.secs:g}")
+        self.world.laws.waste.excuse(MOST_LOST if happening.what.startswith("create_") else 1)
         getattr(self, happening.what)(happening)
 
     def nothing(self, it: Happening) -> None:
@@ -164,8 +172,91 @@ class Happenings:
         hierophant.away = (0, 200, 503)[it.which % 3]
         self.world.time.at(self.world.time.now + it.secs, back)
 
+    def coordinator_drop_lost(self, it: Happening) -> None:
+        """Lose the coordinator's one DELETE on its way."""
+        box = self._box(it)
+        if box is not None and box.drop_endpoint is not None:
+            self._befall("coordinator_drop_lost", instance=box.id)
+
+    def worker_dies_unheard(self, it: Happening) -> None:
+        """Let the next workers die right after they have verified, before their first heartbeat."""
+        self.world.workers.doomed += 1 + it.which % 3
+
+    def heartbeats_lost(self, it: Happening) -> None:
+        """Let no call arrive for a while: of one instance, or of all."""
+        for box in self._one_or_all(it):
+            self.world.workers.cut_off[box.id] = self.world.time.now + it.secs
+
+    def web_away(self, it: Happening) -> None:
+        """Let the web side take no connection for a while, nor say that it hears."""
+        self.world.workers.down_until = self.world.time.now + it.secs
+
+    def status_unknown(self, it: Happening) -> None:
+        """Let Vast call the status of one instance, or of all, by a word that nobody knows."""
+        word, until = WORDS[it.which // 2 % len(WORDS)], self.world.time.now + 4 * it.secs
+        for box in self._one_or_all(it):
+            self.world.tales.words[box.id] = (word, until)
+
+    def odd_values(self, it: Happening) -> None:
+        """Let the next listings and searches hold a value that no field should have."""
+        self.world.tales.odd.extend([it.which] * (1 + it.which % 4))
+
+    def listing_empty(self, it: Happening) -> None:
+        """Let listings say in good order that there is nothing at all."""
+        self.world.fault("no_instances", route="list", count=1 + it.which % 3)
+
+    def look_lies(self, it: Happening) -> None:
+        self._fault("show_null", "show", it)
+
+    def market_empty(self, it: Happening) -> None:
+        self._fault("empty_market", "search", it)
+
+    def machine_banned(self, it: Happening) -> None:
+        """Ban the machine, or the host, of one instance; earlier bans are taken back."""
+        box, sessions = self._box(it), self.world.web_sessions
+        with Sessions.write(sessions) as session:
+            for one in bans.read(session):
+                bans.unban(session, "machine" if one.kind == "machine" else "host", one.id)
+            if box is None:
+                return
+            machine, at = self.world.market.estate.under(box), self.world.time.wall()
+            if it.which // 8 % 2:
+                bans.ban(session, "host", machine.host_id, why="a person says so", at=at)
+            else:
+                bans.ban(session, "machine", machine.id, why="a person says so", at=at)
+
+    def template_changed(self, it: Happening) -> None:
+        """Reload with another template."""
+        self.world.reload(template_hash=TEMPLATES[it.which % 2])
+
+    def settings_changed(self, it: Happening) -> None:
+        """Reload with other settings that matter to what is there."""
+        self.world.reload(beats=(0, 60, 90)[it.which % 3], roster=(0, 60)[it.which // 3 % 2])
+
+    def other_account(self, it: Happening) -> None:
+        """Reload with the key of another account, and with the right one a while later."""
+        self.world.reload(vast_api_key=OTHER_KEY)
+        self.world.run(it.secs)
+        self.world.reload(vast_api_key=DEFAULT_KEY)
+
+    def database_lost(self, it: Happening) -> None:
+        self.world.lose_database()
+
+    def backup_taken(self, it: Happening) -> None:
+        self.world.back_up()
+
+    def backup_put_back(self, it: Happening) -> None:
+        self.world.restore()
+
+    def rival_begins(self, it: Happening) -> None:
+        """Let another service with the same settings act on the account, on an empty database."""
+        self.world.begin_rival()
+
+    def rival_ends(self, it: Happening) -> None:
+        self.world.end_rival()
+
     def target_change(self, it: Happening) -> None:
-        self.world.retarget(it.which % 5)
+        self.world.retarget(it.which % max(5, self.world.settings.number_instances + 2))
 
     def restart(self, it: Happening) -> None:
         self.world.service.stop()
@@ -187,6 +278,10 @@ class Happenings:
 
     def _befall(self, kind: str, **details: object) -> None:
         befall(self.world.sim, kind, details)
+
+    def _one_or_all(self, it: Happening) -> list[Contract]:
+        box = self._box(it)
+        return self.world.laws.ours() if it.which % 2 else [box] if box is not None else []
 
     def _box(self, it: Happening) -> Contract | None:
         """Choose a box of ours, if there is any."""

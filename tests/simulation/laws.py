@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -13,8 +14,10 @@ from magister.simulator.contracts import Contract
 from magister.simulator.simulation import Simulation
 from magister.states import MOVES, WANTED, State
 from tests.simulation.books import Books
+from tests.simulation.claims import Claims
 from tests.simulation.clock import VirtualTime
-from tests.simulation.purse import PROMPT, ROUNDING, Caps, Purse, counted
+from tests.simulation.purse import PROMPT, ROUNDING, UNSEEN, Caps, Purse, counted
+from tests.simulation.waste import TRIES, Waste
 
 GRACE = 30.0
 """Seconds that a process which lives has to take in a box that a complete listing showed it."""
@@ -24,7 +27,13 @@ NOT_CARRIED_OUT = frozenset({"429", "unreachable"})
 
 ROWS = "SELECT id, key, state, contract_id FROM instances ORDER BY id"
 RATES = "SELECT coalesce(sum(price), 0) FROM instances WHERE state <> 'destroyed'"
-HISTORY = "SELECT id, instance_id, from_state, to_state, reason FROM transitions WHERE id >"
+HISTORY = "SELECT id, instance_id, from_state, to_state, reason, at FROM transitions WHERE id >"
+
+UNHEARD = frozenset({"silent", "unverified"})
+"""Reasons to give up an instance of which nothing was heard."""
+
+FRESH = 20.0
+"""Seconds: less than any two heartbeats are apart."""
 
 
 class Broken(BaseException):
@@ -82,6 +91,7 @@ class Laws:
     time: VirtualTime
     drop_prefix: str
     bound: int
+    foreign: frozenset[int]
     sworn: frozenset[str] | None = None
     allowed: int = 0
     checks: Counter[str] = field(default_factory=Counter)
@@ -94,20 +104,30 @@ class Laws:
     rows: list[Row] = field(default_factory=list)
     purse: Purse = field(init=False)
     books: Books = field(init=False)
+    waste: Waste = field(init=False)
+    claims: Claims = field(default_factory=Claims)
+    deaf_until: float = 0.0
+    heard_at: dict[int, float] = field(default_factory=dict)
+    paging: bool = False
 
     def __post_init__(self) -> None:
         """Begin with nothing, of which so much is allowed as is wanted."""
         self.allowed = self.bound
         self.purse = Purse(self.time)
         self.books = Books(self.engine)
+        self.waste = Waste(sim=self.sim, time=self.time)
 
     def ours(self) -> list[Contract]:
         """Give the boxes that are ours and live."""
-        return [box for box in self.sim.market.live() if self.drop_prefix in (box.onstart or "")]
+        return [box for box in self.sim.market.live() if self._is_ours(box)]
+
+    def _is_ours(self, box: Contract) -> bool:
+        return self.drop_prefix in (box.onstart or "") and not self.claims.are_its(box)
 
     def retarget(self, bound: int) -> None:
         """Let another number be wanted: what there is may stay until it is gone."""
         self.rows = self._read()
+        self.waste.excuse(max(bound, self.bound))
         self.allowed = max(bound, sum(row.live for row in self.rows))
         self.bound = bound
 
@@ -115,24 +135,58 @@ class Laws:
         """Let other caps hold from now on."""
         self.purse.set(caps, self._mine())
 
+    def begin_anew(self) -> None:
+        """Judge by what a database says that took the place of another: what it does not know came back."""
+        self.rows = self._read()
+        self.states = {row.id: row.state for row in self.rows}
+        ((self.last_move,),) = self._asked("SELECT coalesce(max(id), 0) FROM transitions")
+        live = [row for row in self.rows if row.live]
+        self.allowed = max(self.bound, len(live))
+        self.waste.excuse(2 * self.bound)
+        for box in self.ours():
+            account = self._account(box.id)
+            account.revenant = account.revenant or not any(_knows(row, box) for row in live)
+
     def restarted(self) -> None:
         """Give a new process the time of a new one to take in what it does not know."""
+        self.paging = False
         for account in self.accounts.values():
             account.shown_at = None
 
     def leaving(self, route: str, request: requests.PreparedRequest, open_sessions: int) -> None:
         """Judge a request before it leaves."""
+        if self.claims.acts:
+            self._judge_rival(route, request)
+            return
         self.hold("no session is open during a call", open_sessions == 0, route)
         if route == "list" and "after_token" not in (request.url or ""):
             listed = {box.id: counted(box) for box in self.sim.market.listed()}
             self.look = Look(self.time.now, listed)
         if route == "create":
+            self.hold("no create is sent between the pages of a listing", not self.paging)
             self._judge_create(request)
         if route == "destroy":
-            self._judge_destroy(int((request.url or "").rstrip("/").rpartition("/")[2]))
+            self._judge_destroy(_contract(request))
 
-    def ended(self, route: str, request: requests.PreparedRequest, outcome: str) -> None:
-        """Take in how a request ended, as its sender sees it."""
+    def _judge_rival(self, route: str, request: requests.PreparedRequest) -> None:
+        """Judge what another Magister on the account sends."""
+        if route == "create":
+            self.claims.keys.add(_key(request))
+            law = "another Magister rents no more than its own number"
+            self.hold(law, len(self.claims.keys) <= self.bound + TRIES, f"{len(self.claims.keys)} creates")
+        if route == "destroy":
+            self._judge_claim(self.sim.market.contracts[_contract(request)])
+
+    def _judge_claim(self, box: Contract) -> None:
+        law = "what another Magister rented is never touched"
+        self.hold(law, self.claims.may_end(box), f"destroy of {box.id}, {box.label}")
+
+    def ended(self, route: str, request: requests.PreparedRequest, outcome: str, *, more_pages: bool) -> None:
+        """Take in how a request ended, as its sender sees it; `more_pages` = the listing goes on."""
+        if self.claims.acts:
+            return
+        if route == "list":
+            self.paging = outcome == "200" and more_pages
         if route == "create":
             self.sends[_key(request)].append(outcome)
 
@@ -155,13 +209,27 @@ class Laws:
         """Judge what there is between two steps."""
         self.rows = self._read()
         self.allowed = max(self.bound, min(self.allowed, sum(row.live for row in self.rows)))
+        theirs = {box.id for box in self.sim.market.live() if self.claims.are_its(box)}
+        strange = {row.contract_id for row in self.rows} & (self.foreign | theirs)
+        self.hold("only our own have rows", not strange, str(strange))
         self._judge_history()
         self._judge_number()
         self._judge_knowledge()
-        self._judge_money()
-
-    def _judge_money(self) -> None:
         mine = self._mine()
+        self._judge_money(mine)
+        self._judge_waste(mine)
+
+    def _judge_waste(self, mine: list[Contract]) -> None:
+        """Judge what is paid for dead workers, and how often something is rented."""
+        going = {row.contract_id for row in self.rows if row.contract_id and row.state is State.DROPPING}
+        fair = self.time.now - self.purse.listed < UNSEEN and self.sim.market.credit > 0
+        self.waste.watch(mine, going, fair=fair and self.time.now >= self.deaf_until)
+        late = self.waste.kept_too_long()
+        self.hold("no dead worker is paid for longer than an hour", not late, late)
+        often = self.waste.rented_too_often(self.bound)
+        self.hold("no more is rented in an hour than ends and failures account for", not often, often)
+
+    def _judge_money(self, mine: list[Contract]) -> None:
         live = [row for row in self.rows if row.live]
         going = {box.id: row.state is State.DROPPING for box in mine for row in live if _knows(row, box)}
         self.purse.bare |= {number for number, account in self.accounts.items() if account.revenant}
@@ -177,7 +245,7 @@ class Laws:
     def _mine(self) -> list[Contract]:
         """Give the boxes that are or were ours."""
         contracts = self.sim.market.contracts.values()
-        return [box for box in contracts if self.drop_prefix in (box.onstart or "")]
+        return [box for box in contracts if self._is_ours(box)]
 
     def _judge_create(self, request: requests.PreparedRequest) -> None:
         key = _key(request)
@@ -195,6 +263,7 @@ class Laws:
 
     def _judge_destroy(self, contract_id: int) -> None:
         box = self.sim.market.contracts[contract_id]
+        self._judge_claim(box)
         ours = self.drop_prefix in (box.onstart or "")
         self.hold("only our own are touched", ours, f"destroy of {contract_id}, {box.label}")
         rows = [row for row in self._read() if row.contract_id == contract_id]
@@ -209,7 +278,9 @@ class Laws:
 
     def _judge_history(self) -> None:
         settled = False
-        for number, instance_id, old, to, reason in self._asked(f"{HISTORY} {self.last_move} ORDER BY id"):
+        for number, instance_id, old, to, reason, at in self._asked(
+            f"{HISTORY} {self.last_move} ORDER BY id"
+        ):
             words = f"instance {instance_id}: {old} -> {to} ({reason})"
             before, after = State(old) if old else None, State(to)
             self.hold("no move is illegal", after in MOVES[before], words)
@@ -220,6 +291,8 @@ class Laws:
             settled = settled or State.DESTROYED in {before, after}
             if after is State.DESTROYED:
                 self._judge_end(instance_id, words)
+            if after is State.DROPPING and reason in UNHEARD:
+                self._judge_silence(instance_id, at, words)
         now = {row.id: row.state for row in self.rows}
         self.hold("history replays to the rows", now == self.states, "")
         if settled:
@@ -237,6 +310,14 @@ class Laws:
         left = [box for box in self.ours() if _names(row, box) and not self._account(box.id).revenant]
         self.hold("what is called destroyed is gone", not left, words)
 
+    def _judge_silence(self, instance_id: int, at: str, words: str) -> None:
+        """Judge one that was given up as silent: it must not have been heard a moment before."""
+        contract_id = next(row.contract_id for row in self.rows if row.id == instance_id)
+        moved_at = datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() - self.time.skew
+        heard_at = self.heard_at.get(contract_id or 0, 0.0)
+        law = "nothing is given up as silent right after it was heard"
+        self.hold(law, not moved_at - FRESH < heard_at <= moved_at + 1, words)
+
     def _judge_number(self) -> None:
         counted = [box.id for box in self.ours() if not self._account(box.id).revenant]
         words = f"{len(counted)} boxes, {self.allowed} allowed"
@@ -248,7 +329,7 @@ class Laws:
         live = [row for row in self.rows if row.live]
         known = {box.id for box in self.ours() if any(_knows(row, box) for row in live)}
         for contract in self.sim.market.contracts.values():
-            if self.drop_prefix not in (contract.onstart or ""):
+            if not self._is_ours(contract):
                 continue
             account = self._account(contract.id)
             paid = sum(entry[2] for entry in contract.bill.values())
@@ -309,6 +390,10 @@ def _names(row: Row, box: Contract) -> bool:
 def _knows(row: Row, box: Contract) -> bool:
     """Say whether a row that lives answers for a box: by its contract, or by its key while it has none."""
     return row.contract_id == box.id or (row.contract_id is None and _names(row, box))
+
+
+def _contract(request: requests.PreparedRequest) -> int:
+    return int((request.url or "").rstrip("/").rpartition("/")[2])
 
 
 def _key(request: requests.PreparedRequest) -> str:

@@ -73,6 +73,7 @@ class Watch:
 class Network:
     """Carry requests to the app behind their host, by name and port.
 
+    `meanwhile` lets others go on while a request is on its way, and `retold` changes what an answer says.
     `unreachable` counts the connections to refuse on a route; `late` holds, for the next creates, how many
     seconds after the client has given them up they arrive at last.
     """
@@ -84,6 +85,8 @@ class Network:
     apps: dict[str, Flask]
     watch: Watch
     patience: float
+    meanwhile: Callable[[], None] = lambda: None
+    retold: Callable[[str, bytes], bytes] = lambda route, body: body
     unreachable: dict[str, int] = field(default_factory=dict)
     late: deque[float] = field(default_factory=deque)
 
@@ -121,6 +124,7 @@ class Network:
             raise Unreachable(MaxRetryError(None, "", refused))  # type: ignore[arg-type] # as above
         try:
             self.death(f"during the {route}")
+            self.meanwhile()
         except Killed:
             self._deliver_later(request, IN_FLIGHT)
             raise
@@ -129,7 +133,7 @@ class Network:
             self._deliver_later(request, self.late.popleft())
             raise requests.ReadTimeout("read timed out")
         try:
-            response = self._delivered(request)
+            response = self._delivered(request, route)
         except Cut:
             broken = ProtocolError("Connection aborted.", RemoteDisconnected("closed without response"))
             raise requests.ConnectionError(broken) from None
@@ -139,7 +143,7 @@ class Network:
         self.time.sleep(LATENCY)
         return response
 
-    def _delivered(self, request: requests.PreparedRequest) -> requests.Response:
+    def _delivered(self, request: requests.PreparedRequest, route: str = "") -> requests.Response:
         parts = urlsplit(request.url or "")
         try:
             answer = Client(self.apps[parts.netloc]).open(
@@ -152,8 +156,10 @@ class Network:
             )
         finally:
             self.watch.arrived()
+        body = self.retold(route, answer.data)
+        answer.headers["Content-Length"] = str(len(body))
         raw = HTTPResponse(
-            body=io.BytesIO(answer.data),
+            body=io.BytesIO(body),
             headers=HTTPHeaderDict(answer.headers.items()),
             status=answer.status_code,
             preload_content=False,

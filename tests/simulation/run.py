@@ -1,17 +1,19 @@
 """Let a script happen to a world, and find the shortest part of it that still breaks a law."""
 
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from magister.simulator.plan import MarketPlan
-from tests.simulation import death
+from tests.simulation import death, health
 from tests.simulation.database import in_memory
 from tests.simulation.happenings import Happenings
 from tests.simulation.laws import Broken
 from tests.simulation.purse import Caps
-from tests.simulation.script import FAMILY_OF, Script
-from tests.simulation.world import World, virtual
+from tests.simulation.script import FAMILY_OF, TEMPLATES, Script
+from tests.simulation.virtual import virtual
+from tests.simulation.waste import spread
+from tests.simulation.world import World
 
 CHARGES_LAG = 600.0
 """Seconds after its end at which the charges of a day are shown."""
@@ -31,6 +33,7 @@ class Result:
     virtual_secs: float
     healed_after: float
     cells: frozenset[tuple[str, str]] = frozenset()
+    spread: Mapping[str, int] = field(default_factory=dict)
 
 
 def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
@@ -39,9 +42,15 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
     `sworn` are the only laws that count; None = all of them.
     """
     moving = script.traffic
+    ground = script.ground
     plan = MarketPlan(
         seed=script.seed,
-        dud_share=0.1,
+        machines=ground.machines,
+        dud_share=ground.dud_share,
+        dud_kinds=ground.duds,
+        dud_life_secs=ground.dud_life,
+        offer_ids_recur=ground.recurring,
+        templates=TEMPLATES,
         boot_secs=(5.0, 60.0),
         mean_life_secs=script.deaths_of_boxes,
         image_gb=moving.image_gb,
@@ -64,6 +73,9 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         begins=script.begins,
         reserve_gb=moving.reserve_gb,
         billing=billing,
+        tick=script.tick,
+        meddling=script.meddling,
+        overlapping=script.overlapping,
     )
     world.laws.sworn = sworn
     broken, healed = "", 0.0
@@ -71,6 +83,9 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
     with virtual(world, script.seed):
         try:
             _let_happen(world, script, cells)
+            if script.stands:
+                world.ease()
+                health.stand(world)
             world.calm()
             healed = world.converge()
         except Broken as law:
@@ -91,6 +106,7 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
         virtual_secs=world.time.monotonic() - script.begins,
         healed_after=healed,
         cells=frozenset(cells),
+        spread=spread(world.laws.waste),
     )
 
 
@@ -107,7 +123,7 @@ def _let_happen(world: World, script: Script, cells: set[tuple[str, str]]) -> No
             world.freeze(happening.freeze)
         world.run(happening.pause)
         places = {death.kind(name) for name in world.deaths} or {death.NOWHERE}
-        cells |= {(place, FAMILY_OF[happening.what]) for place in places}
+        cells |= {(place, FAMILY_OF.get(happening.what, "nothing")) for place in places}
         world.deaths.clear()
 
 

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 
+from magister.simulator.plan import KNOWN_TEMPLATE
 from tests.simulation.purse import Caps
 
 PAUSES = (0.5, 2.0, 5.0, 15.0, 40.0, 100.0, 240.0)
@@ -12,6 +13,9 @@ PAUSE_WEIGHTS = (2, 3, 5, 6, 6, 3, 1)
 
 FURTHEST = 60
 """How many boundaries a process may pass before it dies at one."""
+
+TEMPLATES = (KNOWN_TEMPLATE, "0" * 31 + "1")
+"""Hashes of the templates of the account, of which one is in force."""
 
 CREATE_CODES = (500, 502, 503, 504, 408, 409, 425)
 LATENESS = (1.0, 20.0, 120.0, 400.0, 900.0)
@@ -50,12 +54,30 @@ FAMILIES: dict[str, dict[str, int]] = {
         "coordinator_away": 1,
     },
     "another target, a restart": {"target_change": 3, "restart": 2},
+    "other settings, bans": {"machine_banned": 1, "template_changed": 1, "settings_changed": 1},
+    "a market of nothing, odd values": {"market_empty": 1, "odd_values": 2, "look_lies": 1},
+    "a call that does not arrive, a dead web side": {
+        "coordinator_drop_lost": 2,
+        "heartbeats_lost": 2,
+        "web_away": 1,
+    },
     "a clock jumping": {"clock_jump": 2},
     "a database in trouble, the web side dying": {"database_trouble": 3, "web_death": 1},
 }
 """What may happen, and how often in proportion, by the words of the table in README."""
 
 HAPPENINGS = {what: weight for family in FAMILIES.values() for what, weight in family.items()}
+
+UNAWARE = {
+    "status_unknown": 2,
+    "listing_empty": 2,
+    "worker_dies_unheard": 2,
+    "other_account": 1,
+    "database_lost": 1,
+    "backup_taken": 3,
+    "backup_put_back": 2,
+}
+"""What else may happen where there is no budget."""
 
 MONEY = {"caps_lowered": 2, "host_raises_price": 3}
 """What else may happen where there is a budget."""
@@ -131,8 +153,28 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Hold the market that a pool is rented from.
+
+    `duds` are the kinds of machines on which nothing works, and `dud_life` the mean seconds until a worker
+    dies on one that `dies_soon`. `recurring` = a rented offer comes back under its old id.
+    """
+
+    machines: int = 60
+    dud_share: float = 0.1
+    duds: tuple[str, ...] = ("stuck_created", "stuck_loading", "mute")
+    dud_life: float = 600.0
+    recurring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
-    """Hold all that a run is made of; it `begins` so many seconds after EPOCH."""
+    """Hold all that a run is made of; it `begins` so many seconds after EPOCH.
+
+    `stands` = caps and market stay as they are at its end: the laws must hold under them. `tick` is the
+    loop's, in seconds. `meddling` is how often in a hundred plans a worker calls before its moves are made,
+    and `overlapping` = calls to Vast are under way at the same time.
+    """
 
     seed: int
     target: int
@@ -143,8 +185,14 @@ class Script:
     roster: int = 0
     caps: Caps = field(default_factory=Caps)
     traffic: Traffic = field(default_factory=Traffic)
+    ground: Ground = field(default_factory=Ground)
     begins: float = 0.0
     happenings: tuple[Happening, ...] = field(default=())
+    kind: str = "faults"
+    stands: bool = False
+    tick: int = 10
+    meddling: int = 0
+    overlapping: bool = False
 
 
 NEED = {
@@ -166,12 +214,12 @@ def poor(seed: int, ends: float | None) -> Script:
     rng = random.Random(f"poor {seed}")
     usd, begins = rng.uniform(0.6, 0.7), 0.0 if ends is None else ends - rng.choice((100.0, 300.0))
     caps = {None: Caps(total=usd), MIDNIGHT: Caps(per_day=usd), MONTH_END: Caps(per_month=usd)}[ends]
-    dearer = [replace(_happening(rng, "host_raises_price", PAUSES), which=n, share=0.75) for n in (0, 1)]
+    dearer = [replace(happening(rng, "host_raises_price", PAUSES), which=n, share=0.75) for n in (0, 1)]
     others = [
-        replace(_happening(rng, what, PAUSES), pause=rng.choice((240.0, 500.0, 800.0)))
+        replace(happening(rng, what, PAUSES), pause=rng.choice((240.0, 500.0, 800.0)))
         for what in rng.choices(list(NEED), list(NEED.values()), k=6)
     ]
-    happenings = tuple(replace(it, freeze=_freeze(rng)) for it in (*dearer, *others))
+    happenings = tuple(replace(it, freeze=freeze(rng)) for it in (*dearer, *others))
     script = Script(
         seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
         happenings=happenings,
@@ -179,8 +227,8 @@ def poor(seed: int, ends: float | None) -> Script:
     return _with_traffic(script, random.Random(f"traffic {seed}"))
 
 
-def drawn(seed: int) -> Script:
-    """Draw a script."""
+def faulty(seed: int) -> Script:
+    """Draw a short script in which much goes wrong at once, and at whose end all is mended."""
     need = random.Random(f"need {seed}")
     if need.random() < 0.1:
         return poor(seed, need.choice((None, MIDNIGHT, MONTH_END)))
@@ -196,7 +244,7 @@ def drawn(seed: int) -> Script:
         beats=rng.choice((0, 60)),
         roster=rng.choice((0, 0, 60)),
         happenings=tuple(
-            _happening(rng, what, pauses) for what in rng.choices(names, weights, k=rng.randint(8, 24))
+            happening(rng, what, pauses) for what in rng.choices(names, weights, k=rng.randint(8, 24))
         ),
     )
     script = _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
@@ -217,7 +265,7 @@ def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]
     caps = replace(caps, per_month=month.choice((None, month.uniform(0.3, 2.0))))
     happenings = list(script.happenings)
     for what in rng.choices(list(MONEY), list(MONEY.values()), k=rng.randint(1, 4)):
-        happenings.insert(rng.randint(0, len(happenings)), _happening(rng, what, pauses))
+        happenings.insert(rng.randint(0, len(happenings)), happening(rng, what, pauses))
     return replace(script, caps=caps, happenings=tuple(happenings))
 
 
@@ -245,7 +293,7 @@ def _with_two_loops(script: Script, rng: random.Random) -> Script:
         return script
     ends = rng.choice((None, MIDNIGHT, MONTH_END, MONTH_END))
     happenings = tuple(
-        replace(it, freeze=_freeze(rng) if rng.random() < 0.5 else None)
+        replace(it, freeze=freeze(rng) if rng.random() < 0.5 else None)
         for it in script.happenings
         if it.what != "clock_jump"
     )
@@ -253,7 +301,8 @@ def _with_two_loops(script: Script, rng: random.Random) -> Script:
     return replace(script, begins=begins, happenings=happenings)
 
 
-def _freeze(rng: random.Random) -> Freeze:
+def freeze(rng: random.Random) -> Freeze:
+    """Draw where a process stands still, and what becomes of the other one."""
     return Freeze(
         at=rng.choice((rng.choice(BOUNDARIES_OF_A_CREATE), rng.randrange(FURTHEST))),
         secs=rng.choice(FROZEN),
@@ -262,7 +311,8 @@ def _freeze(rng: random.Random) -> Freeze:
     )
 
 
-def _happening(rng: random.Random, what: str, pauses: tuple[float, ...]) -> Happening:
+def happening(rng: random.Random, what: str, pauses: tuple[float, ...]) -> Happening:
+    """Draw how something happens, the pause after it, and whether the process dies meanwhile."""
     deaths: tuple[int, ...] = ()
     if rng.random() < 0.4:
         deaths = (rng.randrange(FURTHEST), *(rng.randrange(12) for _ in range(rng.choice((0, 0, 1, 2)))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import DBAPIError
 
 from magister.assembly import Assembled, Surroundings, assembled
-from magister.lanes import InlineLanes
+from magister.lanes import InlineLanes, Lanes
 from magister.lease import KernelLock
 from magister.settings import Settings
 from magister.simulator.plan import KNOWN_TEMPLATE
@@ -19,6 +19,7 @@ from tests.simulation.database import MortalSessions
 from tests.simulation.death import Killed
 from tests.simulation.journal import Journal
 from tests.simulation.laws import Broken
+from tests.simulation.overlap import OverlappingLanes
 
 VAST = "vast.example"
 COORDINATOR = "hierophant.example:9010"
@@ -32,6 +33,7 @@ def settings(
     poll: object = 30,
     beats: object = 60,
     roster: object = 0,
+    tick: object = 10,
     **given: object,
 ) -> Settings:
     """Return an operator's settings; the tick is long, for each one costs the test a look at the database."""
@@ -46,7 +48,7 @@ def settings(
             "number_instances": target,
             "task_polling_interval_secs": poll,
             "placement": {"surge": surge},
-            "pace": {"tick_secs": 10},
+            "pace": {"tick_secs": tick},
             "contemplant": {"beat_secs": beats},
             "hierophant": {"poll_secs": roster},
             **given,
@@ -93,6 +95,8 @@ class Service:
     fell: Callable[[str], None] = lambda name: None
     lock: KernelLock = field(default_factory=FreeLock)
     machine: Assembled | None = None
+    lanes: Lanes = field(default_factory=InlineLanes)
+    make_lanes: Callable[[], Lanes] = InlineLanes
 
     def run(self, secs: float) -> None:
         """Let the service run for so many virtual seconds, however often it dies meanwhile."""
@@ -108,6 +112,13 @@ class Service:
                 self._arm()
         self.sessions.death.after = None
         self.deaths.clear()
+
+    def step(self) -> None:
+        """Let the process take a single step."""
+        if self.machine is None:
+            self.machine = self._started()
+            self.begun()
+        self.machine.loop.worker.step(self.time.wall())
 
     def die_after(self, boundaries: tuple[int, ...], down: float) -> None:
         """Let the process die at the boundary after so many, and its successors in turn."""
@@ -125,6 +136,11 @@ class Service:
             with suppress(DBAPIError, Killed):
                 self.machine.lease.release(self.time.wall())
         self.kill()
+
+    def meanwhile(self) -> None:
+        """Let other calls begin while one is on its way, if they may overlap."""
+        if isinstance(self.lanes, OverlappingLanes):
+            self.lanes.meanwhile()
 
     def _arm(self) -> None:
         if self.deaths:
@@ -144,12 +160,14 @@ class Service:
 
     def _started(self) -> Assembled:
         self.journal.note("a process starts")
+        self.lanes = lanes = self.make_lanes()
+        finish = lanes.finish if isinstance(lanes, OverlappingLanes) else bool
         world = Surroundings(
             clock=Clock(self.time.wall, self.time.monotonic),
             nap=self.time.sleep,
-            lanes=InlineLanes(),
+            lanes=lanes,
             lock=self.lock,
             stop=Until(self.time),
-            wake=Alarm(self.time, self.between),
+            wake=Alarm(self.time, self.between, finish),
         )
         return assembled(self.settings, self.sessions, world)

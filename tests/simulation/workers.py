@@ -39,7 +39,10 @@ def wait(secs: float) -> None:
 class Workers:
     """Call the web side as the programs in the boxes and the coordinator do.
 
-    `down_until` = the web side takes no connection before this moment of the true time.
+    `down_until` = the web side takes no connection before this moment of the true time. `heard` are those
+    that said themselves that their worker lives, `heard_at` when an instance was answered 200 last, and
+    `cut_off` until when none of its calls arrives. So many of the next workers that verify are `doomed` to
+    die before they say more.
     """
 
     sim: Simulation
@@ -50,9 +53,12 @@ class Workers:
     journal: Journal
     patience: float
     down_until: float = 0.0
-    beaten: set[int] = field(default_factory=set)
+    heard: set[int] = field(default_factory=set)
     beats: dict[int, tuple[int, float]] = field(default_factory=dict)
     signed_at: float = 0.0
+    heard_at: dict[int, float] = field(default_factory=dict)
+    cut_off: dict[int, float] = field(default_factory=dict)
+    doomed: int = 0
 
     def step(self) -> None:
         """Start the workers of the boxes that have come up, let the others beat, and the web side sign."""
@@ -63,8 +69,20 @@ class Workers:
         for box in self.sim.due_workers():
             self._live(box)
         for box in self.sim.market.live():
-            if box.worker is Worker.VERIFIED:
+            if box.worker is not Worker.VERIFIED or self.time.now < self.cut_off.get(box.id, 0.0):
+                continue
+            if self.sim.market.actual_status(box) != "offline":
                 self._beat(box)
+
+    def call_now(self, box: Contract) -> None:
+        """Let the worker in an instance call at this moment, if it lives."""
+        self.cut_off.pop(box.id, None)
+        if box.worker is Worker.VERIFIED and self.sim.market.actual_status(box) != "offline":
+            self.beats[box.id] = (box.epoch, self.time.now)
+            self._beat(box)
+        elif box.worker is Worker.WAITING:
+            box.worker, box.worker_due = Worker.STARTING, None
+            self._live(box)
 
     def drop(self, contract_id: int, endpoint: str, reason: str) -> None:
         """Send the coordinator's one DELETE for a worker."""
@@ -72,7 +90,7 @@ class Workers:
 
     def working(self, box: Contract) -> bool:
         """Say whether the worker in a box lives, or can have ended without that anybody could tell."""
-        return box.worker is Worker.VERIFIED or box.id not in self.beaten
+        return box.worker is Worker.VERIFIED or box.id not in self.heard
 
     def _live(self, box: Contract) -> None:
         exported = dict(_EXPORT.findall(box.onstart or ""))
@@ -88,8 +106,18 @@ class Workers:
                 accepted = 200 <= status < 300
                 box.worker = Worker.VERIFIED if accepted else Worker.REFUSED
                 box.verified_at = self.time.now if accepted else None
+                self._has_verified(box)
 
         self._ask("GET", url, "", self.time.now, answered)
+
+    def _has_verified(self, box: Contract) -> None:
+        if box.worker is not Worker.VERIFIED:
+            return
+        self.heard_at[box.id] = self.time.now
+        if self.doomed > 0:
+            self.doomed -= 1
+            box.worker = Worker.DEAD
+            self.journal.note(f"the worker in {box.id} dies before it says more")
 
     def _beat(self, box: Contract) -> None:
         """Let the loop beside the worker call, if its onstart has one, until it is told to end."""
@@ -106,7 +134,8 @@ class Workers:
 
     def _has_beaten(self, box: Contract, status: int) -> None:
         if status == 200:
-            self.beaten.add(box.id)
+            self.heard.add(box.id)
+            self.heard_at[box.id] = self.time.now
         if status in (404, 410):
             self.beats[box.id] = (box.epoch, float("inf"))
 

@@ -3,18 +3,20 @@
 import heapq
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from unittest.mock import patch
 
 import requests
-import structlog
-from requests.adapters import HTTPAdapter
+from flask import Flask
 
+from magister import hindsight, wanted
+from magister.actions import Move, Plan
 from magister.database import Sessions
+from magister.lanes import InlineLanes
 from magister.simulator.clock import Calendar
 from magister.simulator.contracts import Contract, Order
 from magister.simulator.faults import Fault
+from magister.simulator.incidents import befall
 from magister.simulator.market import Market
 from magister.simulator.plan import DEATHS, KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import hierophant_app
@@ -22,22 +24,24 @@ from magister.simulator.server import create_app
 from magister.simulator.simulation import Simulation
 from magister.states import State
 from magister.web import create_app as create_web
+from tests.simulation import health
 from tests.simulation.clock import VirtualTime
-from tests.simulation.database import MortalSessions
+from tests.simulation.database import MortalSessions, migrated, put_in_place, saved
 from tests.simulation.death import Death
 from tests.simulation.journal import Journal
 from tests.simulation.laws import Laws
 from tests.simulation.network import Network, VirtualPen, Watch
+from tests.simulation.overlap import OverlappingLanes
 from tests.simulation.purse import Caps
+from tests.simulation.rival import Rival, a_rival
 from tests.simulation.script import Freeze
 from tests.simulation.service import COORDINATOR, MAGISTER, VAST, Grip, OneLock, Service, settings
+from tests.simulation.tales import Tales
 from tests.simulation.workers import Workers, wait
-
-HEALED_WITHIN = 3 * 3600.0
-"""Virtual seconds within which the pool must be as wanted once the faults have stopped."""
 
 STRANGERS = (
     ("magister:0123456789abcdef0123456789abcdef", "http://another.example:8555/drop/7"),
+    ("magister:fedcba9876543210fedcba9876543210", "http://magister.example:8556/drop/10"),
     ("another:0123456789abcdef0123456789abcdef", "http://another.example:8555/drop/8"),
     ("magister", "http://another.example:8555/drop/9"),
     (None, None),
@@ -59,13 +63,19 @@ class World:
         plan: MarketPlan | None = None,
         begins: float = 0.0,
         reserve_gb: float = 0.0,
+        meddling: int = 0,
+        overlapping: bool = False,
         **given: object,
     ) -> None:
         """Take the seed of the market and of chance, and what of the settings is to be other than usual.
 
         It `begins` so many seconds after EPOCH; `reserve_gb` is set aside for the traffic of each box.
+        `meddling` is how often in a hundred plans workers call before its moves are made, and `overlapping`
+        = calls to Vast are under way at the same time.
         """
+        self.meddling, self.overlapping = meddling, overlapping
         self.time = VirtualTime(self._slice, begins=begins)
+        self.tales = Tales(self.time.true)
         self.journal = Journal(self.time.true)
         self._given = {"surge": surge, "poll": poll, **given}
         self.settings = settings(target=target, **self._given)
@@ -82,8 +92,10 @@ class World:
             time=self.time,
             drop_prefix=f"{MAGISTER}/drop/",
             bound=target + surge,
+            foreign=frozenset(box.id for box in self.strangers),
         )
         self.laws.purse.reserve_gb = reserve_gb
+        self.workers.heard = self.laws.waste.heard
         self.network = self._wire()
         lock = OneLock()
         self.service = self._process(self.loop_sessions, Grip(lock))
@@ -92,6 +104,12 @@ class World:
         self.froze = 0
         self.deaths: list[str] = []
         self._web_falls_too = False
+        self._engine = sessions.engine
+        self._backup: bytes | None = None
+        self.rival: Rival | None = None
+        self.network.meanwhile = self.service.meanwhile
+        self.network.retold = self.tales.retold
+        self.laws.heard_at = self.workers.heard_at
 
     @property
     def death(self) -> Death:
@@ -141,13 +159,13 @@ class World:
         """Let another process have the wire for a while; each has its own listing under way."""
         frozen, look = self.loop_sessions, self.laws.look
         self.loop_sessions = other.sessions
-        self.network.death = other.sessions.death
+        self.network.death, self.network.meanwhile = other.sessions.death, other.meanwhile
         self.laws.restarted()
         try:
             yield
         finally:
             self.loop_sessions, self.laws.look = frozen, look
-            self.network.death = frozen.death
+            self.network.death, self.network.meanwhile = frozen.death, self.service.meanwhile
             self.laws.restarted()
 
     def retarget(self, target: int) -> None:
@@ -161,20 +179,61 @@ class World:
         self._set(self.settings.number_instances)
         self.laws.afford(caps)
 
+    def reload(self, **settings: object) -> None:
+        """Start the service anew with other settings."""
+        self._given |= settings
+        self._set(self.settings.number_instances)
+
+    def lose_database(self) -> None:
+        """Start the service anew on a database that is empty."""
+        self._replace_database(migrated())
+
+    def back_up(self) -> None:
+        """Copy the database as it is."""
+        self._backup = saved(self._engine)
+
+    def restore(self) -> None:
+        """Put the last copy back, as the command does."""
+        if self._backup is None:
+            return
+        self._replace_database(self._backup)
+        with self.web_sessions.write() as session:
+            hindsight.doubt(session, fleet=wanted.fleet(self.settings), at=self.time.wall())
+        self.laws.begin_anew()
+
+    def _replace_database(self, image: bytes) -> None:
+        for process in (self.service, self.other):
+            process.kill()
+        put_in_place(self._engine, image)
+        self.workers.web = self._web()
+        self.workers.signed_at = 0.0
+        self.laws.begin_anew()
+
     def _set(self, target: int) -> None:
         self.settings = settings(target=target, **self._given)
         for process in (self.service, self.other):
             process.settings = self.settings
             process.kill()
 
-    def calm(self) -> None:
-        """Let all faults stop: none is set, no host is away, no machine is a dud, nothing dies by itself."""
-        market = self.market
+    def ease(self) -> None:
+        """Let no call fail any more, and no process; caps, market and machines stay as they are."""
         self.sim.faults.clear()
         self.network.calm()
+        self.tales.calm()
+        self.workers.cut_off.clear()
+        self.workers.doomed = 0
+        self.workers.down_until = min(self.workers.down_until, self.time.now)
         for sessions in (self.loop_sessions, self.other.sessions, self.web_sessions):
             sessions.death.spare()
             sessions.trouble.begins = sessions.trouble.commits = sessions.trouble.answers = 0
+        self.market.credit = max(self.market.credit, 1000.0)
+        self.sim.hierophant.away = None
+
+    def calm(self) -> None:
+        """Let all faults stop: none is set, no host is away, no machine is a dud, nothing dies by itself."""
+        self.end_rival()
+        self.ease()
+        market = self.market
         market.plan = replace(market.plan, mean_life_secs=0.0)
         market.agenda = [entry for entry in market.agenda if entry[2] not in DEATHS]
         heapq.heapify(market.agenda)
@@ -184,8 +243,6 @@ class World:
                 market.host_back(machine.id)
         for box in market.live():
             box.unheard = False
-        market.credit = max(market.credit, 1000.0)
-        self.sim.hierophant.away = None
         self.afford(Caps())
 
     def converge(self, *, stays: float = 100.0) -> float:
@@ -193,33 +250,7 @@ class World:
 
         Raises Broken if it does not within the bound.
         """
-        began = self.time.now
-        while not self._settled() and self.time.now - began < HEALED_WITHIN:
-            self.run(20)
-        took = self.time.now - began
-        self.laws.hold("the pool heals when faults stop", self._settled(), self._shown())
-        self.run(stays)
-        self.laws.hold("the pool stays healed", self._settled(), self._shown())
-        self.laws.close()
-        return took
-
-    def _settled(self) -> bool:
-        returning = any(kind == "resurrect" for _, _, kind, _, _ in self.market.agenda)
-        self.laws.check()
-        live = [row for row in self.laws.rows if row.live]
-        boxes = {box.id for box in self.laws.ours()}
-        verified = all(row.state is State.VERIFIED for row in live) and all(
-            self.market.actual_status(box) == "running" for box in self.laws.ours()
-        )
-        verified = verified and all(self.workers.working(box) for box in self.laws.ours())
-        same = boxes == {row.contract_id for row in live} and len(boxes) == self.settings.number_instances
-        return verified and same and len(live) == len(boxes) and not returning and not self.time.pending
-
-    def _shown(self) -> str:
-        rows = [f"{row.id}:{row.state}:{row.contract_id}" for row in self.laws.rows if row.live]
-        return (
-            f"{self.settings.number_instances} wanted, rows {rows}, boxes {[b.id for b in self.laws.ours()]}"
-        )
+        return health.converge(self, stays=stays)
 
     def _slice(self) -> None:
         with self.sim.lock:
@@ -233,7 +264,48 @@ class World:
         if self._web_falls_too:
             self.workers.down_until = self.time.now + self.service.down
 
+    def meddle(self, planned: Plan) -> None:
+        """Perhaps let workers that are about to be given up call just before, or the coordinator another."""
+        if self.rng.randrange(100) >= self.meddling:
+            return
+        moves = [action for action in planned.actions if isinstance(action, Move)]
+        for move in moves:
+            box = self.market.contracts.get(move.row.contract_id or 0)
+            if box is not None and box.live and move.to is State.DROPPING:
+                self.workers.call_now(box)
+        ours = self.laws.ours()
+        if moves and ours and self.rng.random() < 0.1:
+            befall(self.sim, "coordinator_drop", {"instance": self.rng.choice(ours).id})
+
+    def begin_rival(self) -> None:
+        """Let another service with the same settings and an empty database act beside this one."""
+        self.end_rival()
+        self.rival = a_rival(self.service)
+
+    def end_rival(self) -> None:
+        """Let the other service end, and a person end what it rented."""
+        if self.rival is None:
+            return
+        self.rival.service.stop()
+        self.rival.service.sessions.engine.dispose()
+        self.rival = None
+        for box in self.market.live():
+            if self.laws.claims.are_its(box):
+                befall(self.sim, "console_delete", {"instance": box.id})
+
+    def _step_rival(self) -> None:
+        if self.rival is None or self.time.now < self.rival.next_at:
+            return
+        self.laws.claims.acts = True
+        try:
+            with self._acting(self.rival.service):
+                self.rival.step()
+        finally:
+            self.laws.claims.acts = False
+
     def _between(self) -> None:
+        self._step_rival()
+        self.laws.deaf_until = max(self.laws.deaf_until, self.workers.down_until)
         self.laws.check()
         self.laws.hold(
             "no error is unforeseen", not self.journal.unforeseen, "".join(self.journal.unforeseen)
@@ -265,13 +337,15 @@ class World:
         contract.worker_due = None
         return contract
 
-    def _crew(self) -> Workers:
-        web = create_web(
+    def _web(self) -> Flask:
+        return create_web(
             self.settings, self.web_sessions, clock=self.time.wall, nap=wait, monotonic=self.time.monotonic
         )
+
+    def _crew(self) -> Workers:
         return Workers(
             sim=self.sim,
-            web=web,
+            web=self._web(),
             sessions=self.web_sessions,
             address=MAGISTER,
             time=self.time,
@@ -289,6 +363,7 @@ class World:
             begun=self.laws.restarted,
             fell=self._fell,
             lock=lock,
+            make_lanes=(lambda: OverlappingLanes(self.rng)) if self.overlapping else InlineLanes,
         )
 
     def _wire(self) -> Network:
@@ -309,21 +384,4 @@ class World:
         self.laws.leaving(route, request, self.loop_sessions.usage.sessions)
 
     def _ended(self, route: str, request: requests.PreparedRequest, outcome: str) -> None:
-        self.laws.ended(route, request, outcome)
-
-
-@contextmanager
-def virtual(world: World, seed: int) -> Iterator[World]:
-    """Take the place of the wire, of chance and of the log for as long as a run lasts."""
-    chance, before = random.Random(f"secrets {seed}"), random.getstate()
-    logging = structlog.get_config()
-    with ExitStack() as stack:
-        stack.callback(structlog.configure, **logging)
-        stack.callback(random.setstate, before)
-        random.seed(seed)  # the jitter between two tries
-        structlog.configure(processors=[world.journal.processor], cache_logger_on_first_use=False)
-        stack.enter_context(patch("secrets.token_hex", lambda size=32: chance.randbytes(size).hex()))
-        stack.enter_context(
-            patch.object(HTTPAdapter, "send", lambda adapter, request, **options: world.network.send(request))
-        )
-        yield world
+        self.laws.ended(route, request, outcome, more_pages=self.tales.more_pages)
