@@ -1,18 +1,19 @@
 """Whatever operators, time, faults and crashes do: nothing is lost, nothing doubled, and the pool heals."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import assembly, books, evidence, ledger, planner, views
+from magister import adoption, assembly, books, evidence, ledger, planner, spending, views
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Order, Sighting, Stranger
@@ -112,11 +113,12 @@ class Mistake:
     caps: Caps = field(default_factory=Caps)
     begins: float = 0.0
     traffic: Traffic = field(default_factory=Traffic)
+    other: Callable[[Script], Script] = lambda script: script
 
     @property
     def script(self) -> Script:
-        """Return what happens."""
-        return Script(
+        """Return what happens, with what is `other` than usual in these circumstances."""
+        usual = Script(
             seed=3,
             target=2,
             surge=0,
@@ -127,6 +129,7 @@ class Mistake:
             traffic=self.traffic,
             happenings=self.circumstances,
         )
+        return self.other(usual)
 
     def found_by(self, law: str) -> Result:
         """Run with the mistake, with one law only to find it."""
@@ -238,8 +241,21 @@ def sets_nothing_aside_for_what_is_gone(row: Held, to: State, at: datetime) -> d
     return {**ENTER(row, to, at), **({"traffic_reserve": 0} if to is State.DESTROYED else {})}
 
 
+def adopts_on_any_port(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
+    ours = fleet.drop_prefix.removesuffix("/drop/")
+    host, box = ours.rpartition(":")[0], stranger.sighting
+    onstart = re.sub(re.escape(host) + ":[0-9]+", ours, box.onstart or "")
+    return ADOPTABLE(replace(stranger, sighting=replace(box, onstart=onstart)), fleet)
+
+
+def forgets_the_first_of_a_month(since: date) -> object:
+    return SET_ASIDE(since + timedelta(days=1) if since.day == 1 else since)
+
+
 TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
+ADOPTABLE = adoption.adoptable
+SET_ASIDE = spending._set_aside
 ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
 
 DROP_REFUSED = (
@@ -349,7 +365,7 @@ MISTAKES = [
             _all(
                 _put("magister.shortage.objection", lambda *money: None),
                 _put("magister.renting.objection", lambda *money: None),
-                _put("magister.planner.over_budget", lambda *money: ()),
+                _put("magister.planner.over_budget", lambda *money, **doubts: ()),
             ),
             caps,
             begins,
@@ -413,6 +429,21 @@ MISTAKES = [
             ),
         ),
         _put("magister.renting.Renter._require_prompt", lambda self, row: None),
+    ),
+    Mistake(
+        "the port of the own address is not compared",
+        ("only our own have rows",),
+        (),
+        _put("magister.adoption.adoptable", adopts_on_any_port),
+    ),
+    Mistake(
+        "what was there on the first day of a month is not counted in it",
+        ("what Vast bills passes no cap",),
+        (happening("coordinator_drop", pause=100), happening("coordinator_drop", pause=100)),
+        _put("magister.spending._set_aside", forgets_the_first_of_a_month),
+        Caps(per_month=1.5),
+        MONTH_END + 100,
+        traffic=Traffic(image_gb=200, reserve_gb=205, uncounted=1.0),
     ),
     Mistake(
         "an error that nobody thought of",

@@ -209,7 +209,7 @@ class Happenings:
         self._fault("show_null", "show", it)
 
     def market_empty(self, it: Happening) -> None:
-        self._fault("empty_market", "search", it)
+        self.world.fault("empty_market", route="search", lasts=HOURS[it.which % len(HOURS)])
 
     def machine_banned(self, it: Happening) -> None:
         """Ban the machine, or the host, of one instance; earlier bans are taken back."""

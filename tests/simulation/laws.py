@@ -222,8 +222,9 @@ class Laws:
     def _judge_waste(self, mine: list[Contract]) -> None:
         """Judge what is paid for dead workers, and how often something is rented."""
         going = {row.contract_id for row in self.rows if row.contract_id and row.state is State.DROPPING}
+        empty = any(fault["name"] == "empty_market" for fault in self.sim.faults.active(self.time.now))
         fair = self.time.now - self.purse.listed < UNSEEN and self.sim.market.credit > 0
-        self.waste.watch(mine, going, fair=fair and self.time.now >= self.deaf_until)
+        self.waste.watch(mine, going, fair=fair and not empty and self.time.now >= self.deaf_until)
         late = self.waste.kept_too_long()
         self.hold("no dead worker is paid for longer than an hour", not late, late)
         often = self.waste.rented_too_often(self.bound)

@@ -1,7 +1,6 @@
 """Calls that are under way at the same time, in one thread and in an order that a seed decides."""
 
 import random
-from collections import deque
 from types import TracebackType
 
 from magister.facts import Route
@@ -37,7 +36,7 @@ class OverlappingLanes:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._waiting: deque[tuple[Route, Effect]] = deque()
+        self._waiting: list[tuple[Route, Effect]] = []
         self._under_way: list[Route] = []
 
     def busy(self, route: Route) -> bool:
@@ -67,7 +66,7 @@ class OverlappingLanes:
     def _next(self) -> None:
         if not self._waiting:
             return
-        route, effect = self._waiting.popleft()
+        route, effect = self._waiting.pop(self._rng.randrange(len(self._waiting)))
         self._under_way.append(route)
         try:
             effect()
