@@ -88,6 +88,7 @@ class Api:
                 ),
                 place,
             )
+        self.callbacks.note(offer_id, mac)
         if beat:
             log.debug("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
         else:

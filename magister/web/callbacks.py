@@ -29,6 +29,8 @@ class Callbacks:
         self._sessions = sessions
         self._token = token
         self._live: frozenset[tuple[int, str | None]] = frozenset()
+        self._heard: frozenset[tuple[int, str | None]] = frozenset()  # since the last reading began
+        self._lock = threading.Lock()
         self._secret: str | None = None
 
     def start(self, stop: threading.Event | None = None) -> None:
@@ -44,6 +46,9 @@ class Callbacks:
 
     def read(self) -> None:
         """Read which instances live, and go on with what is known if the database does not answer."""
+        with self._lock:
+            heard, self._heard = self._heard, frozenset()
+            self._live |= heard
         try:
             with self._sessions.read() as session:
                 live, secret = rows.live_callbacks(session), pool.made_secret(session)
@@ -55,9 +60,14 @@ class Callbacks:
         self._secret = secret
         self._live = frozenset((row.offer_id, self._key(row)) for row in live)
 
+    def note(self, offer_id: int, key: str | None) -> None:
+        """Remember a callback URL at which a worker was heard, before the next reading."""
+        with self._lock:
+            self._heard |= {(offer_id, key)}
+
     def know(self, offer_id: int, key: str | None) -> bool:
         """Say whether a call is sure to be about an instance of ours; False = it may be all the same."""
-        if (offer_id, key) in self._live:
+        if (offer_id, key) in self._live or (offer_id, key) in self._heard:
             return True
         secret = self._secret
         return key is not None and secret is not None and callback_key.is_signed(secret, offer_id, key)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, InternalError, ProgrammingError, SQLAlchem
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from magister import callback_key, onstart, operations, pool
+from magister import callback_key, ledger, onstart, operations, pool, rows
 from magister.database import Sessions
 from magister.held import Held, Learned
 from magister.models import Transition
@@ -392,6 +392,24 @@ def test_a_key_that_was_made_under_our_secret_is_known_although_its_row_was_not_
         remembered.read()
         assert remembered.know(77, key)
     assert not remembered.know(78, key)
+    assert not remembered.know(77, None)
+
+
+def test_a_worker_that_was_just_heard_is_remembered_and_forgotten_with_its_instance(
+    sessions: Sessions, remembered: Callbacks, clock: FakeClock
+) -> None:
+    row = a_box(sessions)
+    app = create_app(the_settings(TOKEN), sessions, clock=clock.wall, callbacks=remembered)
+    assert app.test_client().get("/verify/77").status_code == 200
+    assert remembered.know(77, None)
+    with failing(sessions, times=1000):
+        remembered.read()
+    assert remembered.know(77, None)
+    with sessions.write() as session:
+        for to, reason in ((State.DROPPING, Reason.OPERATOR), (State.DESTROYED, Reason.PROVED_GONE)):
+            (seen,) = rows.by_offer(session, row.offer_id)
+            ledger.move(session, seen, to, reason, actor="test", why="a test", at=NOW)
+    remembered.read()
     assert not remembered.know(77, None)
 
 
