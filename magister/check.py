@@ -19,6 +19,7 @@ from magister.held import Held
 from magister.money import MICROS_PER_USD
 from magister.offers import unfit
 from magister.provenance import DEFAULT, Shown
+from magister.sentences import counted
 from magister.settings import Loaded, Settings, effective, load
 from magister.sqlite import sqlite_file
 from magister.vast import Vast
@@ -107,7 +108,9 @@ def findings(loaded: Loaded, vast: Vast) -> Iterator[Finding]:
     sessions = assembly.database(settings)
     finding, current = _database(settings, sessions)
     yield finding
-    yield from _account(settings, vast, _kept(sessions) if current else Kept())
+    kept = _kept(sessions) if current else Kept()
+    yield from _keyless(kept)
+    yield from _account(settings, vast, kept)
 
 
 def _onstart(settings: Settings) -> Iterator[Finding]:
@@ -157,6 +160,16 @@ def _database(settings: Settings, sessions: Sessions) -> tuple[Finding, bool]:
         return Finding(Grade.OK, f"{shown}: at revision {found} as needed"), True
     said = "is empty" if found is None else f"is at revision {found}, not {needed}"
     return Finding(Grade.OK, f"{shown}: {said}; `magister serve` migrates it"), False
+
+
+def _keyless(kept: Kept) -> Iterator[Finding]:
+    """Doubt instances that whoever reaches the port can verify and drop."""
+    if count := sum(row.live and row.keyless for row in kept.held):
+        yield Finding(
+            Grade.WARN,
+            f"{counted(count, 'instance')} without a callback key: whoever reaches http_port can drop them",
+            "let a firewall pass workers and the coordinator only; instances rented from now on have keys",
+        )
 
 
 def _kept(sessions: Sessions) -> Kept:

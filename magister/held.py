@@ -73,6 +73,11 @@ class Held:
         return self.state in WANTED
 
     @property
+    def keyless(self) -> bool:
+        """Say whether a call about it needs no callback key, so that anybody can make it."""
+        return self.callback_key is None and not self.mac_required
+
+    @property
     def unsent(self) -> bool:
         """Say whether the intent stands and no create for it is under way or in doubt."""
         return self.state is State.REQUESTED and self.unanswered == 0 and self.contract_id is None

@@ -37,6 +37,11 @@ class Callback:
     mac_required: bool
     callback_key: str | None = field(repr=False)
 
+    @property
+    def keyless(self) -> bool:
+        """Say whether it has no key."""
+        return self.callback_key is None and not self.mac_required
+
 
 _FACTS = tuple(name for name in Held.__dataclass_fields__ if name != "id")
 

@@ -32,6 +32,7 @@ class Callbacks:
         self._heard: frozenset[tuple[int, str | None]] = frozenset()  # since the last reading began
         self._lock = threading.Lock()
         self._secret: str | None = None
+        self._warned = False
 
     def start(self, stop: threading.Event | None = None) -> None:
         """Read now and again from a thread of its own until `stop` is set; None = until the process ends."""
@@ -58,6 +59,7 @@ class Callbacks:
             )
             return
         self._secret = secret
+        self._warn(sum(row.keyless for row in live))
         self._live = frozenset((row.offer_id, self._key(row)) for row in live)
 
     def note(self, offer_id: int, key: str | None) -> None:
@@ -71,6 +73,18 @@ class Callbacks:
             return True
         secret = self._secret
         return key is not None and secret is not None and callback_key.is_signed(secret, offer_id, key)
+
+    def _warn(self, keyless: int) -> None:
+        """Log once in a process that some callback URLs have no key."""
+        if not keyless or self._warned:
+            return
+        self._warned = True
+        log.warning(
+            "callbacks.keyless",
+            instances=keyless,
+            so="whoever reaches http_port can verify and drop them",
+            cure="let a firewall pass workers and the coordinator only; what is rented from now on has a key",
+        )
 
     def _key(self, row: rows.Callback) -> str | None:
         """Return the key in a callback URL; None = it has none."""

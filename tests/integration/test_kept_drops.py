@@ -381,6 +381,19 @@ def test_an_adopted_instance_is_remembered_by_the_key_that_it_was_started_with(
         assert not remembered.know(offer, key)
 
 
+def test_that_anybody_can_drop_some_instances_is_logged_once(
+    sessions: Sessions, remembered: Callbacks
+) -> None:
+    with capture_logs() as lines:
+        a_box(sessions, signed=True)
+        remembered.read()
+        assert lines == []
+        a_box(sessions, offer=78)
+        remembered.read()
+        remembered.read()
+    assert [(line["event"], line["instances"]) for line in lines] == [("callbacks.keyless", 1)]
+
+
 def test_a_key_that_was_made_under_our_secret_is_known_although_its_row_was_not_read(
     sessions: Sessions, remembered: Callbacks
 ) -> None:

@@ -13,6 +13,7 @@ from magister.cli import main
 from magister.database import open_database
 from magister.errors import BadKey, NotSent, RateLimited
 from magister.settings import load
+from magister.states import State
 from magister.vast import Vast
 from tests.builders import a_row, an_offer, public_key
 from tests.fakes import FakeVast
@@ -65,6 +66,19 @@ def test_the_account_of_the_key_is_named(vast: FakeVast) -> None:
     assert about("accepts the key", vast).what.endswith(" accepts the key, which is of account 4242")
     vast.account_id = None
     assert about("accepts the key", vast).what.endswith(" accepts the key")
+
+
+@pytest.mark.parametrize(("signed", "doubted"), [(False, True), (True, False)])
+def test_instances_that_anybody_can_drop_are_doubted(vast: FakeVast, signed: bool, doubted: bool) -> None:
+    sessions = open_database("sqlite:///magister.db", busy_timeout=5)
+    schema.migrate(sessions)
+    with sessions.write() as session:
+        a_row(session, mac_required=signed)
+        a_row(session, state=State.DESTROYED)
+    sessions.engine.dispose()
+    said = [finding.what for finding in found(vast) if "callback key" in finding.what]
+    sentence = "1 instance without a callback key: whoever reaches http_port can drop them"
+    assert said == ([sentence] if doubted else [])
 
 
 def test_a_key_of_another_account_than_the_boxes_is_told(vast: FakeVast) -> None:
