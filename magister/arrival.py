@@ -2,6 +2,10 @@
 
 Only as much is understood of them as it takes to see the end. Whether the request is a good one is for the
 server to say, who gets all of it; so what is doubtful here is let through.
+
+Drops and verifies are made once. What they ask for stands in the first line, so neither their headers nor
+their body can spoil it: the server gets the first line, the headers that the application reads, and the
+beginning of the reason. One connection is for one request, so nothing can hide in what is left out.
 """
 
 import re

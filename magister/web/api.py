@@ -88,7 +88,7 @@ class Api:
                 ),
                 place,
             )
-        self.callbacks.note(offer_id, mac)
+        self.callbacks.note(offer_id, mac or None)
         if beat:
             log.debug("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
         else:
@@ -157,13 +157,16 @@ class Api:
             obstacle = error
         if obstacle is not None and not waits:
             raise obstacle
-        known = obstacle is None or self.callbacks.know(offer_id, mac)
+        if not waits:
+            yield None
+            return
+        known = obstacle is None or self.callbacks.know(offer_id, mac or None)
         with self.store.place(request.remote_addr or "", known=known) as place:
             if obstacle is not None and place is None:
                 raise obstacle
             if isinstance(obstacle, TooEarly) and place is not None:
                 self.store.read_once_listed(find, place)
-            yield place if waits else None
+            yield place
 
     def healthz(self) -> Response:
         """Say that this process answers, whatever the database does."""

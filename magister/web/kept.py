@@ -115,7 +115,7 @@ class KeptDrops:
             if not self.keep(drop):
                 raise
             if not isinstance(error, MagisterError):
-                log.exception("drop.failed", offer=drop.offer_id)
+                self._log.error("drop.failed", offer=drop.offer_id, exc_info=error)
             words = str(error).rstrip(".") if isinstance(error, MagisterError) else "the database failed"
             raise DatabaseUnusable(f"{words}; the drop is kept, and written when it can be") from error
         except MagisterError:
@@ -182,6 +182,9 @@ class KeptDrops:
                 f"{'' if drop.mac is None else ' with its ?key=, which /instances shows'}; "
                 "this process ends, and no disk takes the drop either",
             )
+        if unknown := sorted(drop.offer_id for drop in self._others.memory() if drop.of not in self._named):
+            self._named.update(drop.of for drop in self._others.memory())
+            log.warning("drops.forgotten_unchecked", offers=unknown, why="they may be strangers'")
         spool = self._ours.spool
         left, before = spool.count(), self._left
         self._left = left
@@ -243,8 +246,9 @@ class KeptDrops:
             what = f"{_drops(refused)} came while {MOST} others waited for the database, and are lost"
             yield Condition(what, look, "drops_lost")
         if others:
-            what = f"{_drops(others)} could not be checked while {OTHERS} others waited, and are lost"
-            yield Condition(f"{what}; they may have been strangers'", look, "drops_lost")
+            room = f"{OTHERS} at a time and one for each offer"
+            what = f"{_drops(others)} may have been a stranger's and found no room ({room}): they are lost"
+            yield Condition(what, look, "drops_lost")
 
     def _known(self, drop: Drop) -> bool:
         return self._callbacks is None or self._callbacks.know(drop.offer_id, drop.mac)

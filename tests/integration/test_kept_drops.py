@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from magister import callback_key, ledger, onstart, operations, pool, rows
 from magister.database import Sessions
 from magister.held import Held, Learned
+from magister.limited_log import LINES
 from magister.models import Transition
 from magister.states import Reason, State
 from magister.web import create_app, kept
@@ -470,6 +471,24 @@ def test_a_drop_that_is_remembered_waits_in_a_place_for_those_that_are_known(
     )
     with failing(sqlite_sessions, times=3):
         assert app.test_client().get("/verify/77").status_code == 200
+
+
+def test_what_may_be_strangers_is_named_in_one_line_if_it_ends_with_the_process(sessions: Sessions) -> None:
+    drops = KeptDrops(sessions, lambda: NOW, None, callbacks=Callbacks(sessions, None))
+    with failing(sessions, times=1000), capture_logs() as lines:
+        for offer in (78, 77):
+            drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+        drops.end()
+        drops.end()
+    assert [line["offers"] for line in lines if line["event"] == "drops.forgotten_unchecked"] == [[77, 78]]
+
+
+def test_a_drop_that_fails_again_and_again_fills_no_log(client: FlaskClient, sessions: Sessions) -> None:
+    error = ProgrammingError("UPDATE", None, Exception("no such table: instances"))
+    with failing(sessions, times=100_000, error=error), capture_logs() as lines:
+        for _ in range(3 * LINES):
+            assert client.delete("/drop/77").status_code == 503
+    assert len([line for line in lines if line["event"] == "drop.failed"]) == LINES
 
 
 def test_no_key_is_logged_of_a_drop_that_is_kept(sessions: Sessions, tmp_path: Path) -> None:
