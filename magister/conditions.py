@@ -11,7 +11,9 @@ from magister.facts import Route
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.moments import said
+from magister.money import price
 from magister.outlook import Blame, Outlook
+from magister.sentences import NAMED
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
@@ -83,6 +85,7 @@ def conditions(
         *_failures(fleet, symptoms, now),
         *_market(fleet, held, symptoms),
         *_budget(symptoms),
+        *_above_cap(fleet, held),
         *_quarantine(symptoms),
         *_roster(fleet, held, symptoms, now),
         *_stuck(held, now),
@@ -231,6 +234,24 @@ def _market(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms) -> Iterato
 def _budget(symptoms: Symptoms) -> Iterator[Condition]:
     if symptoms.dear is not None:
         yield Condition(f"nothing more is rented: {symptoms.dear.why}", symptoms.dear.cure, "budget")
+
+
+def _above_cap(fleet: Fleet, held: tuple[Held, ...]) -> Iterator[Condition]:
+    """Name the instances that cost more than an offer may: after a raise, a lower cap, or a false offer."""
+    cap = fleet.max_price
+    rows = [row for row in held if cap is not None and row.wanted and (row.price or 0) > cap]
+    if cap is None or not rows:
+        return
+    dearest = sorted(rows, key=lambda row: (-(row.price or 0), row.id))
+    named = ", ".join(f"#{row.id} at {price(row.price or 0)}" for row in dearest[:NAMED])
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    cost = "1 instance costs" if len(rows) == 1 else f"{len(rows)} instances cost"
+    yield Condition(
+        f"{cost} more than vast_query.cost_per_hour = {price(cap)} USD: {named}{more}",
+        "they are kept; drop them, or destroy them in the console of Vast, and cheaper ones are rented, or "
+        "raise cost_per_hour; budget.usd_per_hour caps what the whole pool costs",
+        "price_above_cap",
+    )
 
 
 def _quarantine(symptoms: Symptoms) -> Iterator[Condition]:

@@ -30,7 +30,7 @@ from magister.held import Held, Learned
 from magister.hierophant.protocol import Hierophant
 from magister.identity import Recognition
 from magister.lease import LeaseHolder
-from magister.offers import unfit
+from magister.offers import as_of, unfit
 from magister.renting import Renter
 from magister.states import LOOP, State
 from magister.vast.protocol import Vast
@@ -264,15 +264,16 @@ class Executor:
 
     def _search(self, action: Search) -> Outcome:
         """Ask for more machines than those whose offers cannot be taken, however cheap these are."""
+        now = self._clock()
         with self._sessions.read() as session:
             fleet = bans.under(self._fleet, bans.read(session))
-            recent = rows.recent_offers(session, self._clock(), self._offer_reuse)
+            recent = rows.recent_offers(session, now, self._offer_reuse)
 
         def counts(offer: Offer) -> bool:
             tried_last = action.tried_last.of(offer.machine_id, offer.host_id) is not None
-            return offer.id not in recent and not tried_last and unfit(offer, fleet) is None
+            return offer.id not in recent and not tried_last and unfit(as_of(offer, now), fleet) is None
 
-        offers = self._vast.search(action.machines, counts)
+        offers = tuple(as_of(offer, now) for offer in self._vast.search(action.machines, counts))
         return Outcome(action=action, at=self._clock(), offers=offers)
 
     def _call_roll(self, action: CallRoll) -> Outcome:

@@ -43,11 +43,14 @@ class Offer:
     reliability: float | None = None
     cuda_max_good: float | None = None
     duration: float | None = None  # seconds left
+    end_date: datetime | None = None
     score: float | None = None  # Vast's own
     inet_down_cost: int | None = None  # micro-dollars per GB that the box downloads
     geolocation: str | None = None
     verification: str | None = None
     rentable: bool | None = None
+    external: bool | None = None
+    is_bid: bool | None = None  # it can be taken away by whoever bids more
     resource_type: str | None = None
     details: str = field(default="{}", repr=False)  # all Vast said of it, as JSON text
 

@@ -36,6 +36,7 @@ class Fleet:
     min_duration: float | None = None  # seconds
     gpu_names: frozenset[str] = frozenset()
     num_gpus: int | None = None
+    countries: frozenset[str] = frozenset()
     listing_every: timedelta = timedelta(seconds=30)
     recheck_after: timedelta = timedelta(seconds=5)
     verify_within: timedelta = timedelta(seconds=180)

@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
+from magister.countries import code_in
 from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
@@ -11,16 +14,20 @@ from magister.reputation import cost_per_verified_hour
 
 def unfit(offer: Offer, fleet: Fleet) -> str | None:
     """Say why `offer` may not be rented, or None if it may; the server's own filters are not trusted."""
+    place = code_in(offer.geolocation)
     checks = (
         (offer.resource_type not in {None, "gpu"}, f"it is {offer.resource_type}, not a gpu"),
         (offer.verification != "verified", f"it is {offer.verification}, not verified"),
-        (offer.rentable is False, "it is not rentable"),
+        (offer.rentable is not True, "it is not rentable"),
+        (offer.external is True, "it is external"),
+        (offer.is_bid is True, "it is interruptible"),
         (offer.num_gpus < 1, "it has no GPU"),
         (offer.machine_id in fleet.bad_machines, f"machine {offer.machine_id} is in bad_machines"),
         (offer.host_id in fleet.bad_hosts, f"host {offer.host_id} is in bad_hosts"),
         (fleet.max_price is not None and offer.price > fleet.max_price, "it costs more than cost_per_hour"),
         (fleet.num_gpus is not None and offer.num_gpus != fleet.num_gpus, f"it has {offer.num_gpus} GPUs"),
         (bool(fleet.gpu_names) and offer.gpu_name not in fleet.gpu_names, f"it is a {offer.gpu_name}"),
+        (bool(fleet.countries) and place not in fleet.countries, f"it is in {place or 'no known country'}"),
         (_below(offer.gpu_ram, fleet.min_gpu_ram), "it has too little gpu_ram"),
         (_below(offer.disk_space, fleet.min_disk_space), "it has too little disk_space"),
         (_below(offer.reliability, fleet.min_reliability), "its reliability is too low"),
@@ -30,9 +37,17 @@ def unfit(offer: Offer, fleet: Fleet) -> str | None:
     return next((why for bad, why in checks if bad), None)
 
 
+def as_of(offer: Offer, now: datetime) -> Offer:
+    """Return `offer` with the time left of it at `now`, where its end comes before its duration is over."""
+    if offer.end_date is None:
+        return offer
+    left = max((offer.end_date - now).total_seconds(), 0.0)
+    return offer if offer.duration is not None and offer.duration <= left else replace(offer, duration=left)
+
+
 def _below(value: float | None, floor: float | None) -> bool:
-    """Compare with a floor; a value that Vast left out was already filtered by Vast."""
-    return floor is not None and value is not None and value < floor
+    """Compare with a floor; a value that Vast left out may be any, so it is below."""
+    return floor is not None and (value is None or value < floor)
 
 
 def candidates(

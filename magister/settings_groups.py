@@ -59,7 +59,9 @@ class VastQuery(Group):
         default=None, description="Exact number of GPUs in a box, 1 to 64.", examples=[1]
     )
     geolocation: Countries = Field(
-        default=(), description="Countries to rent in, as two-letter codes.", examples=[["SE", "NO", "FI"]]
+        default=(),
+        description="Countries to rent in, as two-letter codes of ISO 3166 (GB, not UK).",
+        examples=[["SE", "NO", "FI"]],
     )
 
     @field_validator("disk_space")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from magister.countries import objection
 from magister.facts import LARGEST_ID
 
 YEAR = 366 * 86400
@@ -138,7 +139,10 @@ def _database(value: SecretStr) -> SecretStr:
 
 
 def _country(value: str) -> str:
-    return value.upper()
+    code = value.upper()
+    if (wrong := objection(code)) is not None:
+        raise ValueError(wrong)
+    return code
 
 
 def _model_name(value: str) -> str:
@@ -198,7 +202,7 @@ LogLevel = Annotated[
 ]
 Exported = Annotated[str, AfterValidator(_exportable)]
 SshKeys = Annotated[str, AfterValidator(_keys)]
-Country = Annotated[str, AfterValidator(_country), Field(pattern=r"^[A-Za-z]{2}$")]
+Country = Annotated[str, Field(pattern=r"^[A-Za-z]{2}$"), AfterValidator(_country)]
 ModelName = Annotated[str, AfterValidator(_model_name), Field(min_length=1)]
 Countries = Annotated[
     tuple[Country, ...], BeforeValidator(_listed), Allowed("a list of two-letter country codes")

@@ -32,6 +32,10 @@ simulated seconds.
 | `resurrect` | destroy: taken, but the box is back after `secs` simulated seconds | secs |
 | `show_null` | look by id: null although the box exists | |
 | `empty_market` | search: no offers | |
+| `filter_ignored` | search: the condition on `field` is ignored, or without one all of them | field |
+| `disk_unpriced` | search: `dph_total` leaves the disk out, other fields of the row tell it | |
+| `odd_offer` | search: one offer more, with numbers, dates and texts that fit nowhere | |
+| `odd_instance` | list: the first row of a page has such numbers, dates and texts | |
 | `logs_refused` | logs: 200 with `success` false | |
 | `logs_never` | logs: the place is named, and nothing ever comes there | |
 | `logs_giant` | logs: 16 MB, whatever was asked for | |
@@ -58,7 +62,8 @@ LISTING = (
 CREATING = ("no_contract", "stopped_box", "offer_gone", "no_credit", "lag_create")
 DESTROYING = ("lag_destroy", "destroy_refused", "resurrect")
 LOGS = ("logs_refused", "logs_never", "logs_giant", "logs_hostile", "logs_elsewhere")
-NAMES = TRANSPORT.union(LISTING, CREATING, DESTROYING, LOGS, ("show_null", "empty_market"))
+SEARCHING = ("empty_market", "filter_ignored", "disk_unpriced", "odd_offer")
+NAMES = TRANSPORT.union(LISTING, CREATING, DESTROYING, LOGS, SEARCHING, ("show_null", "odd_instance"))
 AFTER = frozenset(BODIES)
 CODES = {"destroy_refused": 200}
 
@@ -75,6 +80,7 @@ class Fault:
     secs: float = 0.0
     when: str = "before"
     code: int = 503
+    field: str | None = None
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -103,6 +109,7 @@ def fault_from(value: object) -> Fault:
         secs=_number(value, "secs", 0.0),
         when=_read(value, "when", str, "after" if name in AFTER else "before"),
         code=_read(value, "code", int, CODES.get(name, 503)),
+        field=_read(value, "field", str, None),
     )
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 
+from magister.simulator import odd_rows
 from magister.simulator.calls import Call
 from magister.simulator.contracts import Contract
 from magister.simulator.faults import LISTING, LOGS
@@ -30,6 +31,9 @@ def list_instances(sim: Simulation, call: Call) -> Reply:
     """Give a page of the account's instances."""
     fault = sim.faults.strike(LISTING, call.route, sim.market.now)
     answer = listing(sim.market, page_from(call.parameters), sim.calendar, account=call.account)
+    rows = answer["instances"]
+    if isinstance(rows, list):
+        answer["instances"] = odd_rows.instances(sim.faults, rows, sim.market.now)
     return reply(answer if fault is None else _spoiled(answer, fault.name))
 
 

@@ -1,10 +1,12 @@
 """What the routes that search and rent do."""
 
+from magister.simulator import odd_rows
 from magister.simulator.calls import Call
 from magister.simulator.orders import order_from
 from magister.simulator.query import parsed
 from magister.simulator.refusals import Refused, no_such_ask
 from magister.simulator.replies import Reply, reply
+from magister.simulator.search import IGNORED
 from magister.simulator.search import search as search_offers
 from magister.simulator.simulation import Simulation
 
@@ -20,12 +22,24 @@ def search(sim: Simulation, call: Call) -> Reply:
     left = rates.rows_left(now)
     if left == 0:
         return rates.exhausted(now, sim.calendar.speed, sim.calendar.told(now))
-    answer = search_offers(sim.market, query, sim.calendar, rows_left=left)
+    answer = search_offers(sim.market, _unfiltered(sim, query), sim.calendar, rows_left=left)
     if sim.faults.strike(("empty_market",), call.route, now):
         answer = {"offers": [], "truncated": False}
     offers = answer["offers"]
+    if isinstance(offers, list):
+        offers = answer["offers"] = odd_rows.offers(sim.faults, offers, now)
     rates.count_rows(len(offers) if isinstance(offers, list) else 0)
     return reply(answer)
+
+
+def _unfiltered(sim: Simulation, query: object) -> object:
+    """Take the conditions out of a query that a fault lets Vast ignore."""
+    fault = sim.faults.strike(("filter_ignored",), "search", sim.market.now)
+    if fault is None or not isinstance(query, dict):
+        return query
+    ignored = query.keys() - IGNORED if fault.field is None else {fault.field}
+    anything = {name: {"in": [True, False]} for name in ("verified", "rentable") if name in ignored}
+    return {name: value for name, value in query.items() if name not in ignored} | anything
 
 
 def create(sim: Simulation, call: Call) -> Reply:

@@ -11,7 +11,22 @@ from decimal import ROUND_HALF_UP, Decimal
 from magister.money import MICROS_PER_USD
 
 BIGINT = 2**63 - 1
-_LAST_SECOND = 253_402_300_799  # of the year 9999
+INTEGER = 2**31 - 1
+DEAREST = 10_000.0
+"""Dollars per hour, or per GB: more is no price. What is below it can be summed over decades in a BIGINT."""
+
+RICHEST = 1e9
+"""Dollars: an account or a charge beyond it, in either direction, was misread."""
+
+LONGEST = 16_384
+"""Characters kept of a text: four times what Vast takes for the longest, an `onstart`."""
+
+NAME = 200
+"""Characters kept of a name; the 800 bytes that they have at most fit into an index of PostgreSQL's."""
+
+_FIRST_SECOND = 1_262_304_000  # of the year 2010: no instance is older than Vast
+_CENTURY = 100 * 365.25 * 86_400
+_LAST_SECOND = 7_258_118_400  # of the year 2200: calendars and time zones have room beyond it
 
 
 def mapping(value: object) -> Mapping[str, object] | None:
@@ -52,6 +67,18 @@ def whole(value: object) -> int | None:
     return value if isinstance(value, int) else int(taken)
 
 
+def few(value: object) -> int | None:
+    """Take a whole number of at least 0 that an INTEGER column holds."""
+    taken = whole(value)
+    return taken if taken is not None and taken <= INTEGER else None
+
+
+def lasting(value: object) -> float | None:
+    """Take seconds of at least 0; more than a century is taken for one, which fits into any calendar."""
+    taken = number(value)
+    return min(taken, _CENTURY) if taken is not None and taken >= 0 else None
+
+
 def count(value: object) -> int | None:
     """Take a running total, whole units of it; a negative one is none."""
     taken = number(value)
@@ -61,16 +88,21 @@ def count(value: object) -> int | None:
 def micros(value: object) -> int | None:
     """Take an amount of dollars as micro-dollars, to the nearest one."""
     dollars = number(value)
-    if dollars is None or abs(dollars) >= BIGINT / MICROS_PER_USD:
+    if dollars is None or abs(dollars) > RICHEST:
         return None
     exact = Decimal(str(dollars)) * MICROS_PER_USD
     return int(exact.to_integral_value(ROUND_HALF_UP))
 
 
+def dollars(value: object) -> float | None:
+    """Take dollars per hour, or per GB; a negative price is none, nor is one above DEAREST."""
+    taken = number(value)
+    return taken if taken is not None and 0 <= taken <= DEAREST else None
+
+
 def price(value: object) -> int | None:
-    """Take dollars per hour, or per GB, as micro-dollars; a negative price is none."""
-    taken = micros(value)
-    return taken if taken is not None and taken >= 0 else None
+    """Take dollars per hour, or per GB, as micro-dollars; None as of `dollars`."""
+    return None if dollars(value) is None else micros(value)
 
 
 def disk_hour(value: object) -> int | None:
@@ -79,23 +111,28 @@ def disk_hour(value: object) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Take unix seconds as an aware UTC datetime."""
+    """Take unix seconds from 2010 to 2199 as an aware UTC datetime."""
     seconds = number(value)
-    if seconds is None or not 0 < seconds < _LAST_SECOND:
+    if seconds is None or not _FIRST_SECOND <= seconds < _LAST_SECOND:
         return None
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def text(value: object) -> str | None:
-    """Take a string, less what databases refuse: NUL and lone surrogates."""
+def text(value: object, most: int = LONGEST) -> str | None:
+    """Take a string, less what databases refuse (NUL and lone surrogates), cut to `most` characters."""
     if not isinstance(value, str):
         return None
-    return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return value[: 2 * most].replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:most]
+
+
+def name(value: object) -> str | None:
+    """Take a word or a name, short enough for an index; as `text` otherwise."""
+    return text(value, NAME)
 
 
 def status(value: object) -> str | None:
     """Take a status word, without the space around it and in lower case; an empty one is none."""
-    return (text(value) or "").strip().lower() or None
+    return (name(value) or "").strip().lower() or None
 
 
 def flag(value: object) -> bool | None:

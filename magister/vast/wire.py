@@ -4,24 +4,27 @@ A field of an odd type becomes None; only an id that cannot be read makes a row 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from magister.facts import Offer, Sighting
-from magister.vast import values
+from magister.vast import prices, values
 
 Identity = Annotated[int | None, BeforeValidator(values.identity)]
 Whole = Annotated[int | None, BeforeValidator(values.whole)]
+Few = Annotated[int | None, BeforeValidator(values.few)]
 Number = Annotated[float | None, BeforeValidator(values.number)]
+Lasting = Annotated[float | None, BeforeValidator(values.lasting)]
 Count = Annotated[int | None, BeforeValidator(values.count)]
 Price = Annotated[int | None, BeforeValidator(values.price)]
 DiskHour = Annotated[int | None, BeforeValidator(values.disk_hour)]
 Moment = Annotated[datetime | None, BeforeValidator(values.moment)]
 Text = Annotated[str | None, BeforeValidator(values.text)]
 Status = Annotated[str | None, BeforeValidator(values.status)]
+Name = Annotated[str | None, BeforeValidator(values.name)]
 Flag = Annotated[bool | None, BeforeValidator(values.flag)]
 
 _RENAMED = {"id", "template_hash_id", "dph_total", "storage_total_cost", "search"}
@@ -43,8 +46,26 @@ _OF_ITS_OFFER = {name: name for name in (
 No other is kept: an instance's row also holds secrets, such as its start text.
 """
 
-_FOLDED = {"dph_total", "storage_total_cost", "search", "reliability", "reliability2"}
+_FOLDED = {
+    "dph_total",
+    "storage_total_cost",
+    "search",
+    "num_gpus",
+    "gpu_ids",
+    "gpu_ram",
+    "gpu_total_ram",
+    "reliability",
+    "reliability2",
+    "verification",
+    "vericode",
+}
 """Fields that become a fact under another name, or two of which become one."""
+
+VERIFIED = 1
+"""The `vericode` of a verified machine."""
+
+DETAIL = 4_000
+"""Characters of JSON that are kept of one field of an offer; a longer one is left out."""
 
 
 class InstanceRow(BaseModel):
@@ -61,10 +82,10 @@ class InstanceRow(BaseModel):
     status_msg: Text = None
     machine_id: Identity = None
     host_id: Whole = None
-    gpu_name: Text = None
-    num_gpus: Whole = None
-    geolocation: Text = None
-    template_hash_id: Text = None
+    gpu_name: Name = None
+    num_gpus: Few = None
+    geolocation: Name = None
+    template_hash_id: Name = None
     dph_total: Price = None
     storage_total_cost: Price = None
     search: DiskHour = None
@@ -75,16 +96,16 @@ class InstanceRow(BaseModel):
     start_date: Moment = None
     end_date: Moment = None
 
-    def sighting(self, offer: str) -> Sighting | None:
-        """Return the instance as a fact, with what it shows of its `offer`; None = its id cannot be read."""
+    def sighting(self, raw: Mapping[str, object]) -> Sighting | None:
+        """Return the instance as a fact, priced by all of `raw`; None = its id cannot be read."""
         if self.id is None:
             return None
         return Sighting(
             contract_id=self.id,
-            price=self.dph_total,
-            disk_price=_first(self.storage_total_cost, self.search),
+            price=prices.hourly(raw),
+            disk_price=prices.disk_hourly(raw),
             template_hash=self.template_hash_id,
-            offer=offer,
+            offer=_offer_of(raw),
             **self.model_dump(exclude=_RENAMED),
         )
 
@@ -95,7 +116,10 @@ class InstanceRow(BaseModel):
 
 
 class OfferRow(BaseModel):
-    """Read one offer of the market; raises ValidationError without what choosing cannot do without."""
+    """Read one offer of the market; raises ValidationError without what choosing cannot do without.
+
+    Where two fields tell of the same, the one counts by which the offer is worth less.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -103,33 +127,46 @@ class OfferRow(BaseModel):
     machine_id: Annotated[int, BeforeValidator(values.identity)]
     host_id: Annotated[int, BeforeValidator(values.whole)]
     dph_total: Annotated[int, BeforeValidator(values.price)]
-    gpu_name: Annotated[str, BeforeValidator(values.text), Field(min_length=1)]
-    num_gpus: Annotated[int, BeforeValidator(values.whole)]
-    storage_total_cost: Price = None
-    search: DiskHour = None
+    gpu_name: Annotated[str, BeforeValidator(values.name), Field(min_length=1)]
+    num_gpus: Annotated[int, BeforeValidator(values.few)]
+    gpu_ids: Annotated[Sequence[object] | None, BeforeValidator(values.sequence)] = None
     gpu_ram: Number = None
+    gpu_total_ram: Number = None
     disk_space: Number = None
     reliability: Number = None
     reliability2: Number = None
     cuda_max_good: Number = None
-    duration: Number = None
+    duration: Lasting = None
+    end_date: Moment = None
     score: Number = None
     inet_down_cost: Price = None
-    geolocation: Text = None
-    verification: Text = None
+    geolocation: Name = None
+    verification: Name = None
+    vericode: Number = None
     rentable: Flag = None
-    resource_type: Text = None
+    external: Flag = None
+    is_bid: Flag = None
+    resource_type: Name = None
 
-    def offer(self, details: str) -> Offer:
-        """Return the offer as a fact with `details` beside it."""
-        reliability = self.reliability if self.reliability2 is None else self.reliability2
+    def offer(self, raw: Mapping[str, object], disk_gb: float) -> Offer:
+        """Return the offer as a fact, priced by all of `raw` for `disk_gb` of disk."""
+        total_ram = self.gpu_total_ram
         return Offer(
-            price=self.dph_total,
-            disk_price=_first(self.storage_total_cost, self.search),
-            reliability=reliability,
-            details=details,
+            price=prices.hourly(raw, disk_gb=disk_gb) or self.dph_total,
+            disk_price=prices.disk_hourly(raw, disk_gb=disk_gb),
+            num_gpus=min(self.num_gpus, len(self.gpu_ids or ()) or self.num_gpus),
+            gpu_ram=_least(self.gpu_ram, total_ram and total_ram / max(self.num_gpus, 1)),
+            reliability=_least(self.reliability, self.reliability2),
+            verification=self._verification(),
+            details=_details(raw),
             **self.model_dump(exclude=_FOLDED),
         )
+
+    def _verification(self) -> str | None:
+        """Return what is said of the machine in words, unless the code beside it says otherwise."""
+        if self.verification == "verified" and self.vericode not in {None, VERIFIED}:
+            return f"verified with vericode {self.vericode:g}"
+        return self.verification
 
 
 def sighting(raw: object) -> tuple[Sighting | None, frozenset[str]]:
@@ -141,11 +178,14 @@ def sighting(raw: object) -> tuple[Sighting | None, frozenset[str]]:
     if fields is None:
         return None, frozenset()
     row = InstanceRow.model_validate(fields)
-    return row.sighting(_offer_of(fields)), row.odd(fields)
+    return row.sighting(fields), row.odd(fields)
 
 
-def offer(raw: object) -> Offer | str:
-    """Read an offer, or name the first field without which it cannot be chosen."""
+def offer(raw: object, *, disk_gb: float = 0.0) -> Offer | str:
+    """Read an offer to be rented with `disk_gb`, or name the first field without which it cannot be chosen.
+
+    `disk_gb` 0 = the disk that Vast priced it for.
+    """
     fields = values.mapping(raw)
     if fields is None:
         return "not an object"
@@ -154,12 +194,12 @@ def offer(raw: object) -> Offer | str:
         row = OfferRow.model_validate({**fields, "id": number})
     except ValidationError as error:
         return str(error.errors()[0]["loc"][0])
-    return row.offer(_details(fields))
+    return row.offer(fields, disk_gb)
 
 
-def _first(said: int | None, otherwise: int | None) -> int | None:
-    """Prefer `storage_total_cost` over the disk's part of `search`: both are dollars per hour."""
-    return otherwise if said is None else said
+def _least(*told: float | None) -> float | None:
+    """Return the least that is told; None = nothing is."""
+    return min((one for one in told if one is not None), default=None)
 
 
 def _offer_of(fields: Mapping[str, object]) -> str:
@@ -177,7 +217,16 @@ def _offer_of(fields: Mapping[str, object]) -> str:
 
 def _details(fields: Mapping[str, object]) -> str:
     """Write what Vast said of an offer as compact JSON; NaN and the infinities were parsed as null."""
+    kept = ((name, _detail(value)) for name, value in fields.items() if len(name) <= values.NAME)
+    return "{" + ",".join(f"{json.dumps(name)}:{told}" for name, told in kept if told is not None) + "}"
+
+
+def _detail(value: object) -> str | None:
+    """Write the value of one field; None = it is too long, or no JSON."""
+    if isinstance(value, str) and len(value) > DETAIL:
+        return None
     try:
-        return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+        told = json.dumps(value, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
-        return "{}"
+        return None
+    return told if len(told) <= DETAIL else None

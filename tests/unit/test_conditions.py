@@ -109,3 +109,26 @@ def test_a_box_that_will_not_go_away() -> None:
     (line,) = told(row)
     assert f"instance {row.id} (contract {row.contract_id})" in line
     assert told(held(State.DROPPING, moved_at=ago(minutes=9))) == []
+
+
+def test_instances_above_the_cap_are_told_of_with_the_numbers_and_kept() -> None:
+    dear, dearer = held(price=212_300), held(price=300_000)
+    rows = (dear, held(price=180_000), dearer, held(State.DROPPING, price=900_000, moved_at=NOW))
+    condition, *_ = conditions(a_fleet(target=3, max_price=180_000), rows, WELL, NOW)
+    assert condition.kind == "price_above_cap"
+    assert condition.what == (
+        "2 instances cost more than vast_query.cost_per_hour = 0.1800 USD: "
+        f"#{dearer.id} at 0.3000, #{dear.id} at 0.2123"
+    )
+    assert "raise cost_per_hour" in condition.cure
+
+
+def test_of_many_instances_above_the_cap_the_dearest_are_named() -> None:
+    rows = tuple(held(price=200_000 + n) for n in range(9))
+    (condition,) = conditions(a_fleet(target=9, max_price=180_000), rows, WELL, NOW)
+    assert condition.what.startswith("9 instances cost more")
+    assert condition.what.endswith(" and 4 more")
+
+
+def test_without_a_cap_no_price_is_too_high() -> None:
+    assert told(held(price=10**9), target=1) == []

@@ -5,14 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from magister import wanted
 from magister.facts import Offer
 from magister.fleet import Fleet
 from magister.held import Held
-from magister.offers import candidates, unfit
+from magister.offers import as_of, candidates, unfit
 from magister.quarantine import Quarantine, Quarantines
 from magister.reputation import Rental, Reputation, reputation
+from magister.settings_groups import VastQuery
 from magister.states import Failure, State
-from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held
+from tests.builders import NOW, a_fleet, a_view, ago, an_offer, held, some_settings
 
 
 def ranked(
@@ -169,3 +171,73 @@ def test_of_like_offers_the_one_on_the_emptier_host_comes_first() -> None:
 def test_a_recent_offer_is_never_rented_again() -> None:
     offer = an_offer()
     assert ranked(offer, recent=frozenset({offer.id})) == []
+
+
+QUERY: dict[str, tuple[object, Offer]] = {
+    "allocated_storage": (900, an_offer(disk_space=800.0)),
+    "gpu_name": (("RTX 4090",), an_offer(gpu_name="RTX 3090")),
+    "reliability": (0.99, an_offer(reliability=0.98)),
+    "min_cuda_version": (12.8, an_offer(cuda_max_good=12.4)),
+    "gpu_ram": (24, an_offer(gpu_ram=16_000.0)),
+    "disk_space": (900, an_offer(disk_space=800.0)),
+    "duration": (192_679, an_offer(duration=3_600.0)),
+    "cost_per_hour": (0.4, an_offer(price=400_001)),
+    "num_gpus": (1, an_offer(num_gpus=2)),
+    "geolocation": (("SE", "NO"), an_offer(geolocation="Frankfurt am Main, DE")),
+}
+"""For each filter a value, and an offer that only this filter keeps out."""
+
+UNSAID: dict[str, dict[str, object]] = {
+    "allocated_storage": {"disk_space": None},
+    "reliability": {"reliability": None},
+    "min_cuda_version": {"cuda_max_good": None},
+    "gpu_ram": {"gpu_ram": None},
+    "disk_space": {"disk_space": None},
+    "duration": {"duration": None},
+    "geolocation": {"geolocation": None},
+}
+"""What an offer leaves out that the filter is about; the other facts are in every offer."""
+
+
+def asking(name: str, value: object) -> Fleet:
+    return wanted.fleet(some_settings(vast_query=VastQuery.model_validate({name: value})))
+
+
+def test_the_table_has_every_filter_that_can_be_set() -> None:
+    assert QUERY.keys() == VastQuery.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", QUERY)
+def test_no_filter_is_left_to_vast(name: str) -> None:
+    value, offer = QUERY[name]
+    assert unfit(offer, wanted.fleet(some_settings(vast_query=VastQuery()))) is None
+    assert unfit(offer, asking(name, value)) is not None
+
+
+@pytest.mark.parametrize("name", UNSAID)
+def test_an_offer_that_does_not_say_what_is_asked_for_is_not_rented(name: str) -> None:
+    assert unfit(an_offer(**UNSAID[name]), asking(name, QUERY[name][0])) is not None
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"external": True}, "external"),
+        ({"is_bid": True}, "interruptible"),
+        ({"rentable": None}, "not rentable"),
+        ({"verification": "verified with vericode 0"}, "vericode 0"),
+    ],
+)
+def test_what_is_always_asked_for_is_not_left_to_vast(facts: dict[str, object], why: str) -> None:
+    assert why in str(unfit(an_offer(**facts), a_fleet()))
+
+
+@pytest.mark.parametrize(
+    ("left", "duration", "counts"),
+    [(3600, 9999.0, 3600.0), (3600, 60.0, 60.0), (3600, None, 3600.0), (-5, 9999.0, 0.0), (None, 60.0, 60.0)],
+)
+def test_the_time_left_is_the_lesser_of_the_duration_and_the_end(
+    left: int | None, duration: float | None, counts: float
+) -> None:
+    end = None if left is None else NOW + timedelta(seconds=left)
+    assert as_of(an_offer(duration=duration, end_date=end), NOW).duration == counts

@@ -113,6 +113,13 @@ def test_a_filter_out_of_range_is_refused(variables: dict[str, str], said: str) 
     assert refused(**variables).endswith(f"must be {said}")
 
 
+@pytest.mark.parametrize(("code", "right"), [("UK", "GB"), ("eu", "DE, FR, SE"), ("XX", "ISO 3166")])
+def test_a_code_of_no_country_is_refused_with_the_right_one(code: str, right: str) -> None:
+    said = refused(VAST_QUERY_GEOLOCATION=f"SE,{code}")
+    assert f"{code.upper()} is none: " in said
+    assert right in said
+
+
 def test_what_has_a_default_is_always_exported() -> None:
     assert loaded().settings.contemplant.exports() == {
         "HTTP_PORT": "9011",

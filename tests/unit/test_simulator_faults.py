@@ -237,6 +237,38 @@ def test_the_market_may_be_empty() -> None:
     assert vast.client.post("/api/v0/bundles/", json={}).get_json()["offers"] == []
 
 
+def test_a_price_may_leave_the_disk_out() -> None:
+    vast = Vast()
+    vast.spoil("disk_unpriced")
+    for row in vast.client.post("/api/v0/bundles/", json={"allocated_storage": 400}).get_json()["offers"]:
+        assert row["dph_total"] == row["dph_base"] < row["search"]["totalHour"]
+
+
+@pytest.mark.parametrize("field", ["geolocation", None])
+def test_a_filter_may_be_ignored(field: str | None) -> None:
+    vast = Vast()
+    vast.spoil("filter_ignored", field=field)
+    query = {"geolocation": {"in": ["SE"]}, "dph_total": {"lte": 0.4}}
+    rows = vast.client.post("/api/v0/bundles/", json=query).get_json()["offers"]
+    assert len({row["geolocation"] for row in rows}) > 1
+    assert (max(row["dph_total"] for row in rows) <= 0.4) is (field is not None)
+
+
+def test_an_offer_may_be_odd() -> None:
+    vast = Vast()
+    vast.spoil("odd_offer")
+    *_, odd = vast.client.post("/api/v0/bundles/", json={"limit": 5}).get_json()["offers"]
+    assert odd["num_gpus"] == 2**40
+
+
+def test_an_instance_may_be_odd() -> None:
+    vast = Vast()
+    vast.create()
+    vast.spoil("odd_instance")
+    (odd,) = vast.listing().get_json()["instances"]
+    assert odd["num_gpus"] == 2**40
+
+
 def test_a_look_by_id_may_say_null_although_the_box_is_there() -> None:
     vast = Vast()
     contract = vast.create().get_json()["new_contract"]

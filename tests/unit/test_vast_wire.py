@@ -64,9 +64,12 @@ def test_traffic_is_counted_in_whole_kilobytes(said: object, kb: int | None) -> 
 @pytest.mark.parametrize(
     ("said", "micros"),
     [
-        ({"storage_total_cost": 0.0042, "search": {"diskHour": 0.9}}, 4200),
+        ({"storage_total_cost": 0.0042, "search": {"diskHour": 0.9}}, 900_000),
+        ({"storage_total_cost": 0.0042, "search": {"diskHour": 0.001}}, 4200),
+        ({"instance": {"diskHour": 0.006}, "search": {"diskHour": 0.005}}, 6000),
         ({"storage_total_cost": None, "search": {"diskHour": "0.005"}}, 5000),
-        ({"storage_total_cost": 0, "search": {"diskHour": 0.005}}, 0),
+        ({"storage_total_cost": 0, "search": {"diskHour": 0.005}}, 5000),
+        ({"storage_total_cost": -1, "search": {"diskHour": float("nan")}}, None),
         ({"storage_total_cost": "NaN", "search": [1]}, None),
         ({}, None),
     ],
@@ -172,7 +175,7 @@ def test_an_offer_keeps_all_that_vast_said_of_it() -> None:
         num_gpus=1,
         gpu_ram=24564.0,
         disk_space=812.5,
-        reliability=0.99,
+        reliability=0.9,
         cuda_max_good=12.8,
         duration=1e6,
         geolocation="Oslo, NO",
@@ -226,13 +229,13 @@ def test_what_is_no_object_is_no_offer() -> None:
     assert wire.offer([OFFER]) == "not an object"
 
 
-def test_an_offer_nested_too_deeply_for_json_is_kept_without_its_details() -> None:
+def test_a_field_nested_too_deeply_or_too_long_is_left_out_of_the_details() -> None:
     deep: list[object] = []
     for _ in range(20_000):
         deep = [deep]
-    offer = wire.offer({**OFFER, "search": deep})
+    offer = wire.offer({**OFFER, "search": deep, "webpage": "x" * 1_000_000, "y" * 1_000: 1})
     assert isinstance(offer, Offer)
-    assert offer.details == "{}"
+    assert json.loads(offer.details) == OFFER
 
 
 @pytest.mark.parametrize(
@@ -244,3 +247,85 @@ def test_a_status_is_read_without_case_and_surrounding_space(said: object, word:
     box, _ = wire.sighting({"id": 7} | dict.fromkeys(fields, said))
     assert box is not None
     assert [getattr(box, field) for field in fields] == [word] * 3
+
+
+BARE = {name: value for name, value in OFFER.items() if name != "dph_total"}
+
+
+@pytest.mark.parametrize(
+    ("said", "micros"),
+    [
+        pytest.param(
+            {
+                "dph_total": 0.1608,
+                "dph_base": 0.1608,
+                "storage_total_cost": 0.0515,
+                "search": {"totalHour": 0.2123},
+            },
+            212_300,
+            id="a total without the disk",
+        ),
+        pytest.param(
+            {"dph_total": 0.16, "dph_base": 0.16, "storage_total_cost": 0.05}, 210_000, id="base and disk"
+        ),
+        pytest.param({"dph_total": 0.3, "search": {"totalHour": 0.2}}, 300_000, id="a smaller second total"),
+        pytest.param(
+            {"dph_total": 0.16, "search": {"gpuCostPerHour": 0.16, "diskHour": 0.05}}, 210_000, id="parts"
+        ),
+        pytest.param(
+            {
+                "dph_total": 0.16,
+                "search": {"gpuCostPerHour": 0.16, "diskHour": 0.05, "slaPremiumPerHour": 0.02},
+            },
+            230_000,
+            id="parts with a premium",
+        ),
+        pytest.param(
+            {"dph_total": 0.3, "discounted_dph_total": 0.1, "search": {"discountedTotalPerHour": 0.1}},
+            300_000,
+            id="a discount",
+        ),
+        pytest.param(
+            {"dph_total": 0.3, "dph_base": -9, "search": {"totalHour": float("nan"), "diskHour": 1e300}},
+            300_000,
+            id="what is no price",
+        ),
+    ],
+)
+def test_a_price_is_the_largest_of_what_the_row_can_cost(said: dict[str, object], micros: int) -> None:
+    offer = wire.offer(BARE | said)
+    seen, _ = wire.sighting(INSTANCE | said)
+    assert isinstance(offer, Offer)
+    assert seen is not None
+    assert (offer.price, seen.price) == (micros, micros)
+
+
+def test_an_offer_that_was_priced_for_another_disk_is_priced_for_the_one_that_is_rented() -> None:
+    said = {"dph_total": 0.162, "dph_base": 0.16, "storage_total_cost": 0.002, "storage_cost": 0.1}
+    offer = wire.offer(BARE | said, disk_gb=365)
+    assert isinstance(offer, Offer)
+    assert (offer.price, offer.disk_price) == (210_000, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "taken"),
+    [
+        ({"gpu_ram": 48_000, "gpu_total_ram": 48_000, "num_gpus": 2}, "gpu_ram", 24_000.0),
+        ({"gpu_ram": None, "gpu_total_ram": 48_000, "num_gpus": 2}, "gpu_ram", 24_000.0),
+        ({"gpu_ram": 24_000, "gpu_total_ram": 96_000, "num_gpus": 2}, "gpu_ram", 24_000.0),
+        ({"num_gpus": 4, "gpu_ids": [1, 2]}, "num_gpus", 2),
+        ({"num_gpus": 1, "gpu_ids": [1, 2]}, "num_gpus", 1),
+        ({"num_gpus": 2, "gpu_ids": []}, "num_gpus", 2),
+        ({"reliability": 0.99, "reliability2": 0.5}, "reliability", 0.5),
+        ({"reliability": 0.5, "reliability2": 0.99}, "reliability", 0.5),
+        ({"verification": "verified", "vericode": 0}, "verification", "verified with vericode 0"),
+        ({"verification": "verified", "vericode": 1}, "verification", "verified"),
+        ({"verification": "unverified", "vericode": 1}, "verification", "unverified"),
+    ],
+)
+def test_of_two_fields_that_contradict_each_other_the_lesser_counts(
+    said: dict[str, object], name: str, taken: object
+) -> None:
+    offer = wire.offer(OFFER | said)
+    assert isinstance(offer, Offer)
+    assert getattr(offer, name) == taken
