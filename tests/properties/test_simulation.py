@@ -4,16 +4,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import adoption, assembly, books, evidence, ledger, planner, spending, views
+from magister import adoption, assembly, books, budget, evidence, ledger, planner, spending, views
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Order, Sighting, Stranger
@@ -28,7 +29,7 @@ from magister.views import Dialect
 from tests.simulation.kinds import drawn
 from tests.simulation.purse import Caps
 from tests.simulation.run import Result, run, shrunk
-from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Happening, Script, Traffic, poor
+from tests.simulation.script import MIDNIGHT, MONTH_END, Freeze, Ground, Happening, Script, Traffic, poor
 from tests.table import SEEDS
 from tests.tally import tally
 
@@ -36,8 +37,6 @@ FIXED = (
     *(("faults", seed) for seed in range(10)),
     *(("disaster", seed) for seed in range(2)),
     ("coordinator", 3),
-    ("template", 10),
-    ("large", 2),
     ("life", 0),
 )
 """The seeds that every run of the tests goes through; `make soak` draws others."""
@@ -94,12 +93,13 @@ def happening(
     what: str,
     *,
     which: int = 0,
+    share: float = 0.5,
     secs: float = 1.0,
     pause: float = 60.0,
     freeze: Freeze | None = None,
 ) -> Happening:
     """Let one thing happen, and no death."""
-    return Happening(what, which=which, share=0.5, secs=secs, pause=pause, freeze=freeze)
+    return Happening(what, which=which, share=share, secs=secs, pause=pause, freeze=freeze)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,13 @@ def sets_nothing_aside_for_what_is_gone(row: Held, to: State, at: datetime) -> d
     return {**ENTER(row, to, at), **({"traffic_reserve": 0} if to is State.DESTROYED else {})}
 
 
+def believes_one_listing(row: Held, begun_at: datetime, fleet: Fleet) -> Learned:
+    learned = MISSING(row, begun_at, fleet)
+    if learned.get("absences"):
+        learned |= Learned(absences=2, looked_gone_at=begun_at)
+    return learned
+
+
 def adopts_on_any_port(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
     ours = fleet.drop_prefix.removesuffix("/drop/")
     host, box = ours.rpartition(":")[0], stranger.sighting
@@ -248,13 +255,31 @@ def adopts_on_any_port(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
     return ADOPTABLE(replace(stranger, sighting=replace(box, onstart=onstart)), fleet)
 
 
+def keeps_whatever_looks_lost(
+    fleet: Fleet,
+    held: tuple[Held, ...],
+    free: Iterable[Held],
+    view: View,
+    now: datetime,
+    *,
+    doubtful: Collection[int] = (),
+) -> Iterator[Move]:
+    return OVER_BUDGET(fleet, held, [row for row in free if row.id not in doubtful], view, now)
+
+
 def forgets_the_first_of_a_month(since: date) -> object:
     return SET_ASIDE(since + timedelta(days=1) if since.day == 1 else since)
 
 
+def many(script: Script) -> Script:
+    """Let there be so many that a listing has two pages, and calls be under way at the same time."""
+    ground = Ground(machines=80, dud_share=0.0)
+    return replace(script, target=36, poll=10, ground=ground, overlapping=True, beats=0)
+
+
 TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
-ADOPTABLE = adoption.adoptable
+MISSING, ADOPTABLE, OVER_BUDGET = evidence.missing, adoption.adoptable, budget.over_budget
 SET_ASIDE = spending._set_aside
 ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
 
@@ -431,10 +456,38 @@ MISTAKES = [
         _put("magister.renting.Renter._require_prompt", lambda self, row: None),
     ),
     Mistake(
+        "one listing without it proves that an instance is gone",
+        ("what is called destroyed is gone", "every paid second has a row"),
+        (happening("listing_empty", which=0, pause=100),),
+        _put("magister.evidence.missing", believes_one_listing),
+        other=lambda script: replace(script, target=1),  # of several that are lost at once all are kept
+    ),
+    Mistake(
         "the port of the own address is not compared",
         ("only our own have rows",),
         (),
         _put("magister.adoption.adoptable", adopts_on_any_port),
+    ),
+    Mistake(
+        "a create goes out between the pages of a listing",
+        ("no create is sent between the pages of a listing",),
+        (),
+        _put("magister.executor.threading", SimpleNamespace(Lock=nullcontext)),
+        other=many,
+    ),
+    Mistake(
+        "what looks lost is kept beyond a cap",
+        ("what Vast bills passes no cap",),
+        (
+            happening("nothing", pause=240),
+            happening("market_empty", which=3, pause=1),
+            happening("coordinator_restart", pause=420),
+            happening("caps_lowered", share=1.0, pause=1),
+            happening("caps_lowered", share=1.0, pause=1800),
+        ),
+        _put("magister.planner.over_budget", keeps_whatever_looks_lost),
+        Caps(total=1.1),
+        other=lambda script: replace(script, target=4, tick=30, poll=30),
     ),
     Mistake(
         "what was there on the first day of a month is not counted in it",
@@ -444,6 +497,35 @@ MISTAKES = [
         Caps(per_month=1.5),
         MONTH_END + 100,
         traffic=Traffic(image_gb=200, reserve_gb=205, uncounted=1.0),
+    ),
+    Mistake(
+        "dead workers are kept for as long as nothing else fails",
+        ("no dead worker is paid for longer than an hour",),
+        (happening("nothing", pause=120), happening("coordinator_drop_lost", pause=900)),
+        _all(
+            _put("magister.judgement._silent", lambda *known: None),
+            _put("tests.simulation.waste.DEAD_WITHIN", 600.0),
+        ),
+        other=lambda script: replace(script, tick=30, poll=30),
+    ),
+    Mistake(
+        "rentals are not slowed down when they fail",
+        ("no more is rented in an hour than ends and failures account for",),
+        (happening("nothing", pause=3500),),
+        _all(
+            _put("magister.outlook.Outlook.rent_from", lambda self, caution: None),
+            _put("magister.outlook.Outlook.unverified_at_once", lambda self, *known: None),
+        ),
+        other=lambda script: replace(
+            script, target=6, tick=30, poll=30, ground=Ground(dud_share=1.0, duds=("stuck_created",))
+        ),
+    ),
+    Mistake(
+        "a planned move is made whatever was heard meanwhile",
+        ("nothing is given up as silent right after it was heard",),
+        (happening("nothing", pause=120), happening("heartbeats_lost", secs=400, pause=500)),
+        _put("magister.actions.Move.rests_on", ()),
+        other=lambda script: replace(script, meddling=100),
     ),
     Mistake(
         "an error that nobody thought of",

@@ -50,6 +50,7 @@ def lived(seed: int) -> Script:
         begins=0.0 if ends is None else ends - rng.uniform(600.0, hours * HOUR),
         happenings=_spread(rng, names, count, hours * HOUR),
         stands=True,
+        meddling=rng.choice((0, 20)),
         overlapping=rng.random() < 0.5,
     )
 
@@ -77,6 +78,7 @@ def forgotten(seed: int) -> Script:
         ground=_ground(rng, target),
         happenings=(*before, replace(restart, pause=1.0), *after),
         stands=True,
+        meddling=rng.choice((0, 30)),
     )
 
 
@@ -137,6 +139,7 @@ def unaware(seed: int) -> Script:
         roster=rng.choice((0, 0, 60)),
         ground=_ground(rng, target),
         happenings=_spread(rng, names, rng.randint(6, 14), rng.uniform(1200.0, 3000.0)),
+        meddling=rng.choice((0, 30)),
         overlapping=rng.random() < 0.5,
     )
 

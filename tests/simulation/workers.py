@@ -22,6 +22,9 @@ SIGNED_EVERY = pool.DEAF_AFTER.total_seconds() / hearing.SIGNS
 AGAIN = 0.5
 """Virtual seconds after which a request that waits for the database looks again."""
 
+CALLING = frozenset({Worker.VERIFIED, Worker.REFUSED, Worker.DEAD, Worker.DROPPED, Worker.FORGOTTEN})
+"""What a worker is or has become whose instance runs, and the loop in it."""
+
 _LOOP = re.compile(r'^url="([^"]*)"$.*?^while sleep ([0-9]+);', re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r'^export ([A-Z0-9_]+)="([^"]*)"', re.MULTILINE)
 
@@ -69,9 +72,7 @@ class Workers:
         for box in self.sim.due_workers():
             self._live(box)
         for box in self.sim.market.live():
-            if box.worker is not Worker.VERIFIED or self.time.now < self.cut_off.get(box.id, 0.0):
-                continue
-            if self.sim.market.actual_status(box) != "offline":
+            if box.worker in CALLING and self.time.now >= self.cut_off.get(box.id, 0.0):
                 self._beat(box)
 
     def call_now(self, box: Contract) -> None:
@@ -98,6 +99,7 @@ class Workers:
         if not (box.drop_endpoint or "").startswith(self.address):
             box.worker = Worker.MUTE  # nobody told it where, or a Magister that is not here
             return
+        self._announce(box)
         self.sim.hierophant.connect(box.id, f"192.0.2.1:{box.id % 20_000}", exported, self.time.now)
         url, epoch = str(box.drop_endpoint).replace("drop", "verify"), box.epoch
 
@@ -119,17 +121,40 @@ class Workers:
             box.worker = Worker.DEAD
             self.journal.note(f"the worker in {box.id} dies before it says more")
 
-    def _beat(self, box: Contract) -> None:
-        """Let the loop beside the worker call, if its onstart has one, until it is told to end."""
+    def _announce(self, box: Contract) -> None:
+        """Let the loop say that it is there, which says nothing of the worker."""
         loop = _LOOP.search(box.onstart or "")
-        if loop is None:
+        if loop is not None and "/started" in (box.onstart or ""):
+            path, _, query = loop[1].partition("?")
+            self._ask(
+                "GET",
+                f"{path}/started?{query}",
+                "",
+                self.time.now,
+                lambda status: self._is_there(box, status),
+            )
+
+    def _is_there(self, box: Contract, status: int) -> None:
+        if status == 200:
+            self.heard.add(box.id)
+
+    def _beat(self, box: Contract) -> None:
+        """Let the loop beside the worker call, if its onstart has one, until it is told to end.
+
+        While there is no worker it says only that the loop is there.
+        """
+        loop = _LOOP.search(box.onstart or "")
+        if loop is None or self.sim.market.actual_status(box) == "offline":
             return
         epoch, due = self.beats.get(box.id, (box.epoch, self.time.now + float(loop[2])))
         if epoch != box.epoch:
             due = self.time.now + float(loop[2])
         if self.time.now >= due:
             due = self.time.now + float(loop[2])
-            self._ask("GET", loop[1], "", self.time.now, lambda status: self._has_beaten(box, status))
+            if box.worker is Worker.VERIFIED:
+                self._ask("GET", loop[1], "", self.time.now, lambda status: self._has_beaten(box, status))
+            else:
+                self._announce(box)
         self.beats[box.id] = (box.epoch, due)
 
     def _has_beaten(self, box: Contract, status: int) -> None:
