@@ -255,6 +255,23 @@ def adopts_on_any_port(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
     return ADOPTABLE(replace(stranger, sighting=replace(box, onstart=onstart)), fleet)
 
 
+class AnyLease:
+    """Take whoever asks for the holder of the lease."""
+
+    def require(self, session: Session, now: datetime) -> int:
+        """Object to nobody."""
+        return 0
+
+
+def claims_without_the_lease(self: Executor, row: Held) -> Held:
+    lease = self._lease
+    self._lease = AnyLease()  # type: ignore[assignment] # all that is asked of it
+    try:
+        return CLAIM_DESTROY(self, row)
+    finally:
+        self._lease = lease
+
+
 def keeps_whatever_looks_lost(
     fleet: Fleet,
     held: tuple[Held, ...],
@@ -280,7 +297,7 @@ def many(script: Script) -> Script:
 TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
 MISSING, ADOPTABLE, OVER_BUDGET = evidence.missing, adoption.adoptable, budget.over_budget
-SET_ASIDE = spending._set_aside
+SET_ASIDE, CLAIM_DESTROY = spending._set_aside, Executor._claim_destroy
 ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
 
 DROP_REFUSED = (
@@ -519,6 +536,19 @@ MISTAKES = [
         other=lambda script: replace(
             script, target=6, tick=30, poll=30, ground=Ground(dud_share=1.0, duds=("stuck_created",))
         ),
+    ),
+    Mistake(
+        "a loop that has lost the lease asks for a destroy",
+        ("no destroy is asked for by a loop that has lost the lease",),
+        (
+            happening("destroy_refused", which=2, pause=1),
+            *(
+                happening("coordinator_drop", which=n, pause=30, freeze=Freeze("during the list", 50))
+                for n in range(8)
+            ),
+        ),
+        _put("magister.executor.Executor._claim_destroy", claims_without_the_lease),
+        other=lambda script: replace(script, target=4, overlapping=True),
     ),
     Mistake(
         "a planned move is made whatever was heard meanwhile",

@@ -18,6 +18,7 @@ from tests.simulation.script import (
     Script,
     faulty,
     happening,
+    with_traffic,
 )
 
 HOUR = 3600.0
@@ -35,7 +36,7 @@ def lived(seed: int) -> Script:
         del names["clock_jump"]  # what is spent in a day cannot be judged by a wrong clock
     count = 1 + int(hours * rng.choice((1, 2, 4)))
     ends = rng.choice((None, None, MIDNIGHT, MONTH_END))
-    return Script(
+    script = Script(
         seed=seed,
         kind="life",
         target=target,
@@ -53,13 +54,17 @@ def lived(seed: int) -> Script:
         meddling=rng.choice((0, 20)),
         overlapping=rng.random() < 0.5,
     )
+    return with_traffic(script, rng)
 
 
 def forgotten(seed: int) -> Script:
     """Draw a coordinator that restarts, so that all workers exit at once, under caps that stand."""
     rng = random.Random(f"coordinator {seed}")
     target = rng.choice((2, 4, 5, 6))
-    caps = Caps(per_hour=rng.choice((None, target * CHEAP * rng.uniform(0.5, 1.2))))
+    hourly = target * CHEAP
+    caps = rng.choice(
+        (Caps(), Caps(per_hour=hourly * rng.uniform(0.5, 1.2)), Caps(total=hourly * rng.uniform(1.5, 3.0)))
+    )
     restart = happening(rng, "coordinator_restart", PAUSES)
     others = {"nothing": 6, "coordinator_drop": 1, "restart": 1, "box_fails": 1, "price_change": 1}
     before = _spread(rng, others, 2, rng.uniform(600.0, 2400.0))

@@ -224,7 +224,7 @@ def poor(seed: int, ends: float | None) -> Script:
         seed=seed, target=2, surge=0, poll=30, deaths_of_boxes=0.0, caps=caps, begins=begins,
         happenings=happenings,
     )  # fmt: skip
-    return _with_traffic(script, random.Random(f"traffic {seed}"))
+    return with_traffic(script, random.Random(f"traffic {seed}"))
 
 
 def faulty(seed: int) -> Script:
@@ -248,7 +248,7 @@ def faulty(seed: int) -> Script:
         ),
     )
     script = _with_a_budget(script, random.Random(f"budget {seed}"), pauses)
-    script = _with_traffic(script, random.Random(f"traffic {seed}"))
+    script = with_traffic(script, random.Random(f"traffic {seed}"))
     return _with_two_loops(script, random.Random(f"two loops {seed}"))
 
 
@@ -269,8 +269,8 @@ def _with_a_budget(script: Script, rng: random.Random, pauses: tuple[float, ...]
     return replace(script, caps=caps, happenings=tuple(happenings))
 
 
-def _with_traffic(script: Script, rng: random.Random) -> Script:
-    """Let boxes move what matters in two of three scripts with a budget, in some more than is set aside."""
+def with_traffic(script: Script, rng: random.Random) -> Script:
+    """Let what instances move matter in two of three scripts with a budget, in some beyond the reserve."""
     if script.caps == Caps() or rng.random() < 1 / 3:
         return script
     traffic = Traffic(
@@ -298,7 +298,8 @@ def _with_two_loops(script: Script, rng: random.Random) -> Script:
         if it.what != "clock_jump"
     )
     begins = 0.0 if ends is None else ends - rng.choice((120.0, 600.0, 1800.0))
-    return replace(script, begins=begins, happenings=happenings)
+    overlapping = rng.random() < 0.5
+    return replace(script, begins=begins, happenings=happenings, overlapping=overlapping)
 
 
 def freeze(rng: random.Random) -> Freeze:
