@@ -3,13 +3,14 @@
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
-from magister import pool
+from magister import callback_key, pool
 from magister.database import open_database
 from magister.web.waiting import OTHER_PLACES
 from tests.acceptance.host import Host
@@ -41,6 +42,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
     }
     host = Host(tmp_path, settings, command=("web",))
     host.run("migrate")
+    with changing(host) as session:
+        pool.callback_secret(session)
     host.start()
     try:
         host.until(host.answers, "an answer")
@@ -105,9 +108,36 @@ def test_drops_of_strangers_keep_nobody_waiting_either(host: Host) -> None:
         assert {status(call) for call in flood if not waits(call)} == {503}
 
 
+def test_a_call_with_a_good_key_waits_although_strangers_have_taken_all_their_places(host: Host) -> None:
+    with changing(host) as session:
+        key = callback_key.make(pool.callback_secret(session), 77, "0123456789abcdef")
+    with ExitStack() as stack:
+        flood = [calling(stack, host, f"GET /verify/{number}") for number in range(OTHER_PLACES + 1)]
+        until(lambda: sum(map(waits, flood)) == OTHER_PLACES, "one that is refused")
+
+        def waiting() -> socket.socket | None:
+            call = calling(stack, host, f"GET /verify/77?key={key}")
+            assert status(calling(stack, host, f"GET /verify/77?key={key[::-1]}")) == 503
+            return call if waits(call) else None
+
+        call = until(waiting, "a call that waits")
+        listed(host)
+        assert call is not None
+        assert status(call) == 404
+
+
 def listed(host: Host) -> None:
     """Write what the loop does after its first listing."""
-    sessions = open_database(f"sqlite:///{host.directory / 'magister.db'}", busy_timeout=5)
-    with sessions.write() as session:
+    with changing(host) as session:
         pool.note_listed(session, datetime.now(UTC))
-    sessions.engine.dispose()
+
+
+@contextmanager
+def changing(host: Host) -> Iterator[Session]:
+    """Yield a session that writes to the database of the host."""
+    sessions = open_database(f"sqlite:///{host.directory / 'magister.db'}", busy_timeout=5)
+    try:
+        with sessions.write() as session:
+            yield session
+    finally:
+        sessions.engine.dispose()
