@@ -46,11 +46,16 @@ class FakeHierophant:
         return Roster(self.clock.now, frozenset(self.living), dict(self.dead), self.unread)
 
 
-def _page(offers: list[Offer], from_price: float | None) -> market.Page:
-    """Return as many offers as Vast gives to one search, the cheapest from a price in dollars on."""
-    found = [offer for offer in offers if from_price is None or offer.price / 1e6 >= from_price]
+def a_page(offers: list[Offer], start: market.Start | None) -> market.Page:
+    """Return as many offers as Vast gives to one search, the cheapest from `start` on."""
+    found = [offer for offer in offers if start is None or _after(offer, start)]
     page = tuple(found[: market.CAP])
-    return market.Page(page, len(page) == market.CAP, page[-1].price / 1e6 if page else None)
+    return market.Page(page, len(page) == market.CAP, {offer.id: offer.price / 1e6 for offer in page})
+
+
+def _after(offer: Offer, start: market.Start) -> bool:
+    price = offer.price / 1e6
+    return offer.id not in start.seen and (price > start.price if start.beyond else price >= start.price)
 
 
 @dataclass
@@ -121,7 +126,7 @@ class FakeVast:
         self._fail(self._before, "search")
         taken = {box.machine_id for box in self.boxes.values()}
         free = sorted((o for o in self.offers if o.machine_id not in taken), key=lambda offer: offer.price)
-        return market.offers(lambda price: _page(free, price), machines, fit)
+        return market.offers(lambda start: a_page(free, start), machines, fit)
 
     def create(self, offer_id: int, order: Order) -> int:
         self._note("create", offer_id)

@@ -156,13 +156,11 @@ class HttpVast:
             raise IncompleteListing(str(refusal)) from None
         return page(answer, first=token is None)
 
-    def _offered(self, from_price: float | None) -> market.Page:
+    def _offered(self, start: market.Start | None) -> market.Page:
         access = self._access
-        body = market.query(
-            access.filters, storage=access.allocated_storage, limit=access.limit, from_price=from_price
-        )
+        body = market.query(access.filters, storage=access.allocated_storage, limit=access.limit, start=start)
         call = Call(route=Route.SEARCH, method="POST", path="/api/v0/bundles/", body=body)
-        return market.page(self._ask(call), access.limit)
+        return market.page(self._ask(call), access.limit, disk_gb=access.allocated_storage)
 
     def _ask(self, call: Call, *, fine: Callable[[Answer], bool] | None = None) -> Answer:
         """Make a call that may be made again, a few times if need be; `fine` knows refusals that are none."""

@@ -25,7 +25,7 @@ from magister.states import Reason, State
 from magister.vast import market
 from tests.builders import ADDRESS, a_fleet, a_sighting, an_offer
 from tests.controller import Controller
-from tests.fakes import FakeVast
+from tests.fakes import FakeVast, a_page
 from tests.integration.test_web_trouble import failing
 from tests.waiting import PATIENCE, until
 
@@ -500,11 +500,7 @@ class Market(FakeVast):
     def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
         cheapest = sorted(super().search(machines, fit), key=lambda offer: offer.price)
 
-        def fetch(from_price: float | None) -> market.Page:
-            page = tuple(o for o in cheapest if from_price is None or o.price >= from_price * 1e6)[:64]
-            return market.Page(page, len(page) == 64, max((o.price / 1e6 for o in page), default=None))
-
-        return market.offers(fetch, machines, fit)
+        return market.offers(lambda start: a_page(cheapest, start), machines, fit)
 
 
 def test_a_banned_host_with_the_64_cheapest_machines_does_not_hide_the_rest(sessions: Sessions) -> None:

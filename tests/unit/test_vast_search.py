@@ -35,15 +35,24 @@ def answer(body: object) -> Answer:
     return read(200, {}, json.dumps(body).encode(), at=NOW)
 
 
-def selling(
-    rows: list[dict[str, object]], limit: int
-) -> tuple[Callable[[float | None], market.Page], list[object]]:
-    """Sell `rows`, cheapest first, at most `limit` a page; also return the prices asked from."""
+Fetch = Callable[[market.Start | None], market.Page]
+
+
+def selling(rows: list[dict[str, object]], limit: int, *ignored: str) -> tuple[Fetch, list[object]]:
+    """Sell `rows`, cheapest first, at most `limit` a page; also return the prices asked from.
+
+    What is named in `ignored` of a page's start is not heeded.
+    """
     asked: list[object] = []
 
-    def fetch(from_price: float | None) -> market.Page:
-        asked.append(from_price)
-        shown = [row for row in rows if from_price is None or float(str(row["dph_total"])) >= from_price]
+    def after(row: dict[str, object], start: market.Start) -> bool:
+        price = float(str(row["dph_total"]))
+        bound = price > start.price if start.beyond else price >= start.price
+        return ("price" in ignored or bound) and ("seen" in ignored or row["id"] not in start.seen)
+
+    def fetch(start: market.Start | None) -> market.Page:
+        asked.append(None if start is None else round(start.price, 4))
+        shown = [row for row in rows if start is None or after(row, start)]
         return market.page(answer({"offers": shown[:limit]}), limit)
 
     return fetch, asked
@@ -71,9 +80,13 @@ def test_the_query_carries_the_defaults_and_the_operators_filters() -> None:
 
 
 def test_a_further_page_begins_at_a_price_within_the_operators_bounds() -> None:
-    asked = market.query({"dph_total": {"lte": 0.5}}, storage=32.0, limit=64, from_price=0.3)
+    bounds = {"dph_total": {"lte": 0.5}}
+    asked = market.query(bounds, storage=32.0, limit=64, start=market.Start(0.3, (7, 9)))
     assert asked["dph_total"] == {"lte": 0.5, "gte": 0.3}
-    assert market.query({}, storage=8.0, limit=64, from_price=0.3)["dph_total"] == {"gte": 0.3}
+    assert asked["ask_contract_id"] == {"notin": [7, 9]}
+    asked = market.query({}, storage=8.0, limit=64, start=market.Start(0.3, beyond=True))
+    assert asked["dph_total"] == {"gt": 0.3}
+    assert "ask_contract_id" not in asked
 
 
 def test_one_page_is_enough_when_it_has_the_machines() -> None:
@@ -84,14 +97,14 @@ def test_one_page_is_enough_when_it_has_the_machines() -> None:
 
 def test_further_pages_follow_by_price_while_machines_are_short() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=6, fit=anything)) == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers(market.offers(fetch, machines=6, fit=anything)) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert asked == [None, 0.04]
 
 
 def test_several_offers_of_one_machine_are_one_machine() -> None:
     fetch, asked = selling([row(n, n / 100, machine=1 + n // 4) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=3, fit=anything)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
-    assert len(asked) == 3
+    assert numbers(market.offers(fetch, machines=3, fit=anything)) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(asked) == 2
 
 
 def test_a_page_that_is_not_full_is_the_last() -> None:
@@ -100,16 +113,41 @@ def test_a_page_that_is_not_full_is_the_last() -> None:
     assert asked == [None]
 
 
-def test_a_page_of_one_price_ends_the_search() -> None:
-    fetch, asked = selling([row(n, 0.3) for n in range(1, 10)], limit=4)
-    assert numbers(market.offers(fetch, machines=9, fit=anything)) == [1, 2, 3, 4]
-    assert asked == [None, 0.3]
+def test_more_offers_at_one_price_than_a_page_holds_are_all_found_and_the_dearer_ones_too() -> None:
+    rows = [row(n, 0.3) for n in range(1, 200)] + [row(n, 0.4) for n in range(200, 301)]
+    fetch, asked = selling(rows, limit=64)
+    assert numbers(market.offers(fetch, machines=999, fit=anything)) == list(range(1, 301))
+    assert len(asked) == 5
 
 
-def test_at_most_five_pages_are_asked_for() -> None:
+def test_a_vast_that_shows_again_what_was_seen_is_asked_above_that_price() -> None:
+    rows = [row(n, 0.3) for n in range(1, 200)] + [row(n, 0.4) for n in range(200, 250)]
+    fetch, asked = selling(rows, 64, "seen")
+    assert numbers(market.offers(fetch, machines=999, fit=anything)) == [*range(1, 65), *range(200, 250)]
+    assert asked == [None, 0.3, 0.3]
+
+
+def test_a_vast_that_always_shows_the_same_page_is_asked_no_more_than_three_times() -> None:
+    fetch, asked = selling([row(n, n / 100) for n in range(1, 99)], 4, "seen", "price")
+    assert numbers(market.offers(fetch, machines=99, fit=anything)) == [1, 2, 3, 4]
+    assert asked == [None, 0.04, 0.04]
+
+
+def test_a_search_ends_because_the_market_ends() -> None:
     fetch, asked = selling([row(n, n / 100) for n in range(1, 99)], limit=4)
-    market.offers(fetch, machines=99, fit=anything)
-    assert len(asked) == market.PAGES
+    assert len(market.offers(fetch, machines=999, fit=anything)) == 98
+    assert len(asked) == 25
+
+
+def test_a_page_of_unusable_offers_hides_none_behind_it() -> None:
+    rows = [row(n, 0.3, gpu_name=None) for n in range(1, 65)] + [row(n, 0.3) for n in range(65, 70)]
+    fetch, _ = selling(rows, limit=64)
+    assert numbers(market.offers(fetch, machines=9, fit=anything)) == [65, 66, 67, 68, 69]
+
+
+def test_a_page_that_vast_says_it_cut_short_is_not_the_last() -> None:
+    assert market.page(answer({"offers": [row(1, 0.3)], "truncated": True}), limit=64).full
+    assert not market.page(answer({"offers": [row(1, 0.3)], "truncated": False}), limit=64).full
 
 
 def test_a_page_is_full_at_vasts_own_cap_even_if_more_were_asked_for() -> None:
@@ -120,16 +158,16 @@ def test_a_page_is_full_at_vasts_own_cap_even_if_more_were_asked_for() -> None:
 def test_a_later_page_that_fails_leaves_what_was_found() -> None:
     fetch, _ = selling([row(n, n / 100) for n in range(1, 10)], limit=4)
 
-    def failing(from_price: float | None) -> market.Page:
-        if from_price is not None:
+    def failing(start: market.Start | None) -> market.Page:
+        if start is not None:
             raise RateLimited
-        return fetch(from_price)
+        return fetch(start)
 
     assert numbers(market.offers(failing, machines=9, fit=anything)) == [1, 2, 3, 4]
 
 
 def test_a_first_page_that_fails_is_no_empty_market() -> None:
-    def failing(_: float | None) -> market.Page:
+    def failing(_: market.Start | None) -> market.Page:
         raise RateLimited
 
     with pytest.raises(RateLimited):
@@ -143,7 +181,7 @@ def test_an_answer_without_offers_is_no_empty_market(body: object) -> None:
 
 
 def test_an_empty_market_is_one() -> None:
-    assert market.page(answer({"offers": []}), limit=64) == market.Page((), full=False, highest=None)
+    assert market.page(answer({"offers": []}), limit=64) == market.Page((), full=False)
 
 
 def test_a_single_offer_may_come_without_its_list() -> None:
@@ -155,7 +193,7 @@ def test_an_unusable_offer_is_left_out_and_counted(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.INFO, "magister.vast"):
         found = market.page(answer({"offers": rows}), limit=64)
     assert numbers(found.offers) == [1]
-    assert found.highest == 0.4
+    assert found.prices == {1: 0.3, 4: 0.4}
     assert caplog.messages == [
         "skipped 4 of 5 offers, unusable: dph_total (2), gpu_name (1), not an object (1)"
     ]
