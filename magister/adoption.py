@@ -94,16 +94,18 @@ def objection(box: Sighting, fleet: Fleet) -> str:
 def adoptable(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
     """Read whether a box is ours from its label and the drop URL in its onstart; None = leave it alone."""
     box = stranger.sighting
-    found = re.search(re.escape(fleet.drop_prefix) + r"([0-9]{1,19})(\?key=)?", box.onstart or "")
+    found = re.search(
+        re.escape(fleet.drop_prefix) + r"([0-9]{1,19})(?:\?key=([0-9a-f]{1,64}))?", box.onstart or ""
+    )
     if found is not None and int(found[1]) > LARGEST_ID:
         found = None
     tag, _, key = (box.label or "").partition(":")
     keyed = tag == fleet.label_tag and _KEY.fullmatch(key) is not None
     if stranger.twin:
-        return Adoptable(box, int(found[1]) if found else 0, None, bool(found and found[2]))
+        return Adoptable(box, int(found[1]) if found else 0, None, found[2] if found else None)
     if found is None or not (keyed or box.label == OLDER_LABEL):
         return None
-    return Adoptable(box, int(found[1]), key if keyed else None, found[2] is not None)
+    return Adoptable(box, int(found[1]), key if keyed else None, found[2])
 
 
 def adopt(box: Adoptable, *, twin: bool, fleet: Fleet, now: datetime) -> Adopt:

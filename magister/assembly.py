@@ -82,7 +82,6 @@ def assembled(settings: Settings, sessions: Sessions, world: Surroundings | None
         lease=holder,
         fleet=wanted,
         order=lambda row: order(settings, row),
-        mac_required=settings.api_token is not None,
         beat_secs=onstart.beat_secs(settings),
         clock=clock.wall,
     )
@@ -136,13 +135,11 @@ def rhythm(settings: Settings) -> Rhythm:
 
 def order(settings: Settings, row: Held) -> Order:
     """Say what to rent for a row."""
-    token = settings.api_token
-    mac = onstart.mac(token, row.key) if token is not None and row.mac_required else None
     return Order(
         template_hash=settings.template_hash,
         label=f"{settings.instance_label}:{row.key}",
         disk=settings.vast_query.disk_gb,
-        onstart=onstart.render(settings, onstart.drop_url(settings, row.offer_id, mac)),
+        onstart=onstart.render(settings, onstart.drop_url(settings, row.offer_id, row.callback_key)),
     )
 
 

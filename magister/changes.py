@@ -9,11 +9,6 @@ from magister.settings import Loaded, Settings, effective, value
 FIXED = ("http_port", "web.bind", "database_url")
 """What a running service cannot change: where its boxes call, and where their rows are."""
 
-LOCKS_OUT = (
-    "must stay as it is while the service runs: boxes that call under it would be answered 403, their drops "
-    "too, and be replaced as silent; restart it to change that all the same"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -46,8 +41,6 @@ def between(before: Loaded, after: Loaded) -> tuple[Change, ...]:
 
 def _refusal(change: Change) -> str:
     """Say why a running service cannot change it; "" = it can."""
-    if change.name == "api_token" and change.before == provenance.MASK:  # a first one locks nobody out
-        return f"api_token = {change.after} from {change.origin}: {LOCKS_OUT}"
     if change.name not in FIXED:
         return ""
     return (

@@ -146,4 +146,19 @@ def bans(config: Path | None, as_json: bool) -> None:
     click.echo(banning.listed(config, as_json=as_json))
 
 
-COMMANDS = (accept_account, adopt, backup, ban, bans, restore, resume, unban, why)
+@click.command(short_help="Drop one instance.")
+@click.argument("which", metavar="ID")
+@configured
+@click.option("--reason", default="", metavar="TEXT", help="The reason, for who reads it later.")
+def drop(config: Path | None, which: str, reason: str) -> None:
+    """Drop one instance: the loop destroys it, and rents another in its place.
+
+    ID is the number of its row, as `magister status` shows it; offer:ID and contract:ID name it by its offer
+    or contract at Vast. It needs no callback key, and an instance that is going already stays as it is.
+    """
+    from magister import dropping
+
+    click.echo(dropping.run(config, which, reason))
+
+
+COMMANDS = (accept_account, adopt, backup, ban, bans, drop, restore, resume, unban, why)

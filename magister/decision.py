@@ -109,7 +109,8 @@ def written(decision: Decision) -> str:
     )
     # what is not ours was taken in before anything was rented, and its onstart is nobody's business
     plain = replace(view, offers=offers, reputation=reputation, quarantines=quarantines, strangers=())
-    return _DECISION.dump_json(replace(decision, view=plain)).decode()
+    held = tuple(replace(row, callback_key=None) for row in decision.held)  # no secret is kept here
+    return _DECISION.dump_json(replace(decision, held=held, view=plain)).decode()
 
 
 def _only(ids: Collection[int | None], known: Mapping[int, T]) -> dict[int, T]:

@@ -1,17 +1,30 @@
-"""Pure: the drop endpoint of a worker, read back as the offer it says."""
+"""Pure: the callback URL of a worker, read back as the instance that it means."""
 
 import re
+from dataclasses import dataclass, field
 
 from magister.facts import LARGEST_ID
 
-_PATH = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?/drop/([0-9]{1,19})(?:\?[^#\s]*)?")
+_CALLBACK = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?/drop/([0-9]{1,19})(?:\?([^#\s]*))?")
+_KEY = re.compile(r"(?:^|&)key=([0-9a-f]{1,64})(?=&|$)")
 
 
-def offer_of(endpoint: str) -> int | None:
-    """Return the offer id that a drop endpoint bears; None = it is none.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Hold what a callback URL says; `key` is its callback key, None = it carries none."""
 
-    Only the path counts: a box keeps the address and the key it was rented with when settings change, and
-    an offer is rented once at a time, by us or by another.
+    offer_id: int
+    key: str | None = field(repr=False)
+
+
+def read(address: str) -> Endpoint | None:
+    """Return the offer and the callback key of a drop endpoint; None = it is none.
+
+    The host does not count: an instance keeps the address it was rented with when settings change. An offer
+    may be rented again at once, so only the key tells its instances apart.
     """
-    found = _PATH.fullmatch(endpoint)
-    return int(found[1]) if found and 0 < int(found[1]) <= LARGEST_ID else None
+    found = _CALLBACK.fullmatch(address)
+    if found is None or not 0 < int(found[1]) <= LARGEST_ID:
+        return None
+    key = _KEY.search(found[2] or "")
+    return Endpoint(int(found[1]), key[1] if key else None)

@@ -118,7 +118,7 @@ class Adoptable:
     sighting: Sighting
     offer_id: int
     key: str | None  # None = a box of the older tool, which gets a new key
-    mac_required: bool
+    callback_key: str | None = field(default=None, repr=False)  # None = its callback URL has no key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from magister import books, evidence, ledger, roster, rows
 from magister.adoption import key_in, recognised
+from magister.endpoints import Endpoint
 from magister.facts import Listing, Roster, Sighting, Stranger
 from magister.fleet import Fleet
 from magister.held import Held
@@ -68,14 +69,14 @@ def _note_sighting(session: Session, row: Held, box: Sighting, begun_at: datetim
 
 def note_roster(session: Session, called: Roster) -> None:
     """Write what Hierophant's lists show and lack into the rows; entries not understood may be anybody."""
-    living, dead = roster.living_offers(called), roster.dead_offers(called)
+    living, dead = roster.living(called), roster.dead(called)
     for row in rows.held(session, lock=True):
-        offer_living = row.offer_id in living
-        if row.live and (offer_living or not called.unread):
+        its = Endpoint(row.offer_id, row.callback_key)
+        if row.live and (its in living or not called.unread):
             learned = roster.called_out(
                 row,
-                living=offer_living,
-                deaths=dead.get(row.offer_id, 0),
+                living=its in living,
+                deaths=dead.get(its, 0),
                 begun_at=called.begun_at,
             )
             ledger.learn(session, row, **learned)

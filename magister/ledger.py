@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Unpack
 
+from pydantic import SecretStr
 from sqlalchemy import Update, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -12,6 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from magister import books, evidence, rows
 from magister.actions import Adopt
 from magister.autopsy import refined
+from magister.callback_key import former
 from magister.errors import IllegalMove, Stale
 from magister.facts import Offer, Sighting
 from magister.fleet import Fleet
@@ -27,7 +29,7 @@ def open_row(
     session: Session,
     offer: Offer,
     *,
-    mac_required: bool,
+    callback_key: str | None,
     actor: str,
     why: str,
     at: datetime,
@@ -36,6 +38,7 @@ def open_row(
 ) -> Held:
     """Write the intent to rent `offer` under a fresh random key; `template_hash` None = not known.
 
+    `callback_key` is what its callback URL carries; None = nothing, as before there were keys.
     `traffic_reserve` is what is set aside for its traffic, in micro-dollars.
     """
     row = Instance(
@@ -46,7 +49,8 @@ def open_row(
         requested_at=at,
         due_at=at,
         offer_id=offer.id,
-        mac_required=mac_required,
+        mac_required=callback_key is not None,
+        callback_key=callback_key,
         machine_id=offer.machine_id,
         host_id=offer.host_id,
         gpu_name=offer.gpu_name,
@@ -80,7 +84,8 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         verify_by=_adopted_deadline(action, born, at, fleet),
         due_at=at if action.state is State.DROPPING else None,
         offer_id=action.box.offer_id,
-        mac_required=action.box.mac_required,
+        mac_required=action.box.callback_key is not None,
+        callback_key=action.box.callback_key,
         contract_id=box.contract_id,
         machine_id=box.machine_id,
         host_id=box.host_id,
@@ -264,6 +269,24 @@ def doubt(session: Session, row: Held, *, at: datetime, fleet: Fleet, trouble: s
     """Leave the send of `row` to the listings: those begun after the grace, counted from `at`, decide."""
     judge_from = at + fleet.create_grace
     learn(session, row, doubted_at=at, judge_from=judge_from, trouble=clipped(trouble))
+
+
+def keep_former_keys(session: Session, token: SecretStr | None) -> int:
+    """Give rows that were rented under a signing `api_token` the key that their instances carry.
+
+    It is computed once, so that another token locks no worker out later. Return how many rows still may be
+    called about and have no key, since there is no token to compute it with.
+    """
+    query = select(Instance.id, Instance.key, Instance.state).where(
+        Instance.mac_required.is_(True), Instance.callback_key.is_(None)
+    )
+    lacking = session.execute(query).all()
+    if token is None:
+        return sum(state is not State.DESTROYED for _, _, state in lacking)
+    for number, key, _ in lacking:
+        kept = update(Instance).where(Instance.id == number).values(callback_key=former(token, key))
+        session.execute(kept.execution_options(synchronize_session=False))
+    return 0
 
 
 def excuse_waiting(session: Session) -> None:

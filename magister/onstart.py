@@ -1,21 +1,14 @@
 """Pure: the text that starts the worker in a rented box, and the address it reports to."""
 
-import hashlib
-import hmac
 import re
 
-from pydantic import SecretStr
-
-from magister import beat
+from magister import beat, callback_key
 from magister.facts import LARGEST_ID
 from magister.settings import Settings
 from magister.settings_contemplant import EXPORTS
 
 LIMIT = 4048
 """The most characters Vast takes for onstart."""
-
-MAC_CHARACTERS = 32
-"""The hex characters of a mac that are used: 128 bits are beyond guessing, and the text has to be short."""
 
 SHORTEN = "shorten contemplant.ssh_authorized_keys or contemplant.onstart_template"
 SILENCE = "contemplant.beat_secs = 0 silences this"
@@ -59,16 +52,13 @@ def _template(settings: Settings) -> str:
     return settings.contemplant.onstart_template or TEMPLATE
 
 
-def drop_url(settings: Settings, offer_id: int, mac: str | None) -> str:
-    """Return the address at which the box of an offer is verified and dropped; None = it carries no mac."""
+def drop_url(settings: Settings, offer_id: int, key: str | None) -> str:
+    """Return the callback URL of an instance, under which the coordinator drops it.
+
+    The worker turns each "drop" in it into "verify". `key` is the callback key, None = it was rented without.
+    """
     url = f"{settings.this_magister_addr}/drop/{offer_id}"
-    return url if mac is None else f"{url}?key={mac}"
-
-
-def mac(token: SecretStr, key: str) -> str:
-    """Return the first 32 hex characters of the HMAC-SHA256 under `token` of "drop:" and the row's key."""
-    message = f"drop:{key}".encode()
-    return hmac.new(token.get_secret_value().encode(), message, hashlib.sha256).hexdigest()[:MAC_CHARACTERS]
+    return url if key is None else f"{url}?key={key}"
 
 
 def longest(settings: Settings) -> int:
@@ -97,7 +87,7 @@ def doubts(settings: Settings) -> tuple[str, ...]:
 
 
 def _longest_url(settings: Settings) -> str:
-    return drop_url(settings, LARGEST_ID, None if settings.api_token is None else "0" * MAC_CHARACTERS)
+    return drop_url(settings, LARGEST_ID, "0" * callback_key.DIGITS)
 
 
 def _excess(length: int) -> str:

@@ -1,17 +1,18 @@
 """What workers and the coordinator may ask of one instance: verify it, drop it."""
 
-import hmac
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
-from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
-from magister import ledger, onstart, pool, rows
+from magister import callback_key, ledger, pool, rows
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
 from magister.held import Held
 from magister.states import Reason, State
+
+T = TypeVar("T")
 
 NO_REASON = "the coordinator gave no reason"
 WHY_LIMIT = 1024
@@ -25,22 +26,22 @@ def verify(
     session: Session,
     offer_id: int,
     *,
-    mac: str | None,
-    token: SecretStr | None,
+    key: str | None,
     now: datetime,
+    open_callbacks: bool = False,
     beat: bool = False,
     actor: str = "worker",
 ) -> Held:
     """Note that the worker of an offer's instance runs, and return the instance; again is harmless.
 
-    `mac` is the key in the URL, None = there was none; `beat` = the box itself says so, which it repeats
-    as long as its worker lives, while the worker calls once. Raises UnknownInstance, WrongKey, or
+    `key` is the callback key in the URL, None = there was none; `beat` = the box itself says so, which it
+    repeats as long as its worker lives, while the worker calls once. Raises UnknownInstance, WrongKey, or
     InstanceEnded for one that is to go or gone; the last also asks for a listing, because a box may be
     running that should not: commit that although it raises.
     """
 
     def attempt() -> Held:
-        row = find(session, offer_id, mac=mac, token=token)
+        row = find(session, offer_id, key=key, open_callbacks=open_callbacks)
         if row.contract_id is None and row.absences:  # it exists, whatever the listings say that lack it
             ledger.learn(session, row, absences=0, absent_since=None)
         if not row.wanted:  # the pool after its rows, as a listing does, or the two lock each other out
@@ -57,13 +58,13 @@ def verify(
 
 
 def announce(
-    session: Session, offer_id: int, *, mac: str | None, token: SecretStr | None, now: datetime
+    session: Session, offer_id: int, *, key: str | None, now: datetime, open_callbacks: bool = False
 ) -> Held:
     """Note that the heartbeat loop of an offer's instance runs, which verifies nothing; return the instance.
 
     From then on silence counts, as soon as it is verified. Raises what `verify` raises.
     """
-    row = current(find(session, offer_id, mac=mac, token=token))
+    row = current(find(session, offer_id, key=key, open_callbacks=open_callbacks))
     if row.announced_at is None:
         ledger.learn(session, row, announced_at=now)
     if row.contract_id is None and row.absences:  # it exists, whatever the listings say that lack it
@@ -75,20 +76,20 @@ def drop(
     session: Session,
     offer_id: int,
     *,
-    mac: str | None,
-    token: SecretStr | None,
+    key: str | None,
     why: str,
     now: datetime,
+    open_callbacks: bool = False,
     actor: str = "coordinator",
 ) -> Held:
     """Let an offer's instance go, and return it; one that is to go or gone already is left as it is.
 
-    `mac` is the key in the URL, None = there was none; `why` is any text. Raises UnknownInstance or
-    WrongKey.
+    `key` is the callback key in the URL, None = there was none; `why` is any text. Raises UnknownInstance
+    or WrongKey.
     """
 
     def attempt() -> Held:
-        row = find(session, offer_id, mac=mac, token=token)
+        row = find(session, offer_id, key=key, open_callbacks=open_callbacks)
         if not row.wanted:
             return row
         said = legible(why) or NO_REASON
@@ -97,27 +98,46 @@ def drop(
     return _until_settled(session, attempt)
 
 
-def find(session: Session, offer_id: int, *, mac: str | None, token: SecretStr | None) -> Held:
+def drop_row(session: Session, row_id: int, *, why: str, now: datetime, actor: str) -> tuple[Held, bool]:
+    """Let one row go by the word of a person; return it, and whether it was not going or gone before.
+
+    Raises UnknownInstance if there is no such row.
+    """
+
+    def attempt() -> tuple[Held, bool]:
+        row = rows.one(session, row_id)
+        if row is None:
+            raise UnknownInstance(f"there is no instance {row_id}")
+        if not row.wanted:
+            return row, False
+        return _moved(session, row, State.DROPPING, Reason.OPERATOR, actor=actor, why=why, at=now), True
+
+    return _until_settled(session, attempt)
+
+
+def find(session: Session, offer_id: int, *, key: str | None, open_callbacks: bool = False) -> Held:
     """Return the instance that a request for an offer means, in whatever state it is.
 
-    With a mac it is the one whose mac that is and no other, without one the newest that took effect.
-    Raises UnknownInstance if there is none, WrongKey if the mac is missing where required or nobody's. Until
-    each box of ours in a complete listing has its row, a box may be meant that has none yet: then it raises
-    TooEarly, a kind of UnknownInstance, also where only an earlier instance on the offer is known.
+    1. With a callback key it is the one that has this key, and no other.
+    2. Without one it is the newest live one whose URL has no key, else the newest of all if that has none.
+    3. With `open_callbacks` the newest of all is meant by a request without a key, also one with a key.
+
+    Raises UnknownInstance if nothing of ours was rented on the offer, else WrongKey. Until each instance of
+    ours in a complete listing has its row, one may be meant that has none yet: then it raises TooEarly, a
+    kind of UnknownInstance.
     """
-    # a row that was never sent has no box, so nobody can call about it
+    # a row that was never sent has no instance, so nobody can call about it
     found = [row for row in rows.by_offer(session, offer_id) if row.sends or row.contract_id is not None]
-    if not any(row.live for row in found) and pool.read(session).listed_at is None:
+    meant = _with_key(found, key) if key else _without_key(found, open_callbacks=open_callbacks)
+    if meant is not None and (key or meant.live):
+        return meant
+    if (key or not any(row.live for row in found)) and pool.read(session).listed_at is None:
         raise TooEarly
+    if meant is not None:
+        return meant
     if not found:
         raise UnknownInstance(f"no instance of ours was rented on offer {offer_id}")
-    if (mac or found[0].mac_required) and token is None:
-        raise WrongKey("api_token is unset, so no key can be checked: set it to what it was")
-    if mac and token is not None:
-        return _signed(found, mac, token)
-    if found[0].mac_required:
-        raise WrongKey(f"the instance on offer {offer_id} can only be asked for with its key")
-    return found[0]
+    raise WrongKey(_refusal(found, key))
 
 
 def current(row: Held) -> Held:
@@ -135,12 +155,30 @@ def legible(text: str) -> str:
     ].strip()
 
 
-def _signed(found: list[Held], mac: str, token: SecretStr) -> Held:
-    given = mac.encode(errors="replace")  # compare_digest takes a str only if it is ASCII
-    for row in found:
-        if hmac.compare_digest(onstart.mac(token, row.key).encode(), given):
-            return row
-    raise WrongKey(f"the key is of no instance on offer {found[0].offer_id}")
+def _with_key(found: list[Held], key: str) -> Held | None:
+    kept = ((row, row.callback_key) for row in found)
+    return next((row for row, its in kept if its is not None and callback_key.same(its, key)), None)
+
+
+def _without_key(found: list[Held], *, open_callbacks: bool) -> Held | None:
+    if open_callbacks:
+        return found[0] if found else None
+    live = next((row for row in found if row.live and not row.mac_required), None)
+    return live or next((row for row in found[:1] if not row.mac_required), None)
+
+
+def _refusal(found: list[Held], key: str | None) -> str:
+    """Say why a call is refused, and what a person can do instead."""
+    offer_id = found[0].offer_id
+    instead = f"to drop one by hand: magister drop offer:{offer_id}"
+    if any(row.mac_required and row.callback_key is None for row in found):
+        return (
+            f"the callback key of the instance on offer {offer_id} is not known: it was rented under an "
+            f"api_token; set that again and restart, or {instead}"
+        )
+    if key:
+        return f"the key is of no instance on offer {offer_id}; {instead}"
+    return f"the instance on offer {offer_id} can only be asked for with its callback key; {instead}"
 
 
 def _moved(
@@ -153,7 +191,7 @@ def _moved(
     return moved
 
 
-def _until_settled(session: Session, attempt: Callable[[], Held]) -> Held:
+def _until_settled(session: Session, attempt: Callable[[], T]) -> T:
     """Make `attempt` again when the row moved between the look and the move; raises Stale in the end."""
     for _ in range(TRIES - 1):
         try:

@@ -1,12 +1,13 @@
 """Rent one offer: the intent, the claim of its one send, the send, and every answer it may get."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from magister import choices, ledger, pool, rows
+from magister import callback_key, choices, ledger, pool, rows
 from magister.actions import Rent, Send
 from magister.budget import objection
 from magister.database import Sessions
@@ -50,7 +51,6 @@ class Renter:
         lease: LeaseHolder,
         fleet: Fleet,
         order: Callable[[Held], Order],
-        mac_required: bool,
         beat_secs: int | None = None,
         clock: Callable[[], datetime],
     ) -> None:
@@ -60,7 +60,6 @@ class Renter:
         self._lease = lease
         self._fleet = fleet
         self._order = order
-        self._mac_required = mac_required
         self._beat_secs = beat_secs
         self._clock = clock
         self._flying: set[int] = set()
@@ -74,7 +73,7 @@ class Renter:
             row = ledger.open_row(
                 session,
                 action.offer,
-                mac_required=self._mac_required,
+                callback_key=self._callback_key(session, action.offer.id),
                 actor=LOOP,
                 why=action.why,
                 at=now,
@@ -83,6 +82,11 @@ class Renter:
             )
             choices.note(session, row, known)
         return Send(row, action.why)
+
+    def _callback_key(self, session: Session, offer_id: int) -> str:
+        """Draw the key that the callback URL of a new instance carries."""
+        chance = secrets.token_hex(callback_key.CHANCE_DIGITS // 2)
+        return callback_key.make(pool.callback_secret(session), offer_id, chance)
 
     def _require_afforded(self, session: Session, action: Rent, known: Decision) -> None:
         """Reserve what the new box may cost, within the transaction of its intent; raises Stale if it cannot.

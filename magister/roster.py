@@ -3,27 +3,28 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from magister import endpoints
 from magister.actions import Move
-from magister.endpoints import offer_of
+from magister.endpoints import Endpoint
 from magister.facts import Roster
 from magister.fleet import Fleet, View
 from magister.held import Held, Learned
 from magister.states import Reason, State
 
 
-def living_offers(roster: Roster) -> frozenset[int]:
-    """Return the offers whose workers are among the living."""
-    return frozenset(offer for address in roster.living if (offer := offer_of(address)) is not None)
+def living(roster: Roster) -> frozenset[Endpoint]:
+    """Return the endpoints of the workers that are among the living."""
+    return frozenset(found for address in roster.living if (found := endpoints.read(address)) is not None)
 
 
-def dead_offers(roster: Roster) -> Mapping[int, int]:
-    """Return how many entries of the dead there are for each offer."""
-    found: dict[int, int] = {}
+def dead(roster: Roster) -> Mapping[Endpoint, int]:
+    """Return how many entries of the dead there are for each endpoint."""
+    counts: dict[Endpoint, int] = {}
     for address, times in roster.dead.items():
-        offer = offer_of(address)
-        if offer is not None:
-            found[offer] = found.get(offer, 0) + times
-    return found
+        found = endpoints.read(address)
+        if found is not None:
+            counts[found] = counts.get(found, 0) + times
+    return counts
 
 
 def called_out(row: Held, *, living: bool, deaths: int, begun_at: datetime) -> Learned:

@@ -33,7 +33,6 @@ class Callback:
     """Hold what the callback URL of a live row is made from."""
 
     offer_id: int
-    key: str = field(repr=False)
     mac_required: bool
     callback_key: str | None = field(repr=False)
 
@@ -83,7 +82,7 @@ def names(session: Session) -> tuple[Name, ...]:
 
 def live_callbacks(session: Session) -> tuple[Callback, ...]:
     """Return what the callback URLs of the rows are made from that are not destroyed."""
-    query = select(Instance.offer_id, Instance.key, Instance.mac_required, Instance.callback_key)
+    query = select(Instance.offer_id, Instance.mac_required, Instance.callback_key)
     return tuple(Callback(*found) for found in session.execute(query.where(Instance.id.in_(live_ids()))))
 
 
@@ -103,14 +102,18 @@ def anything_due(session: Session, since: datetime, now: datetime) -> bool:
 def recent_offers(session: Session, now: datetime, within: timedelta) -> frozenset[int]:
     """Return the offers that may not be rented now.
 
-    A live row holds its offer. One that took effect, or may have, keeps it for `within` after its end,
-    since the coordinator's DELETE for its worker can come late. A refused one is left alone for a while.
+    A live row holds its offer. One without a callback key that took effect, or may have, keeps it for
+    `within` after its end, since the coordinator's DELETE for its worker can come late and would mean the
+    next instance on the offer. A key means one instance only. A refused offer is left alone for a while.
     """
     live = select(Instance.offer_id).where(Instance.id.in_(live_ids()))
     refused = Instance.reason.in_((Reason.OFFER_GONE, Reason.REFUSED))
     ended = select(Instance.offer_id).where(
         Instance.moved_at > now - within,
-        or_(_had_effect(), and_(Instance.moved_at > now - REFUSAL_REST, refused)),
+        or_(
+            and_(_had_effect(), Instance.callback_key.is_(None)),
+            and_(Instance.moved_at > now - REFUSAL_REST, refused),
+        ),
     )
     return frozenset(session.scalars(live.union(ended)))
 

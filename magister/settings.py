@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     )
     api_token: Token = Field(
         default=None,
-        description="Secret, 16 characters or more, that signs drop addresses; what only shows stays open.",
+        description="Secret, 16 characters or more, that signed callback URLs before they had own keys.",
         examples=[""],
     )
     log_level: Annotated[LogLevel, Env(("MAGISTER_LOG", RUST_LOG))] = Field(

@@ -209,6 +209,10 @@ class Web(Group):
     busy_timeout_secs: Wait = Field(
         default=30, description="How long a request waits for a busy database before it answers 503, seconds."
     )
+    open_callbacks: Annotated[bool, Allowed("true or false")] = Field(
+        default=False,
+        description="Whether /verify and /drop need no callback key; then whoever reaches the port can drop.",
+    )
     heartbeat_stale_secs: Wait = Field(
         default=60, description="How long without a step of the loop until /readyz says not ready, seconds."
     )

@@ -44,9 +44,10 @@ def application(
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
     hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed)
-    callbacks = Callbacks(sessions, settings.api_token)
+    is_open = settings.web.open_callbacks
+    callbacks = Callbacks(sessions, open_callbacks=is_open)
     callbacks.start()
-    kept = KeptDrops(sessions, _now, settings.api_token, _spool(settings), callbacks=callbacks)
+    kept = KeptDrops(sessions, _now, _spool(settings), callbacks=callbacks, open_callbacks=is_open)
     kept.start()
     atexit.register(kept.end)
     if ending is not None:

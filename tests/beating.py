@@ -50,7 +50,7 @@ class Beating:
                 if self.every is not None:  # as it was rented with
                     ledger.learn(session, row, beat_secs=self.every)
                 if beats and row.id in self.alive and row.wanted:
-                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def given_up(self) -> dict[int, Reason]:
         """Return the instances that were given up, and why."""

@@ -132,7 +132,7 @@ def a_row(
     state: State = State.VERIFIED,
     offer: Offer | None = None,
     contract_id: int | None = None,
-    mac_required: bool = False,
+    callback_key: str | None = None,
     at: datetime = NOW,
     sent: bool = True,
     learned: Learned | None = None,
@@ -142,7 +142,7 @@ def a_row(
     `sent` = its create was sent and is unanswered, for a requested one.
     """
     row = ledger.open_row(
-        session, offer or an_offer(), mac_required=mac_required, actor="test", why="a test", at=at
+        session, offer or an_offer(), callback_key=callback_key, actor="test", why="a test", at=at
     )
     if sent or state is not State.REQUESTED:
         row = ledger.claim_send(session, row, fence=1, at=at)

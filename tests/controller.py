@@ -63,7 +63,6 @@ class Controller:
             lease=self.lease,
             fleet=self.fleet,
             order=self.order,
-            mac_required=False,
             clock=self.clock.wall,
         )
         self.executor = Executor(
@@ -87,7 +86,8 @@ class Controller:
 
     def order(self, row: Held) -> Order:
         """Return the order of one row, as the composition does."""
-        onstart = f"export MAGISTER_DROP_ENDPOINT={ADDRESS}/drop/{row.offer_id}"
+        key = "" if row.callback_key is None else f"?key={row.callback_key}"
+        onstart = f"export MAGISTER_DROP_ENDPOINT={ADDRESS}/drop/{row.offer_id}{key}"
         return Order(template_hash="hash", label=f"magister:{row.key}", disk=16, onstart=onstart)
 
     def step(self, seconds: float = 0) -> Report:

@@ -41,13 +41,13 @@ def create_app(
         patience=settings.web.busy_timeout_secs,
     )
     stale_after = timedelta(seconds=settings.web.heartbeat_stale_secs)
-    drops = kept or KeptDrops(sessions, clock, settings.api_token)
+    drops = kept or KeptDrops(sessions, clock, open_callbacks=settings.web.open_callbacks)
     for_people = pages(store, fleet(settings), stale_after, drops)
     api = Api(
         store=store,
         kept=drops,
-        callbacks=callbacks or Callbacks(sessions, settings.api_token),
-        token=settings.api_token,
+        callbacks=callbacks or Callbacks(sessions, open_callbacks=settings.web.open_callbacks),
+        open_callbacks=settings.web.open_callbacks,
         address=settings.this_magister_addr,
         stale_after=stale_after,
         pages=for_people,

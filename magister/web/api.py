@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import structlog
 from flask import Blueprint, Response, request
-from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import BadRequest
@@ -47,12 +46,12 @@ ENDPOINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """Hold what the views need; `token` None = no key can be checked."""
+    """Hold what the views need; `open_callbacks` = a call without a key may mean any instance."""
 
     store: Store
     kept: KeptDrops
     callbacks: Callbacks
-    token: SecretStr | None
+    open_callbacks: bool
     address: str  # where workers reach it
     stale_after: timedelta
     pages: Pages
@@ -75,20 +74,20 @@ class Api:
 
     def verify(self, which: str) -> Response:
         """Hear a worker; HEAD is told what a worker would be, and changes nothing."""
-        offer_id, mac, token = id_in(which), request.args.get("key"), self.token
+        offer_id, key = id_in(which), request.args.get("key") or None
         if request.method == "HEAD":
-            seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
+            seen = self.store.read(lambda session: self._find(session, offer_id, key))
             return shown(shapes.answer(operations.current(seen)))
         self._refuse_pages()
         beat = "beat" in request.args
-        with self._admitted(offer_id, mac, waits=not beat) as place:
+        with self._admitted(offer_id, key, waits=not beat) as place:
             row = self.store.write(
                 lambda session, now: operations.verify(
-                    session, offer_id, mac=mac, token=token, now=now, beat=beat
+                    session, offer_id, key=key, now=now, beat=beat, open_callbacks=self.open_callbacks
                 ),
                 place,
             )
-        self.callbacks.note(offer_id, mac or None)
+        self.callbacks.note(offer_id, key)
         if beat:
             log.debug("verify.heard", instance=row.id, offer=offer_id, contract=row.contract_id, beat=beat)
         else:
@@ -104,14 +103,16 @@ class Api:
 
     def announce(self, which: str) -> Response:
         """Hear that the heartbeats of an instance begin; HEAD changes nothing."""
-        offer_id, mac, token = id_in(which), request.args.get("key"), self.token
-        seen = self.store.read(lambda session: operations.find(session, offer_id, mac=mac, token=token))
+        offer_id, key = id_in(which), request.args.get("key") or None
+        seen = self.store.read(lambda session: self._find(session, offer_id, key))
         if request.method == "HEAD" or seen.announced_at is not None:  # it is repeated while no worker runs
             return shown(shapes.answer(operations.current(seen)))
         self._refuse_pages()
-        with self._admitted(offer_id, mac, waits=False) as place:
+        with self._admitted(offer_id, key, waits=False) as place:
             row = self.store.write(
-                lambda session, now: operations.announce(session, offer_id, mac=mac, token=token, now=now),
+                lambda session, now: operations.announce(
+                    session, offer_id, key=key, now=now, open_callbacks=self.open_callbacks
+                ),
                 place,
             )
         log.debug("heartbeat.announced", instance=row.id, offer=offer_id, contract=row.contract_id)
@@ -119,15 +120,15 @@ class Api:
 
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
-        offer_id, mac, token = id_in(which), request.args.get("key") or None, self.token
+        offer_id, key = id_in(which), request.args.get("key") or None
         self._refuse_pages()
         why = operations.legible(reason())
-        asked = Drop(offer_id=offer_id, mac=mac, why=why, heard_at=self.store.clock())
-        with self.kept.until_heard(asked), self._admitted(offer_id, mac) as place:
+        asked = Drop(offer_id=offer_id, key=key, why=why, heard_at=self.store.clock())
+        with self.kept.until_heard(asked), self._admitted(offer_id, key) as place:
             self.kept.require_no_crowd()
             row = self.store.write(
                 lambda session, now: operations.drop(
-                    session, offer_id, mac=mac, token=token, why=why, now=now
+                    session, offer_id, key=key, why=why, now=now, open_callbacks=self.open_callbacks
                 ),
                 place,
             )
@@ -139,8 +140,11 @@ class Api:
     def _refuse_pages(self) -> None:
         refuse_pages(dict(request.headers), method=request.method, address=self.address)
 
+    def _find(self, session: Session, offer_id: int, key: str | None) -> Held:
+        return operations.find(session, offer_id, key=key, open_callbacks=self.open_callbacks)
+
     @contextmanager
-    def _admitted(self, offer_id: int, mac: str | None, *, waits: bool = True) -> Iterator[Place | None]:
+    def _admitted(self, offer_id: int, key: str | None, *, waits: bool = True) -> Iterator[Place | None]:
         """Refuse what is about no instance of ours, and give what is left a place in which it may wait.
 
         What cannot be told apart yet waits until it can, if there is a place for it, and is refused at once
@@ -148,7 +152,7 @@ class Api:
         """
 
         def find(session: Session) -> Held:
-            return operations.find(session, offer_id, mac=mac, token=self.token)
+            return self._find(session, offer_id, key)
 
         obstacle: Exception | None = None
         try:
@@ -160,7 +164,7 @@ class Api:
         if not waits:
             yield None
             return
-        known = obstacle is None or self.callbacks.know(offer_id, mac or None)
+        known = obstacle is None or self.callbacks.know(offer_id, key)
         with self.store.place(request.remote_addr or "", known=known) as place:
             if obstacle is not None and place is None:
                 raise obstacle

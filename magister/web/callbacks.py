@@ -8,7 +8,6 @@ last read: the callback URLs of live instances, and the secret by which any key 
 import threading
 
 import structlog
-from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from magister import callback_key, pool, rows
@@ -22,12 +21,12 @@ log = structlog.get_logger("magister.web")
 
 
 class Callbacks:
-    """Remember the callback URLs of live instances; `token` None = no former key can be computed."""
+    """Remember the callback URLs of live instances."""
 
-    def __init__(self, sessions: Sessions, token: SecretStr | None) -> None:
-        """Begin with nothing known."""
+    def __init__(self, sessions: Sessions, *, open_callbacks: bool = False) -> None:
+        """Begin with nothing known; `open_callbacks` = a call without a key may mean any instance."""
         self._sessions = sessions
-        self._token = token
+        self._open_callbacks = open_callbacks
         self._live: frozenset[tuple[int, str | None]] = frozenset()
         self._heard: frozenset[tuple[int, str | None]] = frozenset()  # since the last reading began
         self._lock = threading.Lock()
@@ -59,8 +58,10 @@ class Callbacks:
             )
             return
         self._secret = secret
-        self._warn(sum(row.keyless for row in live))
-        self._live = frozenset((row.offer_id, self._key(row)) for row in live)
+        self._warn(sum(self._is_open(row) for row in live))
+        keyless = {(row.offer_id, None) for row in live if self._is_open(row)}
+        with_key = {(row.offer_id, row.callback_key) for row in live if row.callback_key}
+        self._live = frozenset(keyless | with_key)
 
     def note(self, offer_id: int, key: str | None) -> None:
         """Remember a callback URL at which a worker was heard, before the next reading."""
@@ -74,6 +75,10 @@ class Callbacks:
         secret = self._secret
         return key is not None and secret is not None and callback_key.is_signed(secret, offer_id, key)
 
+    def _is_open(self, row: rows.Callback) -> bool:
+        """Say whether a call without a key may mean this instance."""
+        return self._open_callbacks or row.keyless
+
     def _warn(self, keyless: int) -> None:
         """Log once in a process that some callback URLs have no key."""
         if not keyless or self._warned:
@@ -85,9 +90,3 @@ class Callbacks:
             so="whoever reaches http_port can verify and drop them",
             cure="let a firewall pass workers and the coordinator only; what is rented from now on has a key",
         )
-
-    def _key(self, row: rows.Callback) -> str | None:
-        """Return the key in a callback URL; None = it has none."""
-        if row.callback_key is not None or not row.mac_required or self._token is None:
-            return row.callback_key
-        return callback_key.former(self._token, row.key)

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 import structlog
-from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from magister import operations
@@ -53,17 +52,17 @@ log = structlog.get_logger("magister.web")
 
 
 class KeptDrops:
-    """Keep each drop once until it is written; `token` None = no key can be checked."""
+    """Keep each drop once until it is written."""
 
     def __init__(
         self,
         sessions: Sessions,
         clock: Callable[[], datetime],
-        token: SecretStr | None,
         spool: Spool | None = None,
         *,
         callbacks: Callbacks | None = None,
         at_once: float = AT_ONCE,
+        open_callbacks: bool = False,
     ) -> None:
         """Begin with what lies in `spool`; None = all are kept in memory. `at_once` is in seconds.
 
@@ -71,7 +70,7 @@ class KeptDrops:
         """
         self._sessions = sessions
         self._clock = clock
-        self._token = token
+        self._open_callbacks = open_callbacks
         self._callbacks = callbacks
         self._at_once = at_once
         ours = spool or Spool(None)
@@ -178,8 +177,7 @@ class KeptDrops:
                 "drop.forgotten",
                 offer=drop.offer_id,
                 why=drop.why,
-                cure=f"when the database can be written, ask again: DELETE /drop/{drop.offer_id}"
-                f"{'' if drop.mac is None else ' with its ?key=, which /instances shows'}; "
+                cure=f"when the database can be written: magister drop offer:{drop.offer_id}; "
                 "this process ends, and no disk takes the drop either",
             )
         if unknown := sorted(drop.offer_id for drop in self._others.memory() if drop.of not in self._named):
@@ -251,7 +249,7 @@ class KeptDrops:
             yield Condition(what, look, "drops_lost")
 
     def _known(self, drop: Drop) -> bool:
-        return self._callbacks is None or self._callbacks.know(drop.offer_id, drop.mac)
+        return self._callbacks is None or self._callbacks.know(drop.offer_id, drop.key)
 
     def _keep(self, drop: Drop) -> bool:
         room = self._ours if self._known(drop) else self._others
@@ -275,7 +273,7 @@ class KeptDrops:
         if drop.offer_id not in room.offers():
             return True
         there = next((one for one in room.drops() if one.offer_id == drop.offer_id), drop)
-        if there.mac is None and drop.mac is not None:
+        if there.key is None and drop.key is not None:
             room.forget(there)
             return True
         return there.of == drop.of
@@ -292,12 +290,17 @@ class KeptDrops:
 
     def _write(self, drop: Drop) -> None:
         with self._sessions.write() as session:
-            mac, token = drop.mac, self._token
-            row = operations.find(session, drop.offer_id, mac=mac, token=token)
-            if mac is None and row.requested_at > drop.heard_at + CLOCKS_APART:
+            key, is_open = drop.key, self._open_callbacks
+            row = operations.find(session, drop.offer_id, key=key, open_callbacks=is_open)
+            if key is None and row.requested_at > drop.heard_at + CLOCKS_APART:
                 raise UnknownInstance(f"instance {row.id} was rented after the drop was asked for")
             row = operations.drop(
-                session, drop.offer_id, mac=mac, token=token, why=drop.why, now=self._clock()
+                session,
+                drop.offer_id,
+                key=key,
+                why=drop.why,
+                now=self._clock(),
+                open_callbacks=is_open,
             )
         log.info("drop.heard", instance=row.id, offer=drop.offer_id, state=row.state, why=drop.why)
 

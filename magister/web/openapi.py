@@ -35,7 +35,7 @@ ROW_ID: Json = {
 KEY: Json = {
     "name": "key",
     "in": "query",
-    "description": "What the worker's address carries; needed if the box was rented with an api_token.",
+    "description": "What the worker's address carries; needed if that carries one.",
     "schema": {"type": "string"},
 }
 BEAT: Json = {

@@ -37,17 +37,17 @@ log = structlog.get_logger("magister.web")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """Hold what was asked for; `mac` is the key in the URL, None = there was none."""
+    """Hold what was asked for; `key` is the callback key in the URL, None = there was none."""
 
     offer_id: int
-    mac: str | None
+    key: str | None
     why: str
     heard_at: datetime
 
     @property
     def of(self) -> tuple[int, str | None]:
         """Return whose drop it is: asked for again, it is the same one."""
-        return self.offer_id, self.mac
+        return self.offer_id, self.key
 
 
 class Spool:
@@ -142,7 +142,7 @@ class Spool:
 
     def _read(self, name: str) -> Drop | None:
         """Read a drop; None = another process has just written it to the database."""
-        offer_id, mac, seconds = name.split("-")
+        offer_id, key, seconds = name.split("-")
         try:
             with (self._folder() / name).open("rb") as file:
                 why = file.read(REASON_BYTES)
@@ -152,7 +152,7 @@ class Spool:
             why = b""
         return Drop(
             offer_id=int(offer_id),
-            mac=None if mac == _OPEN else mac,
+            key=None if key == _OPEN else key,
             why=why.decode(errors="replace"),
             heard_at=datetime.fromtimestamp(int(seconds), UTC),
         )
@@ -171,7 +171,7 @@ def place_for(url: str) -> Path | None:
 
 
 def _name(drop: Drop) -> str:
-    return f"{drop.offer_id}-{_OPEN if drop.mac is None else drop.mac}-{int(drop.heard_at.timestamp())}"
+    return f"{drop.offer_id}-{_OPEN if drop.key is None else drop.key}-{int(drop.heard_at.timestamp())}"
 
 
 def _age(name: str) -> int:

@@ -37,6 +37,11 @@ class Tenure:
     expires_at: datetime
 
 
+def drop_path(row: Held) -> str:
+    """Return the path of the callback URL by which the coordinator drops an instance."""
+    return f"/drop/{row.offer_id}?key={row.callback_key}"
+
+
 @contextmanager
 def an_own_database(server: str) -> Iterator[str]:
     """Make an empty database on a server, and take it away again."""

@@ -20,6 +20,7 @@ from magister.held import Held
 from magister.limited_log import LINES
 from magister.states import Reason, State
 from tests.acceptance.host import PATIENT
+from tests.acceptance.records import drop_path
 from tests.acceptance.world import QUICK_PACE, World, a_market
 from tests.waiting import PATIENCE
 
@@ -150,7 +151,7 @@ def reasons(world: World, row: Held) -> list[str]:
 def coordinator(world: World) -> Held:
     """Drop a worker as the coordinator does, prove that it was answered, and return its row."""
     row = verified(world)[0]
-    answer = asked(world, f"/drop/{row.offer_id}", method="DELETE", body=b"strikes: 3")
+    answer = asked(world, drop_path(row), method="DELETE", body=b"strikes: 3")
     assert answer.status == 200, answer.raw
     return row
 
@@ -246,7 +247,7 @@ def test_an_id_longer_than_a_line_may_be_is_refused(world: World) -> None:
 @pytest.mark.parametrize("size", [1024 * 1024, 16 * 1024 * 1024])
 def test_a_reason_of_megabytes_is_cut_and_the_drop_is_made(world: World, size: int, chunked: bool) -> None:
     row = verified(world)[-1]
-    head = f"DELETE /drop/{row.offer_id} HTTP/1.1\r\nHost: m\r\n"
+    head = f"DELETE {drop_path(row)} HTTP/1.1\r\nHost: m\r\n"
     if chunked:
         piece = b"%x\r\n" % 8000 + b"x" * 8000 + b"\r\n"
         body = piece * (size // 8000) + b"0\r\n\r\n"
@@ -276,7 +277,7 @@ def test_a_length_beyond_all_measure_is_not_waited_for_for_long(impatient: World
 def test_a_drop_whose_body_has_no_clear_end_is_heard_all_the_same(impatient: World, framing: str) -> None:
     impatient.until(impatient.settled, "a full pool")
     row = verified(impatient)[-1]
-    request = f"{DELETE.format(path=f'/drop/{row.offer_id}')}{framing}\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
+    request = f"{DELETE.format(path=drop_path(row))}{framing}\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
     assert said(impatient, request.encode()).status == 200
 
 
@@ -285,7 +286,7 @@ def test_a_drop_whose_body_has_no_clear_end_is_heard_all_the_same(impatient: Wor
 )
 def test_chunks_that_are_none_are_not_read_and_the_drop_is_heard(world: World, chunks: str) -> None:
     row = verified(world)[-1]
-    request = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Transfer-Encoding: chunked\r\n\r\n{chunks}"
+    request = f"{DELETE.format(path=drop_path(row))}Transfer-Encoding: chunked\r\n\r\n{chunks}"
     assert said(world, request.encode()).status == 200
 
 
@@ -302,20 +303,20 @@ def test_headers_of_proxies_that_nobody_reads_refuse_nothing(world: World, heade
     row = verified(world)[-1]
     assert asked(world, "/summary", headers=headers).status == 200
     assert asked(world, f"/verify/{row.offer_id}", headers=headers).status == 200
-    assert asked(world, f"/drop/{row.offer_id}", method="DELETE", headers=headers).status == 200
+    assert asked(world, drop_path(row), method="DELETE", headers=headers).status == 200
 
 
 def test_a_drop_may_come_in_chunks(world: World) -> None:
     row = verified(world)[-1]
     body = b"8\r\nstrikes:\r\n2\r\n 3\r\n0\r\nX-Trailer: 1\r\n\r\n"
-    head = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Transfer-Encoding: chunked\r\n\r\n"
+    head = f"{DELETE.format(path=drop_path(row))}Transfer-Encoding: chunked\r\n\r\n"
     assert said(world, head.encode() + body).status == 200
     assert reasons(world, row) == ["strikes: 3"]
 
 
 def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(world: World) -> None:
     row = verified(world)[-1]
-    head = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    head = f"{DELETE.format(path=drop_path(row))}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     with closing(opened(world)) as connection:
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -400,7 +401,7 @@ def test_who_sends_no_whole_request_in_time_is_told_so_and_a_drop_without_an_end
     impatient: World,
 ) -> None:
     (row,) = verified(impatient)
-    head = f"{DELETE.format(path=f'/drop/{row.offer_id}')}Content-Length: 100\r\n\r\nstrikes"
+    head = f"{DELETE.format(path=drop_path(row))}Content-Length: 100\r\n\r\nstrikes"
     with closing(opened(impatient)) as asking, closing(opened(impatient)) as dropping:
         asking.sendall(b"GET /healthz HTTP/1.1\r\n")
         dropping.sendall(head.encode())
@@ -505,9 +506,7 @@ def test_what_is_refused_before_routing_is_told_in_the_log_and_does_not_fill_it(
 def test_one_connection_is_for_one_request(world: World) -> None:
     row = verified(world)[-1]
     pipelined = (
-        b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n"
-        + DELETE.format(path=f"/drop/{row.offer_id}").encode()
-        + b"\r\n"
+        b"GET /healthz HTTP/1.1\r\nHost: m\r\n\r\n" + DELETE.format(path=drop_path(row)).encode() + b"\r\n"
     )
     answer = said(world, pipelined)
     assert answer.statuses == [200]

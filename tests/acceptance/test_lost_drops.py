@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from magister.states import Reason, State
-from tests.acceptance.records import an_own_database
+from tests.acceptance.records import an_own_database, drop_path
 from tests.acceptance.relay import Relay
 from tests.acceptance.world import World, a_world
 from tests.waiting import PATIENCE
@@ -59,6 +59,11 @@ def offers(world: World) -> list[int]:
     return [story.row.offer_id for story in world.stories() if story.row.state is State.VERIFIED]
 
 
+def path_of(world: World, offer: int) -> str:
+    """Return the path of the callback URL of the newest instance on an offer."""
+    return drop_path(max((s.row for s in world.stories() if s.row.offer_id == offer), key=lambda row: row.id))
+
+
 def assert_dropped(world: World, offer: int) -> None:
     """See the box go whose drop was asked for, and for that reason."""
 
@@ -79,7 +84,8 @@ def assert_nothing_is_kept(world: World) -> None:
 def test_a_drop_that_waits_for_the_database_outlives_a_kill(tmp_path: Path) -> None:
     with a_pool(tmp_path) as world:
         dropped = offers(world)[0]
-        with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
+        path = path_of(world, dropped)
+        with locked(world), calling(world, "DELETE", path):
             assert kept(world)[0]["where"] == str(tmp_path / FOLDER)
             world.kill()
         world.start()
@@ -90,7 +96,8 @@ def test_a_drop_that_waits_for_the_database_outlives_a_kill(tmp_path: Path) -> N
 def test_a_drop_that_waits_for_the_database_outlives_the_end_of_the_service(tmp_path: Path) -> None:
     with a_pool(tmp_path) as world:
         dropped = offers(world)[0]
-        with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
+        path = path_of(world, dropped)
+        with locked(world), calling(world, "DELETE", path):
             world.until(lambda: world.answers("/healthz"), "a web side that has the call")
             assert world.terminate() == 0
             assert world.host.lines(event="drops.left")
@@ -105,19 +112,21 @@ def test_what_no_disk_takes_either_is_named_before_the_service_ends(tmp_path: Pa
     with a_pool(tmp_path) as world:
         assert len(world.host.lines(event="drops.in_memory_only")) == 1
         dropped = offers(world)[0]
-        with locked(world), calling(world, "DELETE", f"/drop/{dropped}"):
+        path = path_of(world, dropped)
+        with locked(world), calling(world, "DELETE", path):
             assert kept(world)[0]["where"] == "memory"
             assert world.terminate() == 0
         (forgotten,) = world.host.lines(event="drop.forgotten", level="error")
         assert forgotten["offer"] == dropped
-        assert f"DELETE /drop/{dropped}" in str(forgotten["cure"])
+        assert f"magister drop offer:{dropped}" in str(forgotten["cure"])
 
 
 def test_every_web_process_tells_of_what_one_of_them_keeps(tmp_path: Path) -> None:
     with a_pool(tmp_path, WEB_WORKERS="3", WEB_BUSY_TIMEOUT_SECS="0.5") as world:
         dropped = offers(world)[0]
+        path = path_of(world, dropped)
         with locked(world):
-            assert not world.answers(f"/drop/{dropped}", method="DELETE")
+            assert not world.answers(path, method="DELETE")
             kept(world)
             for _ in range(30):
                 assert "drops_unwritten" in world.host.conditions()
@@ -129,11 +138,12 @@ def test_every_web_process_tells_of_what_one_of_them_keeps(tmp_path: Path) -> No
 def test_workers_and_drops_that_wait_for_the_database_keep_no_drop_from_being_kept(tmp_path: Path) -> None:
     with a_pool(tmp_path, 12, WEB_THREADS="2") as world:
         first, *others = offers(world)
+        paths = {offer: path_of(world, offer) for offer in (first, *others)}
         with locked(world), ExitStack() as waiting:
             for _ in range(20):
-                waiting.enter_context(calling(world, "GET", f"/verify/{first}"))
+                waiting.enter_context(calling(world, "GET", paths[first].replace("drop", "verify")))
             for offer in others:
-                waiting.enter_context(calling(world, "DELETE", f"/drop/{offer}"))
+                waiting.enter_context(calling(world, "DELETE", paths[offer]))
             assert {line["offer"] for line in kept(world, len(others))} == set(others)
             world.kill()
         world.start()
@@ -150,8 +160,9 @@ def test_a_drop_outlives_a_kill_while_postgresql_is_away(tmp_path: Path, postgre
         try:
             with a_pool(tmp_path, DATABASE_URL=url) as world:
                 dropped = offers(world)[0]
+                path = path_of(world, dropped)
                 wire.cut()
-                with calling(world, "DELETE", f"/drop/{dropped}"):
+                with calling(world, "DELETE", path):
                     assert kept(world)[0]["where"] == str(tmp_path / f"{server.database}-drops")
                     world.kill()
                 wire.mend()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason
+from tests.acceptance.records import drop_path
 from tests.acceptance.world import World, a_steady_world
 from tests.waiting import PATIENCE
 
@@ -50,19 +51,24 @@ def prices(world: World) -> dict[int, float]:
     return {box["offer_id"]: box["cost_per_hour"] for box in said["instance_overview"]}
 
 
+def path_of(world: World, offer: int) -> str:
+    """Return the path of the callback URL of the instance on an offer."""
+    return drop_path(next(story.row for story in world.stories() if story.row.offer_id == offer))
+
+
 @dataclass
 class Caller:
     """Call again and again, each time anew, and keep the calls that were not answered with 200 in time."""
 
     world: World
-    offer_id: int
+    path: str
     calls: int = 0
     unanswered: list[str] = field(default_factory=list)
     _enough: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         while not self._enough.is_set():
-            for path in ("/healthz", f"/verify/{self.offer_id}"):
+            for path in ("/healthz", self.path.replace("drop", "verify")):
                 self.calls += 1
                 if not self.world.answers(path):
                     self.unanswered.append(path)
@@ -82,7 +88,7 @@ def test_a_lower_cap_shrinks_the_pool_at_once_and_no_call_is_lost(tmp_path: Path
     with a_pool(tmp_path, 4) as world:
         cheapest, next_one, *_ = sorted(prices(world).items(), key=lambda box: box[1])
         cap = f"{cheapest[1] + next_one[1] + 0.0001:.4f}"
-        caller, members = Caller(world, cheapest[0]), set(world.members())
+        caller, members = Caller(world, path_of(world, cheapest[0])), set(world.members())
         write(tmp_path, 4, cap=cap)
         with caller.calling():
             hang_up(world)
@@ -133,7 +139,7 @@ def test_two_reloads_in_quick_succession_end_with_the_last_settings(tmp_path: Pa
         world.until(lambda: world.host.lines(event="reload.accepted"), "the first settings")
         write(tmp_path, 3)
         hang_up(world)
-        assert world.answers(f"/drop/{dropped}", method="DELETE")
+        assert world.answers(path_of(world, dropped), method="DELETE")
         world.target = 3
         world.until(lambda: world.host.lines(event="reload.done"), "the end of the reload")
         world.until(world.settled, "a pool of three")
@@ -158,9 +164,10 @@ def test_a_drop_that_is_kept_in_memory_outlives_a_reload(tmp_path: Path) -> None
         world.start()
         world.until(lambda: world.settled() and world.listed(), "a full pool that was listed")
         dropped, _ = prices(world)
+        path = path_of(world, dropped)
         with closing(sqlite3.connect(tmp_path / "magister.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert not world.answers(f"/drop/{dropped}", method="DELETE")
+            assert not world.answers(path, method="DELETE")
             assert world.host.lines(event="drop.kept")
             write(tmp_path, 2, cap="99")
             hang_up(world)

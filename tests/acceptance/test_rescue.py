@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from magister.states import Reason, State
+from tests.acceptance.records import drop_path
 from tests.acceptance.world import World, a_steady_world, a_world
 from tests.waiting import PATIENCE
 
@@ -46,11 +47,11 @@ def known_and_live(world: World) -> set[int | None]:
     return rows
 
 
-def beat(world: World, offer: int) -> int:
-    """Say as the box of an offer does that its worker lives, and return the status of the answer."""
+def beat(world: World, path: str) -> int:
+    """Say as an instance does that its worker lives, by its callback path, and return the status."""
     connection = HTTPConnection("127.0.0.1", world.host.port, timeout=PATIENCE)
     try:
-        connection.request("GET", f"/verify/{offer}?beat=60")
+        connection.request("GET", f"{path.replace('drop', 'verify')}&beat=60")
         return connection.getresponse().status
     finally:
         connection.close()
@@ -99,7 +100,7 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     world.until(lambda: deleted not in world.live() and world.settled(), "another replacement")
     age(world)
     before, creates = world.live(), world.asked("create")
-    offers = {story.row.contract_id: story.row.offer_id for story in world.stories() if story.row.live}
+    paths = {story.row.contract_id: drop_path(story.row) for story in world.stories() if story.row.live}
     refused = world.host.run("restore", "backup.db", check=False)
     assert refused.returncode == 2
     assert "a service keeps the pool on" in refused.stderr
@@ -108,13 +109,13 @@ def test_a_pool_finds_itself_after_an_old_backup_was_restored(world: World) -> N
     assert (restored.returncode, restored.stderr) == (0, "")
     assert {story.row.contract_id for story in world.stories()} == first
     with the_web_side_alone(world):
-        heard = {box: beat(world, offers[box]) for box in before}
+        heard = {box: beat(world, paths[box]) for box in before}
     assert heard == {box: 200 if box in first else 503 for box in before}, (
         "a 404 would end the beats for good"
     )
     world.start()
     world.until(lambda: world.settled() and world.live() == known_and_live(world), "a full pool")
-    assert {beat(world, offer) for offer in offers.values()} == {200}
+    assert {beat(world, path) for path in paths.values()} == {200}
     assert world.live() == before, "nothing was rented, nothing given up"
     assert world.asked("create") == creates
     assert world.doubled_labels() == []

@@ -60,12 +60,9 @@ def start(
 
 def dropped(service: Service) -> int:
     """Let the coordinator give up on one worker, and return the status of the answer."""
-    with service.simulator.simulation.lock:
-        started_with = next(iter(service.simulator.simulation.market.live())).onstart or ""
-    path = started_with.partition("/drop/")[2].partition('"')[0]
     connection = HTTPConnection("127.0.0.1", service.port, timeout=ANSWER_WITHIN)
     try:
-        connection.request("DELETE", f"/drop/{path}")
+        connection.request("DELETE", service.callback())
         return connection.getresponse().status
     finally:
         connection.close()

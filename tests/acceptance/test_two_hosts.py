@@ -15,7 +15,7 @@ from tests.acceptance import gate
 from tests.acceptance.host import Host
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.laws import assert_no_row_was_sent_twice, assert_nothing_is_lost, tallied
-from tests.acceptance.records import Tenure, an_own_database
+from tests.acceptance.records import Tenure, an_own_database, drop_path
 from tests.acceptance.relay import Relay
 from tests.acceptance.world import HURRY, a_market
 
@@ -97,7 +97,7 @@ def assert_all_is_well(pair: Hosts) -> None:
 def assert_a_drop_is_acted_on(pair: Hosts, at: Host) -> None:
     """Drop a worker by a call to one host, and see that whichever loop acts destroys its box soon."""
     row = next(story.row for story in pair.stories() if story.row.state is State.VERIFIED)
-    pair.until(lambda: at.answers(f"/drop/{row.offer_id}", method="DELETE"), "an answer to the drop")
+    pair.until(lambda: at.answers(drop_path(row), method="DELETE"), "an answer to the drop")
     path = f"/instances/{row.contract_id}/"
     pair.until(lambda: [entry for entry in pair.entries("destroy") if path in entry.path], "the destroy")
 

@@ -210,7 +210,7 @@ class Week:
         box.worker_due = None
         try:
             with self._sessions.write() as session:
-                operations.verify(session, box.offer_id, mac=None, token=None, now=moment(self.market.now))
+                operations.verify(session, box.offer_id, key=None, now=moment(self.market.now))
             box.worker = Worker.VERIFIED
         except InstanceEnded:
             box.worker = Worker.REFUSED
@@ -245,7 +245,6 @@ class Week:
             lease=lease,
             fleet=wanted,
             order=lambda row: assembly.order(known, row),
-            mac_required=False,
             clock=clock.wall,
         )
         executor = Executor(

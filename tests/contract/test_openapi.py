@@ -7,7 +7,6 @@ import pytest
 import schemathesis
 from flask import Flask
 from hypothesis import given, settings
-from pydantic import SecretStr
 from schemathesis import APIOperation, CheckContext, GenerationMode, Response
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -28,7 +27,7 @@ Check: TypeAlias = Callable[[CheckContext, Response, schemathesis.Case[Any]], bo
 Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
 
 EXAMPLES = 60
-TOKEN = SecretStr("a-token-of-the-operator")
+KEY = "0f" * 24
 OF_DAYS = ("/cost", "/bill")
 WRONG_WAY_ROUND: list[Check] = [positive_data_acceptance]
 """Two days that are right each for itself may be in the wrong order, which a schema cannot say."""
@@ -45,10 +44,8 @@ def app(sqlite_sessions: Sessions) -> Flask:
         pool.note_listed(session, ago(minutes=1))
         for offer_id, state in enumerate(State):
             a_row(session, state=state, offer=an_offer(id=offer_id), at=ago(minutes=1))
-        a_row(session, state=State.CREATED, offer=an_offer(id=SIGNED), mac_required=True, at=ago(minutes=1))
-    of_the_operator = some_settings(
-        api_token=TOKEN,
-    )
+        a_row(session, state=State.CREATED, offer=an_offer(id=SIGNED), callback_key=KEY, at=ago(minutes=1))
+    of_the_operator = some_settings()
     clock = FakeClock(now=NOW)
 
     def no_nap(seconds: float) -> None:

@@ -185,7 +185,7 @@ def _running_since(session: Session, at: datetime, contract: int = 9001) -> None
     box = a_sighting(
         contract, actual_status="running", price=PRICE, disk_price=DISK, start_date=at, machine_id=7
     )
-    found = Adopt(Adoptable(box, 1, None, False), State.VERIFIED, Reason.ADOPTED, "it is ours")
+    found = Adopt(Adoptable(box, 1, None), State.VERIFIED, Reason.ADOPTED, "it is ours")
     ledger.adopt(session, found, fleet=a_fleet(), at=at)
 
 

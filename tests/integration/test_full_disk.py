@@ -247,7 +247,7 @@ def test_a_call_is_heard_if_there_is_room_within_the_patience(
         return pool.clock.now
 
     monkeypatch.setattr(pool.clock, "advance", advance)
-    assert client.get(f"/verify/{row.offer_id}").status_code == 200
+    assert client.get(f"/verify/{row.offer_id}?key={row.callback_key}").status_code == 200
     assert pool.row(row.id).state is State.VERIFIED
 
 

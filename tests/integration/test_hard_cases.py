@@ -339,7 +339,7 @@ def test_a_surplus_row_that_was_sent_meanwhile_is_not_called_destroyed(sessions:
     with sessions.write() as session:
         ledger.learn(session, pool.row(1), unanswered=0)
         unsent = ledger.open_row(
-            session, an_offer(), mac_required=False, actor="test", why="a test", at=pool.clock.now
+            session, an_offer(), callback_key=None, actor="test", why="a test", at=pool.clock.now
         )
     executor = pool.worker._executor
     settle = executor.settle
@@ -448,7 +448,7 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
     pool.step()
     with postgres_sessions.write() as session:
         unsent = ledger.open_row(
-            session, an_offer(), mac_required=False, actor="test", why="a test", at=pool.clock.now
+            session, an_offer(), callback_key=None, actor="test", why="a test", at=pool.clock.now
         )
     listed, asked, pool_held, rows_held = (threading.Event() for _ in range(4))
     note_listing, hold_renting = findings.note_listing, pool_row.hold_renting

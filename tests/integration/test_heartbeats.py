@@ -125,7 +125,7 @@ class Silent:
         if announced:
             with sessions.write() as session:
                 operations.announce(
-                    session, self.row.offer_id, mac=None, token=None, now=controller.clock.now
+                    session, self.row.offer_id, key=self.row.callback_key, now=controller.clock.now
                 )
         assert controller.row(self.row.id).state is State.CREATED, "an announcement verifies nothing"
         controller.verify(self.row)
@@ -154,7 +154,7 @@ def test_an_instance_that_never_announced_itself_is_not_judged_by_its_silence(se
 
 def test_how_often_an_instance_beats_is_written_when_it_is_rented(sessions: Sessions) -> None:
     with sessions.write() as session:
-        row = ledger.open_row(session, an_offer(), mac_required=False, actor="test", why="a test", at=NOW)
+        row = ledger.open_row(session, an_offer(), callback_key=None, actor="test", why="a test", at=NOW)
         assert row.beat_secs is None
         assert ledger.claim_send(session, row, fence=1, at=NOW, beat_secs=45).beat_secs == 45
 

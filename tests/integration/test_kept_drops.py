@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.exc import DataError, InternalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from magister import callback_key, ledger, onstart, operations, pool, rows
+from magister import callback_key, ledger, operations, pool, rows
 from magister.database import Sessions
 from magister.held import Held, Learned
 from magister.limited_log import LINES
@@ -29,7 +28,7 @@ from tests.integration.test_full_disk import Disk
 from tests.integration.test_web_trouble import failing, the_settings
 from tests.waiting import PATIENCE, until
 
-TOKEN = SecretStr("token-of-the-operator")
+KEY, OTHER, NOBODYS = (callback_key.make("5" * 64, 77, chance * 16) for chance in "012")
 
 
 @pytest.fixture
@@ -44,13 +43,13 @@ def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def drops(sessions: Sessions, clock: FakeClock, spool: Spool) -> KeptDrops:
-    return KeptDrops(sessions, clock.wall, TOKEN, spool)
+    return KeptDrops(sessions, clock.wall, spool)
 
 
 @pytest.fixture
 def client(sessions: Sessions, clock: FakeClock, drops: KeptDrops) -> FlaskClient:
     app = create_app(
-        the_settings(TOKEN),
+        the_settings(),
         sessions,
         clock=clock.wall,
         nap=lambda secs: void(clock.advance(secs)),
@@ -65,10 +64,10 @@ def void(value: object) -> None:
 
 
 def a_box(
-    sessions: Sessions, state: State = State.VERIFIED, *, signed: bool = False, offer: int = 77
+    sessions: Sessions, state: State = State.VERIFIED, *, key: str | None = None, offer: int = 77
 ) -> Held:
     with sessions.write() as session:
-        return a_row(session, state=state, offer=an_offer(id=offer), mac_required=signed)
+        return a_row(session, state=state, offer=an_offer(id=offer), callback_key=key)
 
 
 def away(sessions: Sessions, drop: Callable[[], object]) -> None:
@@ -86,7 +85,7 @@ def told(client: FlaskClient) -> list[str]:
 def crowd(drops: KeptDrops) -> None:
     """Keep so many that the next one does not wait while the database is in trouble."""
     for offer in range(1, kept.CROWD + 1):
-        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+        drops.keep(Drop(offer_id=offer, key=None, why="slow", heard_at=NOW))
 
 
 def reasons(sessions: Sessions, row: Held) -> list[tuple[Reason, str]]:
@@ -153,9 +152,11 @@ def test_a_box_that_was_rented_later_on_the_same_offer_is_not_dropped(
 def test_with_a_key_it_is_the_box_of_that_key_and_no_other(
     client: FlaskClient, drops: KeptDrops, sessions: Sessions
 ) -> None:
-    first, second = a_box(sessions, signed=True), a_box(sessions, signed=True)
-    away(sessions, lambda: client.delete(f"/drop/77?key={onstart.mac(TOKEN, first.key)}"))
-    away(sessions, lambda: client.delete(f"/drop/77?key={'0' * 32}"))
+    with sessions.write() as session:
+        pool.note_listed(session, NOW)
+    first, second = a_box(sessions, key=KEY), a_box(sessions, key=OTHER)
+    away(sessions, lambda: client.delete(f"/drop/77?key={KEY}"))
+    away(sessions, lambda: client.delete(f"/drop/77?key={NOBODYS}"))
     away(sessions, lambda: client.delete("/drop/77"))
     drops.write()
     assert (state_of(sessions, first), state_of(sessions, second)) == (State.DROPPING, State.VERIFIED)
@@ -189,7 +190,7 @@ def test_only_so_many_are_kept_and_the_others_are_counted(
     client: FlaskClient, drops: KeptDrops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "MOST", 2)
-    taken = [drops.keep(Drop(offer_id=offer, mac=None, why="", heard_at=NOW)) for offer in (1, 2, 3, 2, 4)]
+    taken = [drops.keep(Drop(offer_id=offer, key=None, why="", heard_at=NOW)) for offer in (1, 2, 3, 2, 4)]
     assert taken == [True, True, False, True, False]
     assert told(client) == [
         "2 drops that were asked for could not be written to the database yet",
@@ -202,14 +203,14 @@ def test_the_page_tells_of_drops_that_wait_and_of_those_that_are_lost(
 ) -> None:
     monkeypatch.setattr(kept, "MOST", 1)
     for offer in (77, 78):
-        drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+        drops.keep(Drop(offer_id=offer, key=None, why="slow", heard_at=NOW))
     page = client.get("/", headers={"Accept": "text/html"}).text
     assert "could not be written to the database yet" in page
     assert "waited for the database, and are lost" in page
 
 
 def test_the_condition_tells_whether_a_restart_forgets_them(drops: KeptDrops, spool: Spool) -> None:
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     (condition,) = drops.conditions()
     place = spool.place
     assert condition.cure.endswith(
@@ -222,9 +223,9 @@ def test_the_condition_tells_whether_a_restart_forgets_them(drops: KeptDrops, sp
 def test_what_another_process_keeps_is_told_and_written_by_this_one(
     sessions: Sessions, tmp_path: Path
 ) -> None:
-    row, another = a_box(sessions), KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
-    spooled = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
-    another.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    row, another = a_box(sessions), KeptDrops(sessions, lambda: NOW, Spool(tmp_path / "drops"))
+    spooled = KeptDrops(sessions, lambda: NOW, Spool(tmp_path / "drops"))
+    another.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     assert [condition.kind for condition in spooled.conditions()] == ["drops_unwritten"]
     spooled.write()
     assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
@@ -236,14 +237,14 @@ def test_what_found_no_room_on_the_disk_goes_there_once_there_is_some(
 ) -> None:
     row, folder = a_box(sessions), tmp_path / "drops"
     folder.write_text("no folder")
-    drops = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(folder))
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops = KeptDrops(sessions, lambda: NOW, Spool(folder))
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     with failing(sessions, times=1000):
         drops.write()
         folder.unlink()
         drops.write()
     assert len(list(folder.iterdir())) == 1
-    KeptDrops(sessions, lambda: NOW, TOKEN, Spool(folder)).write()
+    KeptDrops(sessions, lambda: NOW, Spool(folder)).write()
     assert reasons(sessions, row)[-1] == (Reason.COORDINATOR, "slow")
 
 
@@ -256,8 +257,8 @@ def test_a_drop_that_takes_long_is_kept_while_it_is_tried(sessions: Sessions, tm
             kept_at_last.set()
             return kept
 
-    drops = Watched(sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
-    with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
+    drops = Watched(sessions, lambda: NOW, spool, at_once=0.0)
+    with drops.until_heard(Drop(offer_id=77, key=None, why="slow", heard_at=NOW)):
         assert kept_at_last.wait(PATIENCE)
         assert spool.count() == 1
     assert spool.count() == 0
@@ -277,8 +278,8 @@ def test_a_drop_that_is_heard_while_it_is_being_kept_is_not_kept(
         return done
 
     monkeypatch.setattr(spool, "put", slowly)
-    drops = KeptDrops(sqlite_sessions, lambda: NOW, TOKEN, spool, at_once=0.0)
-    with drops.until_heard(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW)):
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, spool, at_once=0.0)
+    with drops.until_heard(Drop(offer_id=77, key=None, why="slow", heard_at=NOW)):
         assert begun.wait(PATIENCE)
         threading.Timer(0.1, go_on.set).start()
     assert over.wait(PATIENCE)
@@ -310,8 +311,8 @@ def test_strangers_do_not_fill_the_room_for_drops_while_the_database_can_only_be
     sqlite_sessions: Sessions, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / "drops")
-    drops = KeptDrops(sqlite_sessions, lambda: NOW, None, spool)
-    app = create_app(the_settings(None), sqlite_sessions, clock=lambda: NOW, nap=void, kept=drops)
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, spool)
+    app = create_app(the_settings(), sqlite_sessions, clock=lambda: NOW, nap=void, kept=drops)
     for offer in range(1, kept.CROWD + 1):
         a_box(sqlite_sessions, offer=offer)
     with sqlite_sessions.write() as session:
@@ -329,36 +330,35 @@ def test_strangers_do_not_fill_the_room_for_drops_while_the_database_can_only_be
 @pytest.fixture
 def remembered(sessions: Sessions) -> Callbacks:
     """What a web process knows that has not read the database yet."""
-    return Callbacks(sessions, TOKEN)
+    return Callbacks(sessions)
 
 
 @pytest.fixture
 def wary(sessions: Sessions, clock: FakeClock, spool: Spool, remembered: Callbacks) -> KeptDrops:
     """Drops that are kept apart from those of strangers."""
-    return KeptDrops(sessions, clock.wall, TOKEN, spool, callbacks=remembered)
+    return KeptDrops(sessions, clock.wall, spool, callbacks=remembered)
 
 
 def flood(drops: KeptDrops, *, of: int) -> None:
     for offer in range(1000, 1000 + of):
-        drops.keep(Drop(offer_id=offer, mac=None, why="", heard_at=NOW))
+        drops.keep(Drop(offer_id=offer, key=None, why="", heard_at=NOW))
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["keyless", "former mac"])
+@pytest.mark.parametrize("key", [None, KEY], ids=["keyless", "keyed"])
 def test_strangers_take_no_room_from_drops_of_instances_that_are_remembered(
     sessions: Sessions,
     wary: KeptDrops,
     remembered: Callbacks,
     monkeypatch: pytest.MonkeyPatch,
-    signed: bool,
+    key: str | None,
 ) -> None:
     monkeypatch.setattr(kept, "OTHERS", 3)
-    row = a_box(sessions, signed=signed)
+    row = a_box(sessions, key=key)
     remembered.read()
     with failing(sessions, times=1000):
         remembered.read()
         flood(wary, of=20)
-        mac = onstart.mac(TOKEN, row.key) if signed else None
-        assert wary.keep(Drop(offer_id=77, mac=mac, why="slow", heard_at=NOW))
+        assert wary.keep(Drop(offer_id=77, key=key, why="slow", heard_at=NOW))
         assert (wary.count(), [condition.kind for condition in wary.conditions()]) == (
             4,
             ["drops_unwritten", "drops_unchecked", "drops_lost"],
@@ -386,7 +386,7 @@ def test_that_anybody_can_drop_some_instances_is_logged_once(
     sessions: Sessions, remembered: Callbacks
 ) -> None:
     with capture_logs() as lines:
-        a_box(sessions, signed=True)
+        a_box(sessions, key=KEY)
         remembered.read()
         assert lines == []
         a_box(sessions, offer=78)
@@ -413,7 +413,7 @@ def test_a_worker_that_was_just_heard_is_remembered_and_forgotten_with_its_insta
     sessions: Sessions, remembered: Callbacks, clock: FakeClock
 ) -> None:
     row = a_box(sessions)
-    app = create_app(the_settings(TOKEN), sessions, clock=clock.wall, callbacks=remembered)
+    app = create_app(the_settings(), sessions, clock=clock.wall, callbacks=remembered)
     assert app.test_client().get("/verify/77").status_code == 200
     assert remembered.know(77, None)
     with failing(sessions, times=1000):
@@ -430,12 +430,14 @@ def test_a_worker_that_was_just_heard_is_remembered_and_forgotten_with_its_insta
 def test_a_process_that_remembers_nothing_keeps_one_drop_for_each_offer_and_checks_it_first(
     sessions: Sessions, wary: KeptDrops
 ) -> None:
-    row, other = a_box(sessions, signed=True), a_box(sessions, offer=78)
-    right, wrong = onstart.mac(TOKEN, row.key), "0" * 32
+    with sessions.write() as session:
+        pool.note_listed(session, NOW)
+    row, other = a_box(sessions, key=KEY), a_box(sessions, offer=78)
+    right, wrong = KEY, "0" * 32
     with failing(sessions, times=1000):
         taken = [
-            wary.keep(Drop(offer_id=offer, mac=mac, why="slow", heard_at=NOW))
-            for offer, mac in ((77, None), (77, right), (77, right), (77, wrong), (77, None), (78, wrong))
+            wary.keep(Drop(offer_id=offer, key=key, why="slow", heard_at=NOW))
+            for offer, key in ((77, None), (77, right), (77, right), (77, wrong), (77, None), (78, wrong))
         ]
     assert taken == [True, True, True, False, False, True]
     assert wary.count() == 2
@@ -447,10 +449,10 @@ def test_a_process_that_remembers_nothing_keeps_one_drop_for_each_offer_and_chec
 def test_what_is_kept_of_strangers_is_found_again_after_a_restart(sessions: Sessions, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "drops")
     row = a_box(sessions)
-    first = KeptDrops(sessions, lambda: NOW, None, spool, callbacks=Callbacks(sessions, None))
-    first.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    first = KeptDrops(sessions, lambda: NOW, spool, callbacks=Callbacks(sessions))
+    first.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     assert (spool.count(), spool.beside().count()) == (0, 1)
-    second = KeptDrops(sessions, lambda: NOW, None, spool, callbacks=Callbacks(sessions, None))
+    second = KeptDrops(sessions, lambda: NOW, spool, callbacks=Callbacks(sessions))
     second.write()
     assert state_of(sessions, row) is State.DROPPING
 
@@ -459,10 +461,10 @@ def test_a_drop_that_is_remembered_waits_in_a_place_for_those_that_are_known(
     sqlite_sessions: Sessions, clock: FakeClock
 ) -> None:
     a_box(sqlite_sessions)
-    callbacks = Callbacks(sqlite_sessions, None)
+    callbacks = Callbacks(sqlite_sessions)
     callbacks.read()
     app = create_app(
-        the_settings(None),
+        the_settings(),
         sqlite_sessions,
         clock=clock.wall,
         nap=lambda secs: void(clock.advance(secs)),
@@ -474,10 +476,10 @@ def test_a_drop_that_is_remembered_waits_in_a_place_for_those_that_are_known(
 
 
 def test_what_may_be_strangers_is_named_in_one_line_if_it_ends_with_the_process(sessions: Sessions) -> None:
-    drops = KeptDrops(sessions, lambda: NOW, None, callbacks=Callbacks(sessions, None))
+    drops = KeptDrops(sessions, lambda: NOW, callbacks=Callbacks(sessions))
     with failing(sessions, times=1000), capture_logs() as lines:
         for offer in (78, 77):
-            drops.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=NOW))
+            drops.keep(Drop(offer_id=offer, key=None, why="slow", heard_at=NOW))
         drops.end()
         drops.end()
     assert [line["offers"] for line in lines if line["event"] == "drops.forgotten_unchecked"] == [[77, 78]]
@@ -492,9 +494,9 @@ def test_a_drop_that_fails_again_and_again_fills_no_log(client: FlaskClient, ses
 
 
 def test_no_key_is_logged_of_a_drop_that_is_kept(sessions: Sessions, tmp_path: Path) -> None:
-    drops = KeptDrops(sessions, lambda: NOW, TOKEN, Spool(tmp_path / "drops"))
+    drops = KeptDrops(sessions, lambda: NOW, Spool(tmp_path / "drops"))
     with failing(sessions, times=1000), capture_logs() as lines:
-        drops.keep(Drop(offer_id=77, mac="ab" * 16, why="slow", heard_at=NOW))
+        drops.keep(Drop(offer_id=77, key="ab" * 16, why="slow", heard_at=NOW))
         drops.end()
     assert lines
     assert "ab" * 16 not in str(lines)
@@ -504,9 +506,9 @@ def test_a_file_that_cannot_be_removed_is_told_once_and_is_no_drop(
     sqlite_sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path / "drops")
-    drops = KeptDrops(sqlite_sessions, lambda: NOW, None, spool)
+    drops = KeptDrops(sqlite_sessions, lambda: NOW, spool)
     row = a_box(sqlite_sessions)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
 
     def refused(path: Path, *, missing_ok: bool = False) -> None:
         raise PermissionError(13, "Permission denied")
@@ -571,16 +573,16 @@ def test_an_error_of_ours_is_a_500_and_logged_and_the_drop_is_kept_all_the_same(
 
 def test_a_thread_of_its_own_writes_them(sessions: Sessions) -> None:
     row, stop = a_box(sessions), threading.Event()
-    drops = KeptDrops(sessions, lambda: NOW, TOKEN)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops = KeptDrops(sessions, lambda: NOW)
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     drops.start(stop)
     until(lambda: state_of(sessions, row) is State.DROPPING, "a box that is dropped")
     stop.set()
 
 
 def test_at_the_end_of_the_process_it_is_tried_once_more_and_else_named(sessions: Sessions) -> None:
-    row, drops = a_box(sessions), KeptDrops(sessions, lambda: NOW, TOKEN)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    row, drops = a_box(sessions), KeptDrops(sessions, lambda: NOW)
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     with failing(sessions, times=1000), capture_logs() as lines:
         drops.end()
     assert [(line["event"], line["offer"]) for line in lines if line["log_level"] == "error"] == [
@@ -600,8 +602,8 @@ def test_before_the_process_may_be_killed_it_is_named_once(sessions: Sessions) -
             super().name()
             named.set()
 
-    drops = Watched(sessions, lambda: NOW, TOKEN)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops = Watched(sessions, lambda: NOW)
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     with failing(sessions, times=1000), capture_logs() as lines:
         drops.name_before(ending, 0.0)
         assert not [line for line in lines if line["log_level"] == "error"]
@@ -613,19 +615,19 @@ def test_before_the_process_may_be_killed_it_is_named_once(sessions: Sessions) -
 
 def test_what_is_on_the_disk_is_left_to_the_next_start(sessions: Sessions, tmp_path: Path) -> None:
     row, spool = a_box(sessions), Spool(tmp_path / "drops")
-    drops = KeptDrops(sessions, lambda: NOW, TOKEN, spool)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops = KeptDrops(sessions, lambda: NOW, spool)
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     with failing(sessions, times=1000), capture_logs() as lines:
         drops.end()
     assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["drops.left"]
-    KeptDrops(sessions, lambda: NOW, TOKEN, spool).write()
+    KeptDrops(sessions, lambda: NOW, spool).write()
     assert state_of(sessions, row) is State.DROPPING
 
 
 def test_on_a_full_disk_it_waits_for_room(sqlite_sessions: Sessions) -> None:
-    disk, drops = Disk(sqlite_sessions.engine), KeptDrops(sqlite_sessions, lambda: NOW, None)
+    disk, drops = Disk(sqlite_sessions.engine), KeptDrops(sqlite_sessions, lambda: NOW)
     row = a_box(sqlite_sessions)
-    drops.keep(Drop(offer_id=77, mac=None, why="slow", heard_at=NOW))
+    drops.keep(Drop(offer_id=77, key=None, why="slow", heard_at=NOW))
     disk.full = True
     drops.write()
     assert (state_of(sqlite_sessions, row), len(drops.conditions())) == (State.VERIFIED, 1)

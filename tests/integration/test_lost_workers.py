@@ -17,7 +17,7 @@ from tests.controller import Controller
 
 
 def address(row: Held) -> str:
-    return f"{ADDRESS}/drop/{row.offer_id}"
+    return f"{ADDRESS}/drop/{row.offer_id}?key={row.callback_key}"
 
 
 def polling(sessions: Sessions, target: int = TARGET) -> Controller:
@@ -188,7 +188,7 @@ def test_a_beat_makes_good_a_call_that_was_not_heard(sessions: Sessions) -> None
     (row,) = controller.rows(State.CREATED)
     now = controller.clock.advance(60)
     with sessions.write() as session:
-        operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+        operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
     found = controller.row(row.id)
     assert (found.state, found.reason, found.beaten_at) == (State.VERIFIED, Reason.BEAT, now)
 
@@ -200,7 +200,7 @@ def test_a_beat_does_not_prove_that_the_template_reaches_the_coordinator(sqlite_
     (row,) = controller.rows(State.CREATED)
     with sqlite_sessions.write() as session:
         now = controller.clock.now
-        operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+        operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
         assert experience.outlook(session, now).verdicts == ()
 
 
@@ -211,7 +211,7 @@ def test_a_beat_of_one_that_is_to_go_is_told_so(sessions: Sessions) -> None:
     (row,) = controller.rows()
     controller.drop(row)
     with pytest.raises(InstanceEnded), sessions.write() as session:
-        operations.verify(session, row.offer_id, mac=None, token=None, now=controller.clock.now, beat=True)
+        operations.verify(session, row.offer_id, key=row.callback_key, now=controller.clock.now, beat=True)
 
 
 def test_a_worker_that_hierophant_declared_dead_goes_though_its_delete_was_lost(sessions: Sessions) -> None:
@@ -385,3 +385,19 @@ def test_an_excuse_ends_when_the_worker_verifies(sessions: Sessions) -> None:
     controller.vast.change(box, actual_status="exited")
     controller.run(60)
     assert len(blamed(controller).machines) == 1
+
+
+def test_the_former_worker_on_an_offer_says_nothing_of_the_next_one(sessions: Sessions) -> None:
+    """Hierophant goes on listing a worker that is gone, and the offer is rented again meanwhile."""
+    controller = polling(sessions)
+    row = controller.rows(State.VERIFIED)[0]
+    former = f"{ADDRESS}/drop/{row.offer_id}?key={'0f' * 24}"
+    controller.hierophant.living.add(former)
+    controller.run(60)
+    controller.hierophant.living.discard(address(row))
+    controller.run(60)
+    off = controller.row(row.id).off_roster_since
+    assert off is not None, "the other entry under the same offer is not its worker"
+    controller.hierophant.dead[former] = controller.hierophant.dead.get(former, 0) + 1
+    controller.run(60)
+    assert controller.row(row.id).declared_dead_at is None

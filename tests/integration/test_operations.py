@@ -5,47 +5,44 @@ from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from magister import ledger, onstart, operations, pool, rows
+from magister import callback_key, ledger, operations, pool, rows
 from magister.adoption import adopt
 from magister.database import Sessions
-from magister.errors import InstanceEnded, Stale, UnknownInstance, WrongKey
+from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
 from magister.facts import Adoptable
 from magister.held import Held
-from magister.models import Transition
+from magister.models import Instance, Transition
 from magister.states import Reason, State
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
 
-TOKEN = SecretStr("a token of the operator")
+KEY, OTHER = (callback_key.make("5" * 64, 77, chance * 16) for chance in "01")
 OFFER = an_offer(id=77)
 
 
-def verify(
-    sessions: Sessions, offer_id: int = 77, mac: str | None = None, token: SecretStr | None = None
-) -> Held:
+def verify(sessions: Sessions, offer_id: int = 77, key: str | None = None, *, is_open: bool = False) -> Held:
     with sessions.write() as session:
-        return operations.verify(session, offer_id, mac=mac, token=token, now=NOW)
+        return operations.verify(session, offer_id, key=key, now=NOW, open_callbacks=is_open)
 
 
 def drop(
     sessions: Sessions,
     offer_id: int = 77,
-    mac: str | None = None,
-    token: SecretStr | None = None,
+    key: str | None = None,
     why: str = "",
+    *,
+    is_open: bool = False,
 ) -> Held:
     with sessions.write() as session:
-        return operations.drop(session, offer_id, mac=mac, token=token, why=why, now=NOW)
+        return operations.drop(session, offer_id, key=key, why=why, now=NOW, open_callbacks=is_open)
 
 
-def row_in(sessions: Sessions, state: State, *, mac_required: bool = False, sent: bool = True) -> Held:
+def row_in(sessions: Sessions, state: State, *, key: str | None = None, sent: bool = True) -> Held:
     with sessions.write() as session:
         pool.note_listed(session, NOW)
-        return a_row(
-            session, state=state, offer=OFFER, mac_required=mac_required, sent=sent, at=ago(minutes=1)
-        )
+        return a_row(session, state=state, offer=OFFER, callback_key=key, sent=sent, at=ago(minutes=1))
 
 
 def moves(sessions: Sessions, row: Held) -> list[Transition]:
@@ -102,7 +99,7 @@ def test_a_worker_of_an_ended_instance_is_refused_and_a_listing_asked_for(
     row = row_in(sessions, state)
     with sessions.write() as session:
         with pytest.raises(InstanceEnded):
-            operations.verify(session, 77, mac=None, token=None, now=NOW)
+            operations.verify(session, 77, key=None, now=NOW)
         assert pool.read(session).listing_wanted_at == NOW
         assert rows.one(session, row.id) == row
 
@@ -158,47 +155,73 @@ def test_an_offer_that_vast_refused_is_unknown(sessions: Sessions) -> None:
 
 
 def test_the_right_key_opens(sessions: Sessions) -> None:
-    row = row_in(sessions, State.CREATED, mac_required=True)
-    mac = onstart.mac(TOKEN, row.key)
-    assert verify(sessions, mac=mac, token=TOKEN).state is State.VERIFIED
-    assert drop(sessions, mac=mac, token=TOKEN).state is State.DROPPING
+    row_in(sessions, State.CREATED, key=KEY)
+    assert verify(sessions, key=KEY).state is State.VERIFIED
+    assert drop(sessions, key=KEY).state is State.DROPPING
 
 
-@pytest.mark.parametrize("mac", [None, "", "0" * 32, "ä", "\udcff"])
-def test_a_missing_or_wrong_key_does_not(sessions: Sessions, mac: str | None) -> None:
-    row = row_in(sessions, State.CREATED, mac_required=True)
+@pytest.mark.parametrize("key", [None, "", "0" * 32, OTHER, "ä", "\udcff"])
+def test_a_missing_or_wrong_key_does_not_and_the_line_says_what_a_person_can_do(
+    sessions: Sessions, key: str | None
+) -> None:
+    row = row_in(sessions, State.CREATED, key=KEY)
     for ask in (verify, drop):
-        with pytest.raises(WrongKey):
-            ask(sessions, mac=mac, token=TOKEN)
+        with pytest.raises(WrongKey, match="magister drop offer:77"):
+            ask(sessions, key=key)
     with sessions.read() as session:
         assert rows.one(session, row.id) == row
 
 
-def test_without_a_token_no_key_can_be_checked_and_the_line_says_so(sessions: Sessions) -> None:
-    row = row_in(sessions, State.CREATED, mac_required=True)
-    for mac in (None, onstart.mac(TOKEN, row.key)):
-        with pytest.raises(WrongKey, match="api_token is unset"):
-            verify(sessions, mac=mac)
+def test_a_key_that_no_row_has_may_be_that_of_an_instance_which_is_not_listed_yet(sessions: Sessions) -> None:
+    row_in(sessions, State.CREATED, key=KEY)
+    with sessions.write() as session:
+        pool.forget_listing(session)
+    with pytest.raises(TooEarly):
+        verify(sessions, key=OTHER)
+    assert verify(sessions, key=KEY).state is State.VERIFIED
 
 
 def test_a_key_that_is_nobodys_means_nobody_even_where_none_is_needed(sessions: Sessions) -> None:
     row_in(sessions, State.CREATED)
     with pytest.raises(WrongKey):
-        drop(sessions, mac="0" * 32, token=TOKEN)
+        drop(sessions, key=KEY)
+    assert drop(sessions).state is State.DROPPING
+
+
+def test_open_callbacks_let_a_call_without_a_key_mean_the_newest_instance(sessions: Sessions) -> None:
+    row_in(sessions, State.VERIFIED)
+    newest = row_in(sessions, State.CREATED, key=KEY)
+    assert verify(sessions, is_open=True).id == newest.id
+    assert drop(sessions, is_open=True).id == newest.id
     with pytest.raises(WrongKey):
-        drop(sessions, mac="0" * 32, token=None)
-    assert drop(sessions, token=TOKEN).state is State.DROPPING
+        drop(sessions, key=OTHER, is_open=True)
 
 
 def test_a_key_means_its_own_instance_although_a_newer_one_has_the_offer(sessions: Sessions) -> None:
-    old = row_in(sessions, State.DESTROYED, mac_required=True)
-    new = row_in(sessions, State.VERIFIED, mac_required=True)
-    late = drop(sessions, mac=onstart.mac(TOKEN, old.key), token=TOKEN)
+    old = row_in(sessions, State.DESTROYED, key=KEY)
+    new = row_in(sessions, State.VERIFIED, key=OTHER)
+    late = drop(sessions, key=KEY)
     assert (late.id, late.state) == (old.id, State.DESTROYED)
     with sessions.read() as session:
         assert rows.one(session, new.id) == new
     with pytest.raises(InstanceEnded):
-        verify(sessions, mac=onstart.mac(TOKEN, old.key), token=TOKEN)
+        verify(sessions, key=KEY)
+
+
+def test_a_late_call_without_a_key_never_means_the_next_instance_on_the_offer(sessions: Sessions) -> None:
+    row_in(sessions, State.DESTROYED)
+    new = row_in(sessions, State.VERIFIED, key=KEY)
+    for ask in (verify, drop):
+        with pytest.raises(WrongKey):
+            ask(sessions)
+    with sessions.read() as session:
+        assert rows.one(session, new.id) == new
+
+
+def test_a_call_without_a_key_means_the_live_instance_that_has_none(sessions: Sessions) -> None:
+    kept = row_in(sessions, State.CREATED)
+    row_in(sessions, State.CREATED, key=KEY)
+    assert verify(sessions).id == kept.id
 
 
 def test_without_a_key_the_newest_instance_that_took_effect_is_meant(sessions: Sessions) -> None:
@@ -209,6 +232,52 @@ def test_without_a_key_the_newest_instance_that_took_effect_is_meant(sessions: S
         ledger.move(session, refused, State.DESTROYED, Reason.REFUSED, actor="test", why="", at=NOW)
     row_in(sessions, State.REQUESTED, sent=False)
     assert verify(sessions).id == kept.id
+
+
+def test_a_person_drops_a_row_by_its_number_and_the_history_says_who(sessions: Sessions) -> None:
+    row = row_in(sessions, State.VERIFIED, key=KEY)
+    for first in (True, False):
+        with sessions.write() as session:
+            gone, moved = operations.drop_row(session, row.id, why="a test", now=NOW, actor="alice")
+        assert (gone.state, moved) == (State.DROPPING, first)
+    last = moves(sessions, row)[-1]
+    assert (last.reason, last.actor, last.detail) == (Reason.OPERATOR, "alice", "a test")
+    with sessions.write() as session, pytest.raises(UnknownInstance):
+        operations.drop_row(session, row.id + 1, why="", now=NOW, actor="alice")
+
+
+def former(sessions: Sessions, state: State) -> Held:
+    """Return a row that was rented when the token signed, in a database from before keys were kept."""
+    row = row_in(sessions, state, key=KEY)
+    with sessions.write() as session:
+        session.execute(update(Instance).where(Instance.id == row.id).values(callback_key=None))
+        found = rows.one(session, row.id)
+    assert found is not None
+    return found
+
+
+TOKEN = SecretStr("a-token-of-the-operator")
+
+
+def test_instances_that_a_token_signed_for_are_heard_whatever_becomes_of_the_token(
+    sessions: Sessions,
+) -> None:
+    row, gone = former(sessions, State.CREATED), former(sessions, State.DESTROYED)
+    with sessions.write() as session:
+        assert ledger.keep_former_keys(session, TOKEN) == 0
+        assert ledger.keep_former_keys(session, SecretStr("another-token-of-theirs")) == 0
+    assert verify(sessions, key=callback_key.former(TOKEN, row.key)).id == row.id
+    assert drop(sessions, key=callback_key.former(TOKEN, gone.key)).id == gone.id
+
+
+def test_without_the_token_the_calls_of_such_instances_are_refused_with_the_cause(sessions: Sessions) -> None:
+    row = former(sessions, State.CREATED)
+    former(sessions, State.DESTROYED)
+    with sessions.write() as session:
+        assert ledger.keep_former_keys(session, None) == 1
+    for key in (None, callback_key.former(TOKEN, row.key)):
+        with pytest.raises(WrongKey, match="rented under an api_token; set that again and restart"):
+            verify(sessions, key=key)
 
 
 def test_a_drop_that_comes_between_look_and_move_wins_over_a_verify(
@@ -253,7 +322,7 @@ def test_two_at_once_are_both_heard(postgres_sessions: Sessions) -> None:
         stale = rows.by_offer(first, 77)
         verify(postgres_sessions)
         assert stale[0].state is State.CREATED
-        gone = operations.drop(first, 77, mac=None, token=None, why="", now=NOW + timedelta(seconds=1))
+        gone = operations.drop(first, 77, key=None, why="", now=NOW + timedelta(seconds=1))
     assert gone.state is State.DROPPING
     assert [move.to_state for move in moves(postgres_sessions, row)][-2:] == [State.VERIFIED, State.DROPPING]
 
@@ -261,7 +330,7 @@ def test_two_at_once_are_both_heard(postgres_sessions: Sessions) -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_calls_and_drops_mean_the_instance_and_not_its_twin(sessions: Sessions, gone: bool) -> None:
     row = row_in(sessions, State.VERIFIED)
-    box = Adoptable(a_sighting(99_999), OFFER.id, None, False)
+    box = Adoptable(a_sighting(99_999), OFFER.id, None)
     fleet = a_fleet()
     with sessions.write() as session:
         twin = ledger.adopt(session, adopt(box, twin=True, fleet=fleet, now=NOW), fleet=fleet, at=NOW)

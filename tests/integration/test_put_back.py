@@ -67,13 +67,14 @@ def told(*, code: int = 0) -> str:
 
 def beat(pool: Controller) -> set[str]:
     """Let each box say that its worker lives, and return what came of it."""
-    return {_asked(pool, int((box.onstart or "").rpartition("/")[2])) for box in pool.vast.boxes.values()}
+    return {_asked(pool, (box.onstart or "").rpartition("/")[2]) for box in pool.vast.boxes.values()}
 
 
-def _asked(pool: Controller, offer: int) -> str:
+def _asked(pool: Controller, callback: str) -> str:
+    offer, _, key = callback.partition("?key=")
     with pool.sessions.write() as session:
         try:
-            operations.verify(session, offer, mac=None, token=None, now=pool.clock.now, beat=True)
+            operations.verify(session, int(offer), key=key or None, now=pool.clock.now, beat=True)
         except Exception as error:
             return type(error).__name__
     return "done"

@@ -64,7 +64,7 @@ def test_what_is_on_its_way_out_is_billed_until_it_is_gone(sessions: Sessions) -
 
 
 def test_a_box_without_a_price_is_shown_without_one(sessions: Sessions) -> None:
-    box = Adoptable(Sighting(contract_id=9, start_date=ago(hours=1)), 77, None, False)
+    box = Adoptable(Sighting(contract_id=9, start_date=ago(hours=1)), 77, None)
     adoption = Adopt(box, State.VERIFIED, Reason.ADOPTED, "it is ours")
     with sessions.write() as session:
         ledger.adopt(session, adoption, fleet=a_fleet(), at=NOW)

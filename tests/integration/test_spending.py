@@ -165,7 +165,7 @@ def test_a_contract_named_while_a_listing_found_it_opens_its_account_once(sessio
 
 def test_an_adopted_box_costs_from_the_day_it_was_made(sessions: Sessions) -> None:
     box = a_sighting(77, price=500_000, disk_price=DISK, start_date=MIDNIGHT)
-    adopt = Adopt(Adoptable(box, 5, None, False), State.VERIFIED, Reason.ADOPTED, "ours")
+    adopt = Adopt(Adoptable(box, 5, None), State.VERIFIED, Reason.ADOPTED, "ours")
     with sessions.write() as session:
         row = ledger.adopt(session, adopt, fleet=FLEET, at=NOW)
     assert row is not None

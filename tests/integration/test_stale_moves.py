@@ -88,7 +88,9 @@ def test_a_heartbeat_between_the_plan_and_its_move_saves_the_instance(
             and not answered
         ):
             with sessions.write() as session:
-                operations.verify(session, action.row.offer_id, mac=None, token=None, now=now, beat=True)
+                operations.verify(
+                    session, action.row.offer_id, key=action.row.callback_key, now=now, beat=True
+                )
             answered.append(action.reason)
             beating.alive.add(late)
         settle(action, now)
@@ -106,5 +108,5 @@ def test_a_heartbeat_that_finds_its_instance_given_up_meanwhile_is_not_answered_
     (row,) = beating.pool.rows(State.VERIFIED)
     beating.pool.drop(row)
     with sessions.write() as session, pytest.raises(InstanceEnded):
-        operations.verify(session, row.offer_id, mac=None, token=None, now=beating.pool.clock.now, beat=True)
+        operations.verify(session, row.offer_id, key=row.callback_key, now=beating.pool.clock.now, beat=True)
     assert beating.pool.row(row.id).beaten_at == row.beaten_at

@@ -87,7 +87,7 @@ class Pool:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.loop.fleet.beat_timeout))
             for row in rows.held(session):
                 if self.beats and not self.cut and row in working:
-                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def _let_machines_return(self) -> None:
         vast = self.loop.vast

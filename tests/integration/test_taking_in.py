@@ -51,9 +51,9 @@ def asked(pool: Controller, offer: int, ask: str) -> str:
     try:
         with pool.sessions.write() as session:
             if ask == "drop":
-                operations.drop(session, offer, mac=None, token=None, why="slow", now=now)
+                operations.drop(session, offer, key=None, why="slow", now=now)
             else:
-                operations.verify(session, offer, mac=None, token=None, now=now, beat=ask == "beat")
+                operations.verify(session, offer, key=None, now=now, beat=ask == "beat")
     except TooEarly:
         return "early"
     except UnknownInstance:
@@ -166,7 +166,7 @@ def test_drops_that_are_kept_are_carried_out_once_their_boxes_have_rows(
     kept = KeptDrops(pool.sessions, pool.clock.wall, None)
     asked_for = offers(pool)[:2]
     for offer in asked_for:
-        kept.keep(Drop(offer_id=offer, mac=None, why="slow", heard_at=pool.clock.now))
+        kept.keep(Drop(offer_id=offer, key=None, why="slow", heard_at=pool.clock.now))
     settled = Executor.settle
 
     def settle(self: Executor, action: object, now: object) -> None:

@@ -239,7 +239,7 @@ def test_a_total_that_no_column_could_hold_harms_no_listing(sessions: Sessions) 
 def test_nothing_stays_set_aside_for_a_box_that_never_was(sessions: Sessions, sent: bool) -> None:
     with sessions.write() as session:
         row = ledger.open_row(
-            session, an_offer(), mac_required=False, actor="test", why="", at=NOW, traffic_reserve=5_000
+            session, an_offer(), callback_key=None, actor="test", why="", at=NOW, traffic_reserve=5_000
         )
         if sent:
             row = ledger.claim_send(session, row, fence=1, at=NOW)

@@ -40,11 +40,11 @@ def beat(pool: Controller) -> None:
     """Let the box of the unanswered create say that its worker lives; commit whatever it is told."""
     with pool.sessions.write() as session:
         try:
+            row = the_unanswered(pool)
             operations.verify(
                 session,
-                the_unanswered(pool).offer_id,
-                mac=None,
-                token=None,
+                row.offer_id,
+                key=row.callback_key,
                 now=pool.clock.now,
                 beat=True,
             )

@@ -9,28 +9,28 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 from sqlalchemy import update
 
-from magister import ledger, onstart, pool, rows
+from magister import callback_key, ledger, onstart, pool, rows
 from magister.conditions import Condition
 from magister.database import Sessions, open_database
 from magister.held import Held, Learned
 from magister.lease import LeaseHolder, NoLock, this_host
 from magister.models import Instance, Pool
+from magister.settings_groups import Web
 from magister.states import State
 from magister.web import create_app, hearing
 from tests.builders import NOW, a_row, ago, an_offer, some_settings, state_of
 from tests.fakes import FakeClock
 from tests.waiting import PATIENCE
 
-TOKEN = SecretStr("a-token-of-the-operator")
+KEY, OTHER = (callback_key.make("5" * 64, 77, chance * 16) for chance in "01")
 ADDRESS = "http://203.0.113.7"
 
 
-def a_client(sessions: Sessions, *, token: SecretStr | None = None) -> FlaskClient:
+def a_client(sessions: Sessions, *, is_open: bool = False) -> FlaskClient:
     clock = FakeClock(now=NOW)
-    settings = some_settings(api_token=token)
+    settings = some_settings(web=Web(open_callbacks=is_open))
     app = create_app(
         settings,
         sessions,
@@ -49,7 +49,7 @@ def client(sessions: Sessions) -> FlaskClient:
 
 
 def row_in(
-    sessions: Sessions, state: State, *, offer_id: int = 77, mac_required: bool = False, **learned: object
+    sessions: Sessions, state: State, *, offer_id: int = 77, key: str | None = None, **learned: object
 ) -> Held:
     with sessions.write() as session:
         return a_row(
@@ -58,7 +58,7 @@ def row_in(
             offer=an_offer(
                 id=offer_id, geolocation="Sweden, SE", details=json.dumps({"id": offer_id, "cpu": "x"})
             ),
-            mac_required=mac_required,
+            callback_key=key,
             at=ago(minutes=1),
             learned=Learned(**learned),  # type: ignore[typeddict-item] # names and types are Learned's
         )
@@ -150,8 +150,8 @@ def test_head_is_answered_like_get_and_changes_nothing(
 
 
 def test_head_knows_unknown_offers_and_keys(sessions: Sessions) -> None:
-    client = a_client(sessions, token=TOKEN)
-    row_in(sessions, State.CREATED, mac_required=True)
+    client = a_client(sessions)
+    row_in(sessions, State.CREATED, key=KEY)
     assert client.head("/verify/77").status_code == 403
     assert client.head("/verify/78").status_code == 503, "no listing has shown yet what there is"
     with sessions.write() as session:
@@ -234,53 +234,59 @@ def test_the_body_of_a_drop_is_its_reason_whatever_it_is(
 # keys
 
 
-def test_a_key_opens_its_own_instance_only(sessions: Sessions) -> None:
-    client = a_client(sessions, token=TOKEN)
-    row = row_in(sessions, State.CREATED, mac_required=True)
-    mac = onstart.mac(TOKEN, row.key)
-    for query in ("", "?key=", "?key=" + "0" * 32, "?key=%C3%A4", "?Key=" + mac, "?key=" + mac[:-1]):
+def test_a_key_opens_its_own_instance_only(client: FlaskClient, sessions: Sessions) -> None:
+    row = row_in(sessions, State.CREATED, key=KEY)
+    for query in ("", "?key=", "?key=" + OTHER, "?key=%C3%A4", "?Key=" + KEY, "?key=" + KEY[:-1]):
         assert client.get(f"/verify/77{query}").status_code == 403
         assert client.delete(f"/drop/77{query}").status_code == 403
     assert state_of(sessions, row) is State.CREATED
-    assert client.get(f"/verify/77?key={mac}").status_code == 200
-    assert client.delete(f"/drop/77?key={mac}").status_code == 200
+    assert client.get(f"/verify/77?key={KEY}").status_code == 200
+    assert client.delete(f"/drop/77?key={KEY}").status_code == 200
 
 
-def test_the_address_that_a_box_is_given_works_in_both_of_its_forms(sessions: Sessions) -> None:
-    client = a_client(sessions, token=TOKEN)
-    row = row_in(sessions, State.CREATED, mac_required=True)
-    url = onstart.drop_url(some_settings(api_token=TOKEN), 77, onstart.mac(TOKEN, row.key))
-    path = url.removeprefix(f"{ADDRESS}:8555")
+def test_a_refused_call_is_told_what_a_person_can_do_and_no_key(
+    client: FlaskClient, sessions: Sessions
+) -> None:
+    row_in(sessions, State.CREATED, key=KEY)
+    said = client.delete("/drop/77").text
+    assert "magister drop offer:77" in said
+    assert KEY not in said
+    assert KEY not in client.get("/instances").text
+    assert KEY not in client.get("/", headers={"Accept": "text/html"}).text
+
+
+def test_the_address_that_an_instance_is_given_works_in_both_of_its_forms(
+    client: FlaskClient, sessions: Sessions
+) -> None:
+    row_in(sessions, State.CREATED, key=KEY)
+    path = onstart.drop_url(some_settings(), 77, KEY).removeprefix(f"{ADDRESS}:8555")
     assert client.get(path.replace("drop", "verify")).status_code == 200
     assert client.delete(path).status_code == 200
 
 
-def test_a_box_rented_before_there_was_a_token_needs_no_key(sessions: Sessions) -> None:
-    client = a_client(sessions, token=TOKEN)
+def test_an_instance_rented_before_there_were_keys_needs_none(
+    client: FlaskClient, sessions: Sessions
+) -> None:
     row_in(sessions, State.CREATED)
     assert client.get("/verify/77").status_code == 200
     assert client.delete("/drop/77?key=" + "0" * 32).status_code == 403
     assert client.delete("/drop/77").status_code == 200
 
 
-def test_without_a_token_a_box_that_needs_its_key_is_refused_with_the_cause(
-    client: FlaskClient, sessions: Sessions
-) -> None:
-    row = row_in(sessions, State.CREATED, mac_required=True)
-    answer = client.get(f"/verify/77?key={onstart.mac(TOKEN, row.key)}")
-    assert answer.status_code == 403
-    assert "api_token is unset" in answer.text
-    assert "key=" not in answer.text
+def test_open_callbacks_need_no_key(sessions: Sessions) -> None:
+    client = a_client(sessions, is_open=True)
+    row_in(sessions, State.CREATED, key=KEY)
+    assert client.get("/verify/77").status_code == 200
+    assert client.delete("/drop/77").status_code == 200
 
 
-def test_an_offer_rented_twice_is_told_apart_by_the_key(sessions: Sessions) -> None:
-    client = a_client(sessions, token=TOKEN)
-    old = row_in(sessions, State.DESTROYED, mac_required=True)
-    new = row_in(sessions, State.VERIFIED, mac_required=True)
-    assert client.delete(f"/drop/77?key={onstart.mac(TOKEN, old.key)}").status_code == 200
+def test_an_offer_rented_twice_is_told_apart_by_the_key(client: FlaskClient, sessions: Sessions) -> None:
+    row_in(sessions, State.DESTROYED, key=KEY)
+    new = row_in(sessions, State.VERIFIED, key=OTHER)
+    assert client.delete(f"/drop/77?key={KEY}").status_code == 200
     assert state_of(sessions, new) is State.VERIFIED
-    assert client.get(f"/verify/77?key={onstart.mac(TOKEN, old.key)}").status_code == 410
-    assert client.get(f"/verify/77?key={onstart.mac(TOKEN, new.key)}").status_code == 200
+    assert client.get(f"/verify/77?key={KEY}").status_code == 410
+    assert client.get(f"/verify/77?key={OTHER}").status_code == 200
 
 
 # summary and instances

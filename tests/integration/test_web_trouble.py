@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 from sqlalchemy import event, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
@@ -40,11 +39,8 @@ def advance(clock: FakeClock, seconds: float) -> None:
     clock.advance(seconds)
 
 
-def the_settings(token: SecretStr | None = None) -> Settings:
-    return some_settings(
-        api_token=token,
-        web=Web(busy_timeout_secs=PATIENCE),
-    )
+def the_settings() -> Settings:
+    return some_settings(web=Web(busy_timeout_secs=PATIENCE))
 
 
 def a_client(

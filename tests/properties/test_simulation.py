@@ -163,7 +163,7 @@ def sends_again(self: Renter, session: object, row: Held, error: Exception, now:
 
 
 def adopts_whatever_bears_a_label(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
-    return Adoptable(stranger.sighting, 1, None, False) if stranger.sighting.label else None
+    return Adoptable(stranger.sighting, 1, None) if stranger.sighting.label else None
 
 
 def destroys_what_is_wanted(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:

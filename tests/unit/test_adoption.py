@@ -21,13 +21,14 @@ def read(box: Sighting) -> Adoptable | None:
 
 
 def test_our_label_and_our_drop_address_make_a_box_ours() -> None:
-    assert read(ours()) == Adoptable(ours(), 77, KEY, mac_required=False)
+    assert read(ours()) == Adoptable(ours(), 77, KEY)
 
 
-def test_a_mac_in_the_drop_address_will_be_required() -> None:
-    box = read(ours(onstart=f"{ADDRESS}/drop/77?key=abc"))
+@pytest.mark.parametrize("key", ["0f" * 16, "0f" * 24])
+def test_the_callback_key_in_the_drop_address_stays_that_of_the_instance(key: str) -> None:
+    box = read(ours(onstart=f'X="{ADDRESS}/drop/77?key={key}"\n'))
     assert box is not None
-    assert box.mac_required
+    assert box.callback_key == key
 
 
 def test_a_box_of_the_older_tool_is_ours_and_gets_a_new_key() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from magister import assembly, onstart, startup, wanted
+from magister import assembly, startup, wanted
 from magister.errors import Stopping
 from magister.facts import Route
 from magister.settings import Settings
@@ -78,12 +78,10 @@ def test_an_order_bears_the_key_of_its_row() -> None:
     assert '"http://magister.example:8555/drop/77"' in order.onstart
 
 
-def test_an_order_is_signed_where_its_row_says_so() -> None:
-    signed = settings(api_token=TOKEN)
-    row = held(State.REQUESTED, offer_id=77, mac_required=True)
-    assert signed.api_token is not None
-    assert f"/drop/77?key={onstart.mac(signed.api_token, row.key)}" in assembly.order(signed, row).onstart
-    assert "?key=" not in assembly.order(signed, held(State.REQUESTED)).onstart
+def test_an_order_carries_the_callback_key_of_its_row() -> None:
+    row = held(State.REQUESTED, offer_id=77, callback_key="0f" * 24)
+    assert f'/drop/77?key={"0f" * 24}"' in assembly.order(settings(), row).onstart
+    assert "?key=" not in assembly.order(settings(api_token=TOKEN), held(State.REQUESTED)).onstart
 
 
 def test_the_loop_shows_itself_often_enough_for_its_lease_and_for_readyz() -> None:

@@ -1,11 +1,11 @@
-"""A drop endpoint says which offer it stands for."""
+"""A callback URL says which instance it means."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from magister import onstart
-from magister.endpoints import offer_of
+from magister.endpoints import Endpoint, read
 from magister.facts import LARGEST_ID
 from magister.settings import Settings
 
@@ -13,24 +13,27 @@ PREFIX = "http://magister.example:8555/drop/"
 
 
 @given(
-    offer_id=st.integers(1, LARGEST_ID), mac=st.none() | st.text("0123456789abcdef", min_size=1, max_size=32)
+    offer_id=st.integers(1, LARGEST_ID), key=st.none() | st.text("0123456789abcdef", min_size=1, max_size=48)
 )
-def test_the_endpoint_that_a_worker_is_given_is_read_back(offer_id: int, mac: str | None) -> None:
+def test_the_endpoint_that_a_worker_is_given_is_read_back(offer_id: int, key: str | None) -> None:
     settings = Settings.model_construct(this_magister_addr="http://magister.example:8555")
-    assert offer_of(onstart.drop_url(settings, offer_id, mac)) == offer_id
+    assert read(onstart.drop_url(settings, offer_id, key)) == Endpoint(offer_id, key)
 
 
 @pytest.mark.parametrize(
-    "endpoint",
+    ("endpoint", "key"),
     [
-        f"{PREFIX}7?key=ab12&beat=1",
-        f"{PREFIX}7?",
-        "https://older.example/drop/7",
-        "http://proxy.example:80/magister/drop/7?key=ab12",
+        (f"{PREFIX}7?key=ab12&beat=1", "ab12"),
+        (f"{PREFIX}7?monkey=ab12", None),
+        (f"{PREFIX}7?", None),
+        ("https://older.example/drop/7", None),
+        ("http://proxy.example:80/magister/drop/7?key=ab12", "ab12"),
     ],
 )
-def test_whatever_address_and_key_a_box_was_rented_with_it_is_the_offer_that_counts(endpoint: str) -> None:
-    assert offer_of(endpoint) == 7
+def test_whatever_address_an_instance_was_rented_with_offer_and_key_count(
+    endpoint: str, key: str | None
+) -> None:
+    assert read(endpoint) == Endpoint(7, key)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +59,4 @@ def test_whatever_address_and_key_a_box_was_rented_with_it_is_the_offer_that_cou
     ids=lambda endpoint: repr(endpoint[-30:]),
 )
 def test_whatever_else_says_no_offer(endpoint: str) -> None:
-    assert offer_of(endpoint) is None
+    assert read(endpoint) is None

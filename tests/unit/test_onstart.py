@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from magister import onstart
+from magister import callback_key, onstart
 from magister.settings import Settings
 from magister.settings_contemplant import Contemplant, Prover
 from tests.builders import public_key, some_settings
@@ -139,19 +139,10 @@ def test_the_drop_address_has_its_published_form() -> None:
     assert onstart.drop_url(settings, 12345, "00ff") == "http://magister.example:8555/drop/12345?key=00ff"
 
 
-def test_the_mac_depends_on_token_and_key_and_is_short_hex() -> None:
-    mac = onstart.mac(SecretStr("token-of-the-operator"), "a1b2")
-    assert mac == "d20c301e7c287d84ebd9683d4bac00ec"
-    assert mac != onstart.mac(SecretStr("token-of-the-operator"), "a1b3")
-    assert mac != onstart.mac(SecretStr("token-of-an-operator"), "a1b2")
-
-
-@pytest.mark.parametrize("token", [None, "token-of-the-operator"])
-def test_the_longest_text_is_no_shorter_than_any_real_one(token: str | None) -> None:
-    settings = given(token=token)
-    mac = None if token is None else onstart.mac(SecretStr(token), "a1b2")
-    text = onstart.render(settings, onstart.drop_url(settings, 9_999_999_999, mac))
-    assert len(text) <= onstart.longest(settings) == len(text) + 9
+def test_the_longest_text_is_no_shorter_than_any_real_one() -> None:
+    key = callback_key.make("5" * 64, 9_999_999_999, "a1b2" * 4)
+    text = onstart.render(given(), onstart.drop_url(given(), 9_999_999_999, key))
+    assert len(text) <= onstart.longest(given()) == len(text) + 9
 
 
 def test_a_text_longer_than_vast_takes_is_a_problem_with_its_length() -> None:

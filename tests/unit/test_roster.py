@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from magister.actions import CallRoll, Move, Plan
+from magister.endpoints import Endpoint
 from magister.facts import Roster
 from magister.fleet import View
 from magister.held import Held, Learned
 from magister.planner import plan
-from magister.roster import called_out, dead_offers, living_offers
+from magister.roster import called_out, dead, living
 from magister.states import Reason, State
 from tests.builders import ADDRESS, NOW, a_fleet, a_view, ago, held
 
@@ -43,14 +44,14 @@ def heard(row: Held, *, living: bool = False, deaths: int = 0) -> Held:
     return replace(row, **learned)  # type: ignore[arg-type] # what is learned of a worker is all Held's
 
 
-def test_workers_are_told_by_the_offers_in_their_addresses() -> None:
+def test_workers_are_told_by_the_offers_and_keys_in_their_addresses() -> None:
     roster = Roster(
         NOW,
         frozenset({f"{ADDRESS}/drop/5", "http://older/drop/6?key=ab", "nonsense"}),
         {f"{ADDRESS}/drop/5": 2, "http://older/drop/5": 1, "": 4},
     )
-    assert living_offers(roster) == {5, 6}
-    assert dead_offers(roster) == {5: 3}
+    assert living(roster) == {Endpoint(5, None), Endpoint(6, "ab")}
+    assert dead(roster) == {Endpoint(5, None): 3}
 
 
 def test_a_worker_whose_entry_among_the_dead_is_new_since_it_verified_goes() -> None:

@@ -10,11 +10,11 @@ import pytest
 from magister.web.spool import Drop, Spool, place_for
 
 AT = datetime(2026, 11, 28, 15, 30, 7, tzinfo=UTC)
-MAC = "0123456789abcdef" * 2
+KEY = "0123456789abcdef" * 2
 
 
-def a_drop(offer_id: int = 77, *, mac: str | None = None, why: str = "strikes: 3", at: datetime = AT) -> Drop:
-    return Drop(offer_id=offer_id, mac=mac, why=why, heard_at=at)
+def a_drop(offer_id: int = 77, *, key: str | None = None, why: str = "strikes: 3", at: datetime = AT) -> Drop:
+    return Drop(offer_id=offer_id, key=key, why=why, heard_at=at)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.mark.parametrize(
     "drop",
-    [a_drop(), a_drop(mac=MAC), a_drop(2**63 - 1), a_drop(why=""), a_drop(why="größer\nals 'vi\x00el'")],
+    [a_drop(), a_drop(key=KEY), a_drop(2**63 - 1), a_drop(why=""), a_drop(why="größer\nals 'vi\x00el'")],
 )
 def test_what_is_put_there_is_found_again(spool: Spool, drop: Drop) -> None:
     assert spool.put(drop)
@@ -46,7 +46,7 @@ def test_one_asked_for_at_another_moment_is_the_same(spool: Spool) -> None:
     first, second = a_drop(), a_drop(at=AT.replace(hour=20))
     spool.put(first)
     assert spool.has(second)
-    assert not spool.has(a_drop(mac=MAC))
+    assert not spool.has(a_drop(key=KEY))
     assert not spool.has(a_drop(777))
     spool.put(second)
     spool.remove(first)
@@ -76,14 +76,14 @@ def test_what_the_disk_does_not_take_is_said(
 
 
 def test_a_key_that_is_none_lies_on_no_disk(spool: Spool) -> None:
-    for mac in ("../../etc", "", "x" * 5000, MAC.upper(), f"{MAC}\n", "\udcff"):
-        assert not spool.put(a_drop(mac=mac))
+    for key in ("../../etc", "", "x" * 5000, KEY.upper(), f"{KEY}\n", "\udcff"):
+        assert not spool.put(a_drop(key=key))
     assert spool.count() == 0
 
 
 def test_what_else_lies_there_is_let_lie(spool: Spool) -> None:
     assert spool.place
-    for name in ("README", "77-open", "77-open-x", f"77-{MAC}-1764343722.bak", "-1-open-1"):
+    for name in ("README", "77-open", "77-open-x", f"77-{KEY}-1764343722.bak", "-1-open-1"):
         (spool.place / name).touch()
     assert (spool.count(), list(spool.drops())) == (0, [])
 
@@ -98,7 +98,7 @@ def test_what_another_process_has_just_taken_away_is_passed_over(spool: Spool) -
 
 
 def test_nobody_else_may_read_them(spool: Spool) -> None:
-    spool.put(a_drop(mac=MAC))
+    spool.put(a_drop(key=KEY))
     assert spool.place
     (file,) = spool.place.iterdir()
     assert (spool.place.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
