@@ -129,7 +129,7 @@ def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelt
         caps=caps(fleet, view.spent, reserved(seen.held, now), now),
         dearest=dearest(fleet, seen.held, view, now) if fleet.budget.any else None,
         credit=state.credit,
-        quarantines=records.quarantined(session, fleet.caution, now),
+        quarantines=records.quarantined(session, fleet.caution, now, template_hash=fleet.template_hash),
         bans=tuple(_banned(session, fleet)),
     )
 

@@ -179,7 +179,7 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
 
 
 def _template(blame: Blame, bound: str) -> Condition:
-    """Blame the template; the machines it failed on are not."""
+    """Say that it looks like the template: its machines stay in doubt until it works or is changed."""
     words = f": {blame.words}" if blame.words else ""
     kind = str(blame.failure).replace("_", " ")
     return Condition(

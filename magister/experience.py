@@ -13,7 +13,7 @@ from magister.quarantine import Trial
 from magister.reputation import Rental
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
 from magister.suspicion import Kind, Tried, suspects, without
-from magister.views import BLAMED
+from magister.views import BLAMED, NEWEST_TEMPLATE
 
 VERDICTS = 64
 """How many of the last rentals are read to say how boldly to rent: as many as the longest window."""
@@ -71,10 +71,13 @@ def _failed(old: State | None, new: State, reason: Reason, told: str | None) -> 
     return kind if kind is None or told is None else Failure(told)
 
 
-def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[Rental, ...]:
+def rentals(
+    session: Session, now: datetime, *, newest: int = RENTALS, in_force: str | None = None
+) -> tuple[Rental, ...]:
     """Return what came of the `newest` rentals that verified or failed, the newest first.
 
-    Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody.
+    Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody;
+    `in_force` is the template in force, as `blamed` takes it.
     """
     # columns, for most of a row is what Vast said of its offer, and nothing of that is asked
     query = (
@@ -138,16 +141,19 @@ def rentals(session: Session, now: datetime, *, newest: int = RENTALS) -> tuple[
             template_hash=template,
         )
         found.append(rental)
-    return without(found, blamed(session))
+    return without(found, blamed(session, in_force=in_force))
 
 
-def blamed(session: Session) -> Mapping[Kind, int]:
+def blamed(session: Session, *, in_force: str | None = None) -> Mapping[Kind, int]:
     """Return the templates that are to blame for failures, in which way, and on how many hosts.
 
-    One that ever worked is not. The view that people read of machines asks the same question.
+    One that ever worked is not. Nor is the one `in_force`, which is only suspected: until it is changed its
+    failures count against the machines, or the same ones would be rented again and again. None = the one
+    that was rented with last, as in the view that people read of machines.
     """
+    newest = in_force or session.scalar(text(f"SELECT {NEWEST_TEMPLATE}"))
     found = session.execute(text(BLAMED))
-    return {(template, Failure(kind)): hosts for template, kind, hosts in found}
+    return {(template, Failure(kind)): hosts for template, kind, hosts in found if template != newest}
 
 
 def suspected(session: Session, tried: Iterable[Tried]) -> Mapping[Kind, int]:

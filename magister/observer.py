@@ -48,11 +48,13 @@ def observe(
         memory.tried_until = latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        memory.reputation, memory.judged_at = reputation(experience.rentals(session, now), now), now
+        rentals = experience.rentals(session, now, in_force=fleet.template_hash)
+        memory.reputation, memory.judged_at = reputation(rentals, now), now
+    forgiven = experience.blamed(session, in_force=fleet.template_hash)
     view = replace(
         view,
         recent_offers=rows.recent_offers(session, now, offer_reuse),
-        quarantines=quarantines(without(tried, experience.blamed(session)), fleet.caution, now),
+        quarantines=quarantines(without(tried, forgiven), fleet.caution, now),
         outlook=replace(view.outlook, blame=_blame(session, fleet, view, tried)),
         reputation=memory.reputation,
     )

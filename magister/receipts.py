@@ -127,7 +127,9 @@ def machines(config: Path | None, *, limit: int, as_json: bool) -> None:
     now, settings = assembly.now(), load(config).settings
     with _reading(settings) as session:
         found = records.machines(session, limit)
-        held = records.quarantined(session, wanted.caution(settings), now)
+        held = records.quarantined(
+            session, wanted.caution(settings), now, template_hash=settings.template_hash
+        )
     beside = [(machine, held.of(machine.machine_id, machine.host_id)) for machine in found]
     if as_json:
         _write([_record(machine, quarantine) for machine, quarantine in beside])

@@ -62,7 +62,12 @@ def machines(session: Session, limit: int) -> tuple[MachineRecord, ...]:
     return tuple(MachineRecord(*line) for line in session.execute(_MACHINES, {"limit": limit}))
 
 
-def quarantined(session: Session, caution: Caution, now: datetime) -> Quarantines:
-    """Return who is in quarantine at `now`; what a template is to blame for holds nobody."""
+def quarantined(
+    session: Session, caution: Caution, now: datetime, *, template_hash: str | None = None
+) -> Quarantines:
+    """Return who is in quarantine at `now`; what a former template is to blame for holds nobody.
+
+    `template_hash` is the one in force; None = the one that was rented with last.
+    """
     tried = experience.trials(session, now, caution.quarantine_cap)
-    return quarantines(without(tried, experience.blamed(session)), caution, now)
+    return quarantines(without(tried, experience.blamed(session, in_force=template_hash)), caution, now)

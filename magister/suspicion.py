@@ -51,7 +51,7 @@ def suspects(tried: Iterable[Tried]) -> Mapping[Kind, int]:
 
 
 def without(tried: Iterable[T], blamed: Collection[Kind]) -> tuple[T, ...]:
-    """Return what says something about machines: all but the failures for which a template is blamed."""
+    """Return what says something about machines: all but the failures of the templates that are `blamed`."""
     return tuple(
         one
         for one in tried

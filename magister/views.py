@@ -20,6 +20,12 @@ HISTORY = """
 """
 
 
+NEWEST_TEMPLATE = """(
+        SELECT newest.template_hash FROM instances newest
+        WHERE newest.template_hash IS NOT NULL AND newest.sends > 0 ORDER BY newest.id DESC LIMIT 1
+    )"""
+"""The template that was rented with last."""
+
 BLAMED = f"""
     SELECT template_hash, failure, hosts
     FROM (
@@ -33,7 +39,10 @@ BLAMED = f"""
         WHERE worked.template_hash = tried.template_hash AND worked.verified_at IS NOT NULL
     )
 """
-"""The templates to blame for a failure, in which way they fail and on how many hosts: see `suspicion`."""
+"""The templates that never worked, in which way they fail and on how many hosts: see `suspicion`."""
+
+GIVEN_UP = f"SELECT * FROM ({BLAMED}) blamed WHERE template_hash <> {NEWEST_TEMPLATE}"
+"""Those of them that are not in use any more: only then it is sure that the machines are not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +207,8 @@ def _daily_cost(said: Dialect) -> str:
 def _machine_record(said: Dialect) -> str:
     """Each machine: what our own rentals showed of it.
 
-    Of its failures those count apart that are held against nobody: they were excused, or it is their
-    template that is to blame.
+    Of its failures those count apart that are held against nobody: they were excused, or a former
+    template is to blame.
     """
     mine = "NOT f.excused AND b.failure IS NULL"
     counted = ", ".join(
@@ -216,7 +225,7 @@ def _machine_record(said: Dialect) -> str:
         SELECT COALESCE(f.machine_id, 0) AS machine_id, {counted},
                SUM(CASE WHEN {mine} THEN 0 ELSE 1 END) AS excused
         FROM instances f
-        LEFT JOIN ({BLAMED}) b ON b.template_hash = f.template_hash AND b.failure = f.failure
+        LEFT JOIN ({GIVEN_UP}) b ON b.template_hash = f.template_hash AND b.failure = f.failure
         WHERE f.failure IS NOT NULL GROUP BY COALESCE(f.machine_id, 0)
     ) f ON f.machine_id = m.machine_id
     """

@@ -133,12 +133,13 @@ def test_a_template_that_fails_alike_on_three_hosts_is_blamed_with_the_words_of_
     )
 
 
-def test_the_machines_get_their_good_name_back(pool: Controller) -> None:
+def test_machines_stay_in_doubt_until_the_template_that_failed_on_them_is_changed(pool: Controller) -> None:
     broken(pool, "OCI runtime create failed")
     caution = pool.fleet.caution
     with pool.sessions.read() as session:
+        assert experience.blamed(session) == experience.blamed(session, in_force="broken") == {}
         tried = experience.trials(session, pool.clock.now, caution.quarantine_cap)
-        blamed = experience.blamed(session)
+        blamed = experience.blamed(session, in_force="another")
         assert set(blamed) == {("broken", Failure.DRIVER_OCI)}
         assert quarantines(tried, caution, pool.clock.now).machines, "or this would prove nothing"
         assert quarantines(without(tried, blamed), caution, pool.clock.now).machines == {}

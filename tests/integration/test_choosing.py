@@ -1,0 +1,75 @@
+"""Where canaries go, and what becomes of a market whose cheapest machines are bad."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from magister.database import Sessions
+from magister.facts import Offer
+from magister.states import State
+from tests.builders import a_fleet, an_offer
+from tests.controller import Controller
+
+BOOT_SECS = 60
+BAD, GOOD = 5, 20
+CHEAP = 300_000
+
+
+class Place:
+    """A market of bad machines, on which no worker ever calls, and of dearer good ones.
+
+    When an instance ends, its machine is offered again, under a new offer id.
+    """
+
+    def __init__(self, sessions: Sessions, *, gap: float, template: str | None = "new") -> None:
+        self.pool = Controller(sessions, fleet=a_fleet(target=5, template_hash=template))
+        bad = [an_offer(price=CHEAP + 100 * n) for n in range(BAD)]
+        good = [an_offer(price=round(CHEAP * (1 + gap)) + 1000 * n, reliability=0.99) for n in range(GOOD)]
+        self.bad = {offer.machine_id for offer in bad}
+        self.pool.vast.stock([*bad, *good])
+        self._ids = count(100_000)
+
+    def run(self, seconds: float, every: float = 5) -> None:
+        """Let the time pass; workers on good machines call a minute after their instance was created."""
+        for _ in range(int(seconds / every)):
+            self.pool.step(every)
+            self._call()
+            self._offer_again()
+
+    def filled(self) -> bool:
+        """Say whether the target works."""
+        return len(self.pool.rows(State.VERIFIED)) == self.pool.fleet.target
+
+    def rented(self) -> Counter[int | None]:
+        """Count the rentals of each bad machine."""
+        return Counter(row.machine_id for row in self.pool.rows() if row.machine_id in self.bad)
+
+    def _call(self) -> None:
+        for row in self.pool.rows(State.CREATED):
+            waited = (self.pool.clock.now - (row.created_at or row.requested_at)).total_seconds()
+            if row.machine_id not in self.bad and waited >= BOOT_SECS:
+                self.pool.verify(row)
+
+    def _offer_again(self) -> None:
+        used = {row.offer_id for row in self.pool.rows()}
+        taken = {box.machine_id for box in self.pool.vast.boxes.values()}
+
+        def again(offer: Offer) -> Offer:
+            over = offer.id in used and offer.machine_id not in taken
+            return replace(offer, id=next(self._ids)) if over else offer
+
+        self.pool.vast.offers[:] = [again(offer) for offer in self.pool.vast.offers]
+
+
+@pytest.mark.parametrize("gap", [0.03, 0.5], ids=["3 % dearer", "50 % dearer"])
+@pytest.mark.parametrize("template", ["new", None], ids=["never worked", "not known"])
+def test_a_new_template_fills_its_pool_although_the_cheapest_machines_are_bad(
+    sqlite_sessions: Sessions, gap: float, template: str | None
+) -> None:
+    place = Place(sqlite_sessions, gap=gap, template=template)
+    while not place.filled() and place.pool.clock.mono < 1000 + 1800:
+        place.run(10)
+    assert place.filled(), place.rented()
+    assert max(place.rented().values()) == 1
