@@ -308,6 +308,8 @@ def _doubts(settings: Settings) -> tuple[str, ...]:
     used = settings.contemplant.provers_used
     if settings.vast_query.cost_per_hour is None:
         lines.append("vast_query.cost_per_hour is not set: a box may cost ANY price per hour")
+    if settings.web.open_callbacks:
+        lines.append("web.open_callbacks = true: whoever reaches http_port can drop every instance")
     if not used:
         lines.append("contemplant.provers is not set: whether workers prove anything is left to the template")
     if settings.contemplant.moongate_endpoint is not None and all(prover.vm != "sp1" for prover in used):

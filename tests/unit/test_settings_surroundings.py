@@ -77,6 +77,12 @@ def test_https_on_the_port_that_speaks_plain_http_is_doubted_with_what_would_be_
     )
 
 
+def test_callbacks_that_need_no_key_are_doubted() -> None:
+    line = "web.open_callbacks = true: whoever reaches http_port can drop every instance"
+    assert line in loaded(WEB_OPEN_CALLBACKS="true").warnings
+    assert line not in loaded().warnings
+
+
 @pytest.mark.parametrize(
     "address", ["https://pool.example.com:443", "http://203.0.113.7", "http://[2001:db8::7]"]
 )
