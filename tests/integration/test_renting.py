@@ -233,3 +233,19 @@ def test_cheap_machines_in_quarantine_do_not_keep_a_dearer_one_from_being_found(
     pool.vast.stock([*(replace(offer, id=offer.id + 100_000) for offer in bad), good])
     pool.run(30)
     assert [row.offer_id for row in pool.rows() if row.live] == [good.id]
+
+
+def test_an_offer_that_comes_back_under_its_old_id_is_rented_again_at_once(sessions: Sessions) -> None:
+    offer = an_offer(id=77)
+    controller = Controller(sessions, fleet=a_fleet(target=1))
+    controller.vast.stock([offer])
+    controller.filled()
+    (first,) = controller.rows(State.VERIFIED)
+    controller.drop(first)
+    controller.run(60)
+    controller.vast.stock([offer])  # the market of one machine shows the offer again, under the same id
+    controller.run(180)
+    controller.verify_all()
+    (second,) = controller.rows(State.VERIFIED)
+    assert (second.offer_id, second.id != first.id) == (77, True)
+    assert second.callback_key != first.callback_key

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from pydantic import SecretStr
 from sqlalchemy import inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from magister import ledger, schema
+from magister import callback_key, ledger, operations, pool, schema
 from magister.database import Sessions, open_database
 from magister.errors import DatabaseUnusable
+from magister.migrating import prepare_callbacks
 from magister.models import Transition
 from magister.models_money import Rate
 from magister.states import Reason, State
@@ -253,3 +255,43 @@ def test_developers_can_take_a_database_that_was_used_back_and_forth(sqlite_sess
         assert done.returncode == 0, done.stderr
     with sqlite_sessions.read() as session:
         assert Reason.OPERATOR in session.scalars(select(Transition.reason)).all()
+
+
+TOKEN = SecretStr("a-token-of-the-operator")
+
+
+def test_instances_of_the_version_before_are_heard_at_the_urls_that_they_were_started_with(
+    empty: Sessions,
+) -> None:
+    """One instance was rented under a token, the other without: both live during the upgrade."""
+    schema.migrate(empty)
+    with empty.write() as session:
+        pool.note_listed(session, NOW)
+        signed = a_row(session, offer=an_offer(id=77), callback_key="0f" * 24)
+        keyless = a_row(session, offer=an_offer(id=78))
+    schema.downgrade(empty, "0005")
+    schema.migrate(empty)
+    prepare_callbacks(empty, TOKEN)
+    prepare_callbacks(empty, SecretStr("another-token-of-theirs"))
+    with empty.write() as session:
+        by_key = operations.drop(session, 77, key=callback_key.former(TOKEN, signed.key), why="slow", now=NOW)
+        without = operations.drop(session, 78, key=None, why="slow", now=NOW)
+    assert [(row.id, row.state) for row in (by_key, without)] == [
+        (signed.id, State.DROPPING),
+        (keyless.id, State.DROPPING),
+    ]
+
+
+def test_who_goes_back_finds_that_keyed_instances_need_a_key_which_that_version_cannot_check(
+    empty: Sessions,
+) -> None:
+    """The version before refuses a call about a row that needs a key unless `api_token` made the key."""
+    schema.migrate(empty)
+    with empty.write() as session:
+        key = callback_key.make(pool.callback_secret(session), 77, "0123456789abcdef")
+        row = a_row(session, offer=an_offer(id=77), callback_key=key)
+    schema.downgrade(empty, "0005")
+    with empty.engine.connect() as connection:
+        (needs_key,) = connection.execute(text("SELECT mac_required FROM instances")).scalars()
+    assert needs_key
+    assert callback_key.former(TOKEN, row.key) != key
