@@ -166,9 +166,11 @@ Action = Rent | Move | Adopt | Call
 class Plan:
     """Hold the actions to take now and when to plan again if nothing else happens; None = no such time.
 
-    `held_back` are moves that wait because too many verified instances are lost at once.
+    `held_back` are moves that wait because too many verified instances are lost at once, `spared` those that
+    would give up what another Magister may keep.
     """
 
     actions: tuple[Action, ...]
     next_at: datetime | None
     held_back: tuple[Move, ...] = ()
+    spared: tuple[Move, ...] = ()

@@ -1,4 +1,4 @@
-"""What the loop would take in at its next start, shown beforehand: it asks Vast, and changes nothing."""
+"""What the loop would take in at its next start, shown beforehand; and what the operator takes in by name."""
 
 import json
 import time
@@ -9,14 +9,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import click
+from sqlalchemy.orm import Session
 
-from magister import adoption, assembly, rows, schema, wanted
+from magister import adoption, assembly, ledger, owners, pool, rows, schema, wanted
 from magister.actions import Adopt
 from magister.database import Sessions, open_database, plain_words
 from magister.errors import Unusable
-from magister.facts import Listing, Sighting
+from magister.facts import Foreign, Listing, Sighting
 from magister.fleet import Fleet
 from magister.money import MICROS_PER_USD
+from magister.owners import Tenure, told_apart
 from magister.settings import Settings, load
 from magister.sqlite import sqlite_file
 from magister.states import WANTED
@@ -24,8 +26,13 @@ from magister.vast import Vast
 
 BY_ITSELF = (
     "the service takes in by itself, at its start and before it rents anything, every box of ours without a "
-    "row: run `magister serve`; `magister adopt --dry-run` shows beforehand what that comes to"
+    "row: run `magister serve`; `magister adopt --dry-run` shows beforehand what that comes to, and "
+    "`magister adopt CONTRACT` takes in what another Magister rented"
 )
+
+
+NEW = Tenure(since=None, kin=frozenset())
+"""What a database knows of owners on which no loop has acted yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,43 @@ class Preview:
         """Count what would be given up again because it exceeds the target."""
         taken_in = sum(action.state in WANTED for action in self.adopt)
         return max(sum(name.state in WANTED for name in self.known) + taken_in - self.target, 0)
+
+
+def take_in(config: Path | None, contracts: Sequence[int]) -> str:
+    """Make rows for instances that another Magister rented, as the operator wishes, and say what came in.
+
+    Raises Unusable, and changes nothing, if one of them is not there, has a row, or is not ours by its label
+    and its address; VastError without a complete listing.
+    """
+    settings = load(config).settings
+    url, patience = settings.database_url.get_secret_value(), settings.web.busy_timeout_secs
+    fleet = wanted.fleet(settings)
+    with schema.existing(url, busy_timeout=patience) as sessions:
+        listing = assembly.vast(settings, nap=time.sleep).listing(assembly.now())
+        with sessions.write() as session:
+            actions = [_by_name(session, listing, contract, fleet) for contract in dict.fromkeys(contracts)]
+            for action in actions:
+                ledger.adopt(session, action, fleet=fleet, at=listing.begun_at, actor="operator")
+            pool.ask_for_listing(session, listing.begun_at)
+    came = ", ".join(f"{action.box.sighting.contract_id} as {action.state}" for action in actions)
+    return f"taken in: {came}"
+
+
+def _by_name(session: Session, listing: Listing, contract: int, fleet: Fleet) -> Adopt:
+    """Decide as what one contract comes in. Raises Unusable if it cannot."""
+    boxes = [box for box in listing.sightings if box.contract_id == contract]
+    if not boxes:
+        raise Unusable(f"the account has no instance with contract {contract}")
+    keys = [adoption.key_in(box) for box in boxes]
+    found, strangers = adoption.recognised(boxes, rows.known_boxes(session, [contract], keys))
+    if found:
+        raise Unusable(f"contract {contract} has a row already: #{found[0][0].id}")
+    box = adoption.adoptable(strangers[0], fleet)
+    if box is None or strangers[0].twin:
+        why = "its key is that of a row" if box else adoption.objection(strangers[0].sighting, fleet)
+        raise Unusable(f"contract {contract} cannot be taken in: {why}")
+    action = adoption.adopt(box, twin=False, fleet=fleet, now=listing.begun_at)
+    return replace(action, why=f"the operator took it in; {action.why}")
 
 
 def run(config: Path | None, *, dry_run: bool, as_json: bool) -> int:
@@ -65,15 +109,25 @@ def run(config: Path | None, *, dry_run: bool, as_json: bool) -> int:
 
 def preview(settings: Settings, vast: Vast, now: datetime) -> Preview:
     """Compare a complete listing with the rows, as the loop does. Raises VastError, DatabaseUnusable."""
-    shown, names = _names(settings)
-    return previewed(vast.listing(now), names, wanted.fleet(settings), now, database=shown)
+    fleet = wanted.fleet(settings)
+    shown, names, tenure = _names(settings, fleet, now)
+    return previewed(vast.listing(now), names, fleet, now, database=shown, tenure=tenure)
 
 
 def previewed(
-    listing: Listing, names: Sequence[rows.Name], fleet: Fleet, now: datetime, *, database: str
+    listing: Listing,
+    names: Sequence[rows.Name],
+    fleet: Fleet,
+    now: datetime,
+    *,
+    database: str,
+    tenure: Tenure = NEW,
 ) -> Preview:
     """Decide about every listed box as the loop would."""
-    found, strangers = adoption.recognised(listing.sightings, names)
+    found, unknown = adoption.recognised(listing.sightings, names)
+    ours = {one.sighting.contract_id for one in unknown if adoption.adoptable(one, fleet) is not None}
+    strangers, foreign = told_apart(unknown, ours, tenure)
+    boxes = {box.contract_id: box for box in listing.sightings}
     return Preview(
         at=now,
         database=database,
@@ -84,35 +138,51 @@ def previewed(
             (stranger.sighting, adoption.objection(stranger.sighting, fleet))
             for stranger in strangers
             if adoption.adoptable(stranger, fleet) is None
-        ),
+        )
+        + tuple((boxes[one.contract_id], _rented_by_another(one)) for one in foreign),
     )
 
 
-def _names(settings: Settings) -> tuple[str, tuple[rows.Name, ...]]:
+def _rented_by_another(one: Foreign) -> str:
+    return (
+        f"another Magister rented it (owner {owners.shown(one.owner)}); `magister adopt {one.contract_id}` "
+        "takes it in all the same"
+    )
+
+
+def _names(settings: Settings, fleet: Fleet, now: datetime) -> tuple[str, tuple[rows.Name, ...], Tenure]:
     """Read what rows are recognised by, from a database of any revision, or none; nothing is made of it."""
     url = settings.database_url.get_secret_value()
     file = sqlite_file(url)
     if file is not None and not file.exists():
-        return "there is none, as after a loss", ()
+        return "there is none, as after a loss", (), NEW
     if file is not None and file.stat().st_size == 0:
-        return "it is empty", ()
+        return "it is empty", (), NEW
     if file is not None:
         url = f"sqlite:///file:{quote(str(file))}?mode=ro&uri=true"
     opened = open_database(url, busy_timeout=settings.web.busy_timeout_secs)
     sessions = replace(opened, called=settings.database_url_shown)
     try:
-        return _names_in(sessions)
+        return _names_in(sessions, fleet, now)
     finally:
         sessions.engine.dispose()
 
 
-def _names_in(sessions: Sessions) -> tuple[str, tuple[rows.Name, ...]]:
+def _names_in(sessions: Sessions, fleet: Fleet, now: datetime) -> tuple[str, tuple[rows.Name, ...], Tenure]:
     found = schema.revision(sessions)
     if found is None:
-        return "it is empty", ()
+        return "it is empty", (), NEW
     with plain_words(sessions), sessions.read() as session:
         names = rows.names(session)
-    return f"it has {len(names)} rows at revision {found}", names
+        tenure = _tenure(session, names, fleet, now) if found == schema.head() else NEW
+    return f"it has {len(names)} rows at revision {found}", names, tenure
+
+
+def _tenure(session: Session, names: Sequence[rows.Name], fleet: Fleet, now: datetime) -> Tenure:
+    state = pool.read(session)
+    kin = {owners.owner_in(name.key) for name in names} | {state.owner_id}
+    since = pool.acted_since(state, now, gap=fleet.create_grace)
+    return Tenure(since=since, kin=frozenset(owner for owner in kin if owner is not None))
 
 
 def lines(found: Preview) -> Iterator[str]:

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from magister import pool, rates, spending
 from magister.conditions import UnknownCharges
 from magister.facts import Charge
-from magister.models import KEY_CHARS, Instance
+from magister.models import Instance
 from magister.models_money import ESTIMATED, Bill, DayCost
+from magister.owners import CHANCE_CHARS, FORMER_KEY_CHARS, OWNER_CHARS
 
 ALARM = timedelta(days=7)
 """How long charges for boxes that no row knows are told of."""
@@ -204,8 +205,9 @@ def _of_a_row(
 
     The key is compared with the end of the label as a whole, for which the rows' index of keys can be asked.
     """
-    key = func.substr(label, func.length(label) - (KEY_CHARS - 1))
-    return or_(Instance.contract_id == contract, and_(Instance.contract_id.is_(None), Instance.key == key))
+    lengths = (OWNER_CHARS + CHANCE_CHARS, FORMER_KEY_CHARS)
+    keys = [func.substr(label, func.length(label) - (length - 1)) for length in lengths]
+    return or_(Instance.contract_id == contract, and_(Instance.contract_id.is_(None), Instance.key.in_(keys)))
 
 
 def _tagged(label: str | None, tag: str) -> bool:

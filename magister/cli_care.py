@@ -10,12 +10,16 @@ from magister.cli_options import NUMBER, configured
 Kind = Literal["machine", "host"]
 
 
-@click.command(short_help="Show which boxes would be taken in.")
+@click.command(short_help="Show which boxes would be taken in, or take some in.")
+@click.argument("contracts", nargs=-1, metavar="[CONTRACT]...", type=NUMBER)
 @configured
 @click.option("--dry-run", is_flag=True, help="Show what the next start would do; without it, nothing is.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
+def adopt(config: Path | None, contracts: tuple[int, ...], dry_run: bool, as_json: bool) -> int:
     """Show each row that the next start would make for a box of ours that has none, as after a loss.
+
+    With the contracts of instances that another Magister rented (`magister status` names them), take these in
+    at once, also while the service runs. Stop that Magister first, or it goes on ending and replacing them.
 
     `magister serve` takes such boxes in by itself, before it rents anything. With --dry-run this asks Vast
     for the boxes of the account and says which of them come in, as what and why, and which are left alone.
@@ -23,6 +27,11 @@ def adopt(config: Path | None, dry_run: bool, as_json: bool) -> int:
     """
     from magister import adopting
 
+    if contracts and (dry_run or as_json):
+        raise click.UsageError("give either contracts, or --dry-run with or without --json")
+    if contracts:
+        click.echo(adopting.take_in(config, contracts))
+        return 0
     return adopting.run(config, dry_run=dry_run, as_json=as_json)
 
 

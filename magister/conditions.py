@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from magister.budget import Objection
 from magister.errors import BadKey, NoCredit, OtherAccount, Refused, Unreachable, VastError
 from magister.evidence import unexplained
-from magister.facts import Route
+from magister.facts import Foreign, Route
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.moments import said
 from magister.money import price
 from magister.outlook import Blame, Outlook
+from magister.owners import shown
 from magister.sentences import NAMED
 from magister.states import State
 
@@ -68,6 +69,8 @@ class Symptoms:
     outlook: Outlook = field(default_factory=Outlook)
     unknown: UnknownCharges = field(default_factory=UnknownCharges)
     held_back: int = 0  # verified instances that look lost and are not given up yet
+    foreign: tuple[Foreign, ...] = ()  # what another Magister rented under our label and address
+    spared: int = 0  # instances taken over that nobody here hears, and that another Magister may keep
 
 
 def conditions(
@@ -77,6 +80,8 @@ def conditions(
     return (
         *_key(symptoms),
         *_account(symptoms),
+        *_foreign(symptoms),
+        *_taken_over(symptoms),
         *_reach(symptoms, now),
         *_credit(symptoms),
         *_refusals(symptoms, now),
@@ -99,6 +104,12 @@ BREAKERS = frozenset({"rentals_fail", "losses_at_once", "rentals_refused"})
 
 OTHER_ACCOUNT = "other_account"
 """The kind of condition in which the key is of another account than the boxes."""
+
+OTHER_ACTOR = "other_magister"
+"""The kind of condition in which another Magister rents under our label and our address."""
+
+NAMED_CONTRACTS = 5
+"""So many contracts are named in one condition."""
 
 RESUME = "`magister resume` ends it at once"
 
@@ -123,6 +134,37 @@ def _account(symptoms: Symptoms) -> Iterator[Condition]:
             "to leave that account, set number_instances = 0 under its key first; or let go of its boxes by "
             "`magister accept-account`, and they may cost on",
             OTHER_ACCOUNT,
+        )
+
+
+def _foreign(symptoms: Symptoms) -> Iterator[Condition]:
+    """Name what another Magister rents, which with the same settings would end what this one keeps."""
+    if not symptoms.foreign:
+        return
+    contracts = sorted(one.contract_id for one in symptoms.foreign)
+    named = ", ".join(map(str, contracts[:NAMED_CONTRACTS]))
+    more = len(contracts) - NAMED_CONTRACTS
+    rest = f" and {more} more" if more > 0 else ""
+    owners = sorted({shown(one.owner) for one in symptoms.foreign})
+    yield Condition(
+        f"another Magister rents under our instance_label and our address (owner {', '.join(owners)}): "
+        f"contract{'s' if len(contracts) > 1 else ''} {named}{rest}",
+        "nothing is rented meanwhile, and none of these is touched: stop that Magister, or give it another "
+        "instance_label or address; then destroy what it leaves at console.vast.ai, or take it in with "
+        "`magister adopt CONTRACT`; it ends when no listing shows them without a row",
+        OTHER_ACTOR,
+    )
+
+
+def _taken_over(symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.spared:
+        yield Condition(
+            f"{symptoms.spared} instances that another database rented are kept although no worker of theirs "
+            "calls here: another Magister may keep them",
+            "stop this Magister if another one runs with these settings; if none does, see to it that "
+            f"workers reach this_magister_addr, or {RESUME}; it ends by itself with the first worker that is "
+            "heard, or after an hour while no other Magister is seen to rent",
+            "taken_over_unheard",
         )
 
 

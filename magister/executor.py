@@ -24,7 +24,7 @@ from magister.actions import (
 from magister.adoption import adoptable
 from magister.database import Sessions
 from magister.errors import RateLimited, Stale, Transient, Unreachable, VastError
-from magister.facts import Account, Listing, Offer, Stranger
+from magister.facts import Account, Foreign, Listing, Offer, Stranger
 from magister.fleet import Fleet
 from magister.held import Held, Learned
 from magister.hierophant.protocol import Hierophant
@@ -45,6 +45,7 @@ class Outcome:
     error: VastError | Unreachable | None = None
     listing: Listing | None = None
     strangers: tuple[Stranger, ...] = ()
+    foreign: tuple[Foreign, ...] = ()  # what another Magister rented
     offers: tuple[Offer, ...] = ()
     account: Account | None = None
     recognition: Recognition | None = None  # of that account
@@ -256,11 +257,12 @@ class Executor:
         self._require_past(listing.begun_at)
         with self._sessions.write() as session:
             identity.require_ours(session, listing, action.account, ours=action.ours, fleet=self._fleet)
-            strangers = findings.note_listing(session, listing, fleet=self._fleet)
+            unknown = findings.note_listing(session, listing, fleet=self._fleet)
+            strangers, foreign = findings.told_apart(session, unknown, fleet=self._fleet)
             pool.note_answered(session, wish)
             if not any(adoptable(stranger, self._fleet) for stranger in strangers):
                 pool.note_listed(session, listing.begun_at)
-        return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers)
+        return Outcome(action=action, at=self._clock(), listing=listing, strangers=strangers, foreign=foreign)
 
     def _search(self, action: Search) -> Outcome:
         """Ask for more machines than those whose offers cannot be taken, however cheap these are."""

@@ -112,6 +112,14 @@ class Stranger:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """Name an instance under our label and address that another Magister rented; `owner` None = unknown."""
+
+    contract_id: int
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Adoptable:
     """Describe a box of ours without a row, read from its label and its drop URL."""
 

@@ -6,13 +6,14 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from magister import books, evidence, ledger, roster, rows
-from magister.adoption import key_in, recognised
+from magister import books, evidence, ledger, owners, pool, roster, rows
+from magister.adoption import adoptable, key_in, recognised
 from magister.endpoints import Endpoint
-from magister.facts import Listing, Roster, Sighting, Stranger
+from magister.facts import Foreign, Listing, Roster, Sighting, Stranger
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.listings import contests
+from magister.owners import owner_of
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
@@ -33,6 +34,20 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     for row in lacking:
         ledger.learn(session, row, **evidence.missing(row, listing.begun_at, fleet))
     return strangers
+
+
+def told_apart(
+    session: Session, unknown: Sequence[Stranger], *, fleet: Fleet
+) -> tuple[tuple[Stranger, ...], tuple[Foreign, ...]]:
+    """Tell the listed boxes that another Magister rented from the others that no row knows."""
+    ours = [one for one in unknown if adoptable(one, fleet) is not None]
+    if not ours:
+        return tuple(unknown), ()
+    state = pool.read(session)
+    named = {owner for one in ours if (owner := owner_of(one)) is not None}
+    kin = rows.owners(session, named) | ({state.owner_id} if state.owner_id is not None else set())
+    contracts = {one.sighting.contract_id for one in ours}
+    return owners.told_apart(unknown, contracts, owners.Tenure(since=state.acting_since, kin=kin))
 
 
 def _acquitted(session: Session, suspected: Sequence[Held]) -> list[Held]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from magister.facts import BEATS, Offer, Stranger
+from magister.facts import BEATS, Foreign, Offer, Stranger
 from magister.held import Held
 from magister.money import Budget, Outlay, Overrun
 from magister.outlook import Caution, Outlook
@@ -79,6 +79,8 @@ class View:
     listed_at: datetime | None = None
     list_failing: bool = False  # the last attempt at a listing proved nothing
     strangers: tuple[Stranger, ...] = ()
+    foreign: tuple[Foreign, ...] = ()  # what another Magister rented under our label and address
+    owner: str | None = None  # the owner id of the database; None = not known
     listing_wanted_at: datetime | None = None  # somebody asked for a listing, which has not been made yet
     list_not_before: datetime | None = None  # after a failed listing
     offers: tuple[Offer, ...] = ()

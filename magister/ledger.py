@@ -18,7 +18,8 @@ from magister.errors import IllegalMove, Stale
 from magister.facts import Offer, Sighting
 from magister.fleet import Fleet
 from magister.held import Held, Learned
-from magister.models import KEY_CHARS, Instance, Transition
+from magister.models import Instance, Transition
+from magister.owners import CHANCE_CHARS, FORMER_KEY_CHARS
 from magister.states import LOOP, LOSSES, Reason, State, failure, legal
 
 TEXT_LIMIT = 4000
@@ -33,16 +34,18 @@ def open_row(
     actor: str,
     why: str,
     at: datetime,
+    owner: str | None = None,
     template_hash: str | None = None,
     traffic_reserve: int = 0,
 ) -> Held:
     """Write the intent to rent `offer` under a fresh random key; `template_hash` None = not known.
 
-    `callback_key` is what its callback URL carries; None = nothing, as before there were keys.
-    `traffic_reserve` is what is set aside for its traffic, in micro-dollars.
+    `callback_key` is what its callback URL carries; None = nothing, as before there were keys. `owner` is the
+    owner id that the key bears, None = none. `traffic_reserve` is what is set aside for its traffic, in
+    micro-dollars.
     """
     row = Instance(
-        key=secrets.token_hex(KEY_CHARS // 2),
+        key=_fresh_key(owner),
         state=State.REQUESTED,
         reason=Reason.SHORT,
         moved_at=at,
@@ -65,7 +68,7 @@ def open_row(
     return _born(session, row, actor=actor, why=why)
 
 
-def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Held | None:
+def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime, actor: str = LOOP) -> Held | None:
     """Make a row for a box of ours that has none; None = its contract has a row by now."""
     box = action.box.sighting
     known = select(Instance.id).where(Instance.contract_id == box.contract_id)
@@ -73,7 +76,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         return None
     born = box.start_date or at
     row = Instance(
-        key=action.box.key or secrets.token_hex(KEY_CHARS // 2),
+        key=action.box.key or _fresh_key(None),
         state=action.state,
         reason=action.reason,
         moved_at=at,
@@ -106,7 +109,7 @@ def adopt(session: Session, action: Adopt, *, fleet: Fleet, at: datetime) -> Hel
         start_date=box.start_date,
         end_date=box.end_date,
     )
-    made = _born(session, row, actor=LOOP, why=action.why)
+    made = _born(session, row, actor=actor, why=action.why)
     books.note(session, [(made, box)], at)
     return made
 
@@ -119,6 +122,13 @@ def describe_offers(session: Session, found: Iterable[tuple[Held, Sighting]]) ->
     for row, box in found:
         if row.id in blank and box.offer != "{}":
             session.execute(update(Instance).where(Instance.id == row.id).values(offer=box.offer))
+
+
+def _fresh_key(owner: str | None) -> str:
+    """Make a key that no other row has; None = it names no owner, for it is never sent."""
+    if owner is None:
+        return secrets.token_hex(FORMER_KEY_CHARS // 2)
+    return owner + secrets.token_hex(CHANCE_CHARS // 2)
 
 
 def _adopted_deadline(action: Adopt, born: datetime, at: datetime, fleet: Fleet) -> datetime:

@@ -22,7 +22,7 @@ from magister.budget import objection
 from magister.conditions import Failing, Symptoms, UnknownCharges
 from magister.errors import OfferGone, Refused
 from magister.executor import Outcome
-from magister.facts import Offer, Route, Stranger
+from magister.facts import Foreign, Offer, Route, Stranger
 from magister.fleet import Fleet, View
 from magister.held import Held
 from magister.listings import listing_retry
@@ -42,6 +42,7 @@ class Memory:
     list_failures: int = 0
     list_not_before: datetime | None = None
     strangers: tuple[Stranger, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
     offers: tuple[Offer, ...] = ()
     searched_at: datetime | None = None
     account_at: datetime | None = None
@@ -66,6 +67,7 @@ class Memory:
         match outcome.action:
             case List() if outcome.listing is not None:
                 self.listed_at, self.strangers = outcome.listing.begun_at, outcome.strangers
+                self.foreign = outcome.foreign
                 self.arrived_at, self.ours = outcome.at, True
                 self.list_failures, self.list_not_before = 0, None
             case List():
@@ -110,6 +112,8 @@ class Memory:
             set_aside=frozenset(row for row, until in self.set_aside.items() if now < until),
             list_failing=self.list_failures > 0,
             strangers=self.strangers,
+            foreign=self.foreign,
+            owner=state.owner_id,
             listing_wanted_at=state.listing_wanted_at,
             list_not_before=self.list_not_before,
             offers=self.offers,
@@ -144,6 +148,7 @@ class Memory:
             rent_not_before=view.rent_not_before,
             credit=view.credit,
             unknown=self.unknown or UnknownCharges(),
+            foreign=view.foreign,
             matching=matching,
             quarantined=quarantined,
             dear=dear,

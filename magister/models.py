@@ -23,9 +23,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from magister.states import Reason, State
 
-KEY_CHARS = 32
-"""Characters of the key that a row of ours is made with, which its box's label ends with."""
-
 BigId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite gives row ids only to a column declared INTEGER, which is 64 bits wide there."""
 
@@ -234,6 +231,9 @@ class Pool(Table):
     credit: Mapped[int | None] = mapped_column(BigInteger)
     account_id: Mapped[int | None] = mapped_column(BigInteger)  # Vast's; None = not learnt yet
     owner_id: Mapped[str | None] = mapped_column(String(64))  # made once for each database
+    acting_since: Mapped[datetime | None] = mapped_column(
+        Utc
+    )  # throughout; None = no listing told of all yet
     callback_secret: Mapped[str | None] = mapped_column(String(64))  # signs callback keys; made once
     hearing_since: Mapped[datetime | None] = mapped_column(Utc)
     heard_at: Mapped[datetime | None] = mapped_column(Utc)

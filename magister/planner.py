@@ -14,6 +14,7 @@ from magister.held import Held
 from magister.judgement import awaits_credit, deadlines, judged, suspicious, unpaid
 from magister.listings import account_due, contests, listing_due, sighted_by
 from magister.losses import Losses, first_to_go, is_loss, losses, unheard
+from magister.owners import UNHEARD_ENDS, spared
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage, stalled
 from magister.states import DUDS, LOSSES, Reason, State
@@ -30,6 +31,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     sighted = sighted_by(fleet, view, now)
     contested = any(contests(row) and now < _given_up(row, fleet, now) for row in held)
     strange = unexplained(held)
+    kept = spared(held, view.owner, now, contested=bool(view.foreign), trusted_at=view.trusted_at)
     actions: list[Action] = []
     for row in sorted((row for row in held if row.id not in view.set_aside), key=_longest_untried):
         unproved = contested and row.contract_id is None and row.absences > 0
@@ -39,6 +41,7 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
     swap = any(suspicious(row, fleet, view, now) for row in held) and stalled(fleet, held, view, now)
     if sighted and not unpaid(view):  # without credit all are stopped, and none can be replaced
         actions += forgotten(fleet, held, _untouched(held, actions), view, swap=swap)
+    actions, left = _left_alone(actions, kept)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)
     actions, held_back = _hold_back(actions, moves, held, found, view, fleet, now, swap=swap)
@@ -47,17 +50,29 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
         actions += adopted
         free = _untouched(held, actions)
         doubtful = frozenset(move.row.id for move in held_back)
-        given_up = tuple(_surplus(fleet, free, doubtful)) or tuple(
-            over_budget(fleet, held, free, view, now, doubtful=doubtful)
-        )
+        surplus, unheard_surplus = _left_alone(_surplus(fleet, free, doubtful), kept if fleet.target else ())
+        left += unheard_surplus
+        given_up = surplus or list(over_budget(fleet, held, free, view, now, doubtful=doubtful))
         actions += given_up
-        if not adopted and not given_up:
+        if not adopted and not given_up and not view.foreign:
             rest = tuple(row for row in free if row.id not in doubtful)
             actions += fill(fleet, held, rest, view, now, tripped=found.tripped(fleet))
-        gone = {move.row.id for move in given_up}
+        gone = {move.row.id for move in given_up if isinstance(move, Move)}
         held_back = [move for move in held_back if move.row.id not in gone]
     actions += _observations(fleet, held, view, now)
-    return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back))
+    return Plan(tuple(actions), _next_at(fleet, held, view, now), tuple(held_back), tuple(left))
+
+
+def _left_alone(actions: Iterable[Action], kept: Collection[int]) -> tuple[list[Action], list[Move]]:
+    """Take out the moves that give up one of `kept` for what only the Magister that keeps it can know."""
+    done: list[Action] = []
+    left: list[Move] = []
+    for action in actions:
+        if isinstance(action, Move) and action.row.id in kept and action.reason in UNHEARD_ENDS:
+            left.append(action)
+        else:
+            done.append(action)
+    return done, left
 
 
 def _rests_on_a_word(action: Action, strange: frozenset[str | None]) -> bool:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Update, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
-from magister.conditions import OTHER_ACCOUNT, Condition
+from magister.conditions import OTHER_ACCOUNT, OTHER_ACTOR, Condition
 from magister.models import Pool
+from magister.owners import OWNER_CHARS
 
 DEAF_AFTER = timedelta(seconds=60)
 """Without a sign of life of the web side for so long, silence proves nothing of a worker."""
@@ -49,6 +50,8 @@ class PoolState:
     roster_at: datetime | None
     trusted_at: datetime | None
     bills_read_at: datetime | None
+    owner_id: str | None  # None = no loop has acted on this database yet
+    acting_since: datetime | None  # the first listing that told of all, if loops acted throughout since
     conditions: tuple[Condition, ...]
 
 
@@ -69,6 +72,8 @@ def read(session: Session) -> PoolState:
         roster_at=row.roster_at,
         trusted_at=row.trusted_at,
         bills_read_at=row.bills_read_at,
+        owner_id=row.owner_id,
+        acting_since=row.acting_since,
         conditions=tuple(Condition(**entry) for entry in json.loads(row.conditions)),
     )
 
@@ -112,12 +117,40 @@ def note_answered(session: Session, wish: datetime | None) -> None:
 
 def note_listed(session: Session, begun_at: datetime) -> None:
     """Write when the last complete listing began of which each box of ours has its row."""
-    session.execute(_pool().values(listed_at=begun_at))
+    since = func.coalesce(Pool.acting_since, begun_at)
+    session.execute(_pool().values(listed_at=begun_at, acting_since=since))
 
 
 def forget_listing(session: Session) -> None:
     """Let a box without a row be one that is not known yet, until a listing has told of all."""
-    session.execute(_pool().values(listed_at=None))
+    session.execute(_pool().values(listed_at=None, acting_since=None))
+
+
+def owner_id(session: Session) -> str:
+    """Return the owner id of this database, which is made when it is first asked for."""
+    found = session.scalar(select(Pool.owner_id).where(Pool.id == 1))
+    if found is not None:
+        return found
+    mine = secrets.token_hex(OWNER_CHARS // 2)
+    session.execute(_pool().where(Pool.owner_id.is_(None)).values(owner_id=mine))
+    return session.scalars(select(Pool.owner_id).where(Pool.id == 1)).one() or mine
+
+
+def begin_to_act(session: Session, now: datetime, *, gap: timedelta) -> None:
+    """Let what the next listing finds have been there before, unless loops acted throughout."""
+    owner_id(session)
+    if acted_since(read(session), now, gap=gap) is None:
+        session.execute(_pool().values(acting_since=None))
+
+
+def acted_since(state: PoolState, now: datetime, *, gap: timedelta) -> datetime | None:
+    """Return since when loops on this database acted throughout, if one begins `now`; None = they did not.
+
+    While another Magister is known to rent, no gap matters: what it rented meanwhile is its own.
+    """
+    here = state.heartbeat_at is not None and abs(now - state.heartbeat_at) <= gap
+    contested = any(found.kind == OTHER_ACTOR for found in state.conditions)
+    return state.acting_since if here or contested else None
 
 
 def note_credit(session: Session, credit: int | None) -> None:
@@ -189,7 +222,7 @@ def turn_back(session: Session, *, to: datetime, latest: datetime) -> None:
     The signs of the web side are by another clock, and see to themselves.
     """
     session.execute(_pool().where(Pool.rent_not_before > latest).values(rent_not_before=to))
-    for moment in (Pool.roster_at, Pool.trusted_at, Pool.bills_read_at):
+    for moment in (Pool.roster_at, Pool.trusted_at, Pool.bills_read_at, Pool.acting_since):
         session.execute(_pool().where(moment > to).values({moment: to}))
 
 

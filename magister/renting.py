@@ -77,6 +77,7 @@ class Renter:
                 actor=LOOP,
                 why=action.why,
                 at=now,
+                owner=pool.owner_id(session),
                 template_hash=known.fleet.template_hash,
                 traffic_reserve=traffic(known.fleet.budget.traffic_gb, action.offer.inet_down_cost),
             )

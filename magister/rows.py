@@ -86,6 +86,13 @@ def live_callbacks(session: Session) -> tuple[Callback, ...]:
     return tuple(Callback(*found) for found in session.execute(query.where(Instance.id.in_(live_ids()))))
 
 
+def owners(session: Session, wanted: Iterable[str]) -> frozenset[str]:
+    """Return those of the owner ids that a row bears, in whatever state it is."""
+    return frozenset(
+        owner for owner in wanted if session.scalar(select(exists().where(Instance.key.startswith(owner))))
+    )
+
+
 def anything_due(session: Session, since: datetime, now: datetime) -> bool:
     """Say whether a row became due after `since`, or somebody wants a listing: one look at small indexes."""
     due = exists().where(Instance.due_at > since, Instance.due_at <= now)

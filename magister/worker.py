@@ -131,6 +131,7 @@ class Worker:
         if self._fence != self._lease.fence:
             self._dispatcher.forget()
             self._turn_back(now)
+            self._begin_to_act(now)
             self._excuse(now)
             self._fence, self._standing_by = self._lease.fence, False
             log.info("loop.acting", fence=self._fence, why=self._lease.ground)
@@ -143,6 +144,11 @@ class Worker:
                     self._put_off(self._last[0], timedelta(seconds=jump))
                 self._turn_back(now)
         self._last = (now, mono)
+
+    def _begin_to_act(self, now: datetime) -> None:
+        """Go on with what the loop before saw, unless it was away for so long that listings cannot tell."""
+        with self._sessions.write() as session:
+            pool.begin_to_act(session, now, gap=self._fleet.create_grace)
 
     def _excuse(self, now: datetime) -> None:
         """Excuse the boxes whose workers may have called while the service was down.
@@ -205,7 +211,7 @@ class Worker:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
         fleet, held, view, now = known.fleet, known.held, known.view, known.now
         symptoms = self._dispatcher.memory.symptoms(fleet, held, view, now)
-        symptoms = replace(symptoms, held_back=len(planned.held_back))
+        symptoms = replace(symptoms, held_back=len(planned.held_back), spared=len(planned.spared))
         current = conditions(fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from pydantic import SecretStr
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from magister import ledger, rows
@@ -12,6 +13,7 @@ from magister.database import Sessions
 from magister.facts import Offer, Sighting
 from magister.fleet import Fleet, View
 from magister.held import Held, Learned
+from magister.models import Pool
 from magister.models_money import Rate
 from magister.settings import Settings
 from magister.states import Reason, State
@@ -171,10 +173,11 @@ def state_of(sessions: Sessions, row: Held) -> State:
 
 
 def forget_instances(session: Session) -> None:
-    """Delete all that is known of instances, as a database that was lost leaves it."""
+    """Delete all that is known of instances and of their owner, as a database that was lost leaves it."""
     for table in reversed(Rate.metadata.sorted_tables):
         if table.name not in {"lease", "pool"}:
             session.execute(table.delete())
+    session.execute(update(Pool).values(owner_id=None, acting_since=None, heartbeat_at=None))
 
 
 def _fresh(session: Session, row: Held) -> Held:

@@ -14,10 +14,12 @@ def upgrade() -> None:
     op.add_column("instances", sa.Column("over_limit", sa.BigInteger(), nullable=True))
     op.add_column("pool", sa.Column("callback_secret", sa.String(64), nullable=True))
     op.add_column("pool", sa.Column("owner_id", sa.String(64), nullable=True))
+    op.add_column("pool", sa.Column("acting_since", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
     with op.batch_alter_table("pool") as pool:
+        pool.drop_column("acting_since")
         pool.drop_column("owner_id")
         pool.drop_column("callback_secret")
     with op.batch_alter_table("instances") as instances:
