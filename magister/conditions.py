@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from magister.budget import Objection
-from magister.errors import BadKey, NoCredit, OtherAccount, Refused, Unreachable, VastError
+from magister.errors import Ambiguous, BadKey, NoCredit, OtherAccount, Refused, Unreachable, VastError
 from magister.evidence import unexplained
 from magister.facts import Foreign, Route
 from magister.fleet import Fleet
@@ -60,6 +60,7 @@ class Symptoms:
 
     failing: Mapping[Route, Failing]
     renting: Failing | None  # refusals that the next offer would meet as well
+    unclear: int = 0  # creates in a row without a clear answer
     rent_not_before: datetime | None
     credit: int | None  # micro-dollars; None = unknown
     matching: int | None  # offers that may be rented, at the last search; None = none was made lately
@@ -83,7 +84,7 @@ def conditions(
         *_foreign(symptoms),
         *_taken_over(symptoms),
         *_reach(symptoms, now),
-        *_credit(symptoms),
+        *_credit(symptoms, now),
         *_refusals(symptoms, now),
         *_statuses(held),
         *_losses(fleet, symptoms),
@@ -99,8 +100,11 @@ def conditions(
     )
 
 
-BREAKERS = frozenset({"rentals_fail", "losses_at_once", "rentals_refused"})
+BREAKERS = frozenset({"rentals_fail", "losses_at_once", "rentals_refused", "rentals_unclear"})
 """The kinds of condition that hold renting or replacing back until a person or the pool itself ends them."""
+
+UNCLEAR = 3
+"""So many creates in a row without a clear answer are told of."""
 
 OTHER_ACCOUNT = "other_account"
 """The kind of condition in which the key is of another account than the boxes."""
@@ -178,9 +182,19 @@ def _reach(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
         )
 
 
-def _credit(symptoms: Symptoms) -> Iterator[Condition]:
+def _credit(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     refused = symptoms.renting is not None and isinstance(symptoms.renting.error, NoCredit)
-    if refused or (symptoms.credit is not None and symptoms.credit <= 0):
+    if refused and symptoms.credit is not None and symptoms.credit > 0:
+        until = symptoms.rent_not_before
+        if until is not None and now < until:
+            yield Condition(
+                "Vast refuses to rent for lack of credit, though the account has "
+                f"{symptoms.credit / 1e6:.2f} USD",
+                f"look at the billing page of console.vast.ai for a limit; next try at {said(until, now)}, "
+                f"at once when the credit grows, or {RESUME}",
+                "no_credit",
+            )
+    elif refused or (symptoms.credit is not None and symptoms.credit <= 0):
         left = "" if symptoms.credit is None else f" ({symptoms.credit / 1e6 + 0.0:.2f} USD)"
         yield Condition(
             f"the Vast account has no credit to rent with{left}",
@@ -193,6 +207,10 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
     renting, until = symptoms.renting, symptoms.rent_not_before
     if renting is None or isinstance(renting.error, NoCredit | BadKey):
         return
+    if isinstance(renting.error, Ambiguous):
+        if symptoms.unclear >= UNCLEAR:
+            yield _unclear(renting.error, symptoms, now)
+        return
     if until is not None and now < until:
         yield Condition(
             f"Vast refuses to rent: {renting.error}",
@@ -200,6 +218,17 @@ def _refusals(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
             f"or {RESUME}",
             "rentals_refused",
         )
+
+
+def _unclear(error: VastError, symptoms: Symptoms, now: datetime) -> Condition:
+    until = symptoms.rent_not_before
+    next_try = f"next try at {said(until, now)}" if until is not None and now < until else "it is tried again"
+    return Condition(
+        f"the last {symptoms.unclear} attempts to rent got no clear answer: {error}",
+        "each keeps its place until listings show whether an instance came of it; check template_hash and "
+        f"[vast_query] with `magister check`, and whether Vast is in trouble; {next_try}, or {RESUME}",
+        "rentals_unclear",
+    )
 
 
 def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condition]:

@@ -32,7 +32,7 @@ from magister.identity import Recognition
 from magister.lease import LeaseHolder
 from magister.offers import as_of, unfit
 from magister.renting import Renter
-from magister.states import LOOP, State
+from magister.states import LOOP, Reason, State
 from magister.vast.protocol import Vast
 
 
@@ -100,6 +100,8 @@ class Executor:
                         rests_on=action.rests_on,
                         **learned,
                     )
+                    if action.to is State.CREATED:  # a create that was in doubt took effect
+                        pool.hold_renting(session, until=None, refusals=0)
                     if action.excuses_since is not None:
                         ledger.excuse_losses(session, since=action.excuses_since)
                 case Adopt():
@@ -306,7 +308,20 @@ class Executor:
             self._lease.require(session, now)  # of two hosts with different keys, only one has a say
             found = identity.recognise(session, account.id)
             if found.ours:
+                before = pool.read(session)
                 pool.note_credit(session, account.credit)
+                if _came_back(before, account.credit) and rows.last_refusal(session) is Reason.NO_CREDIT:
+                    pool.hold_renting(session, until=None, refusals=before.rent_refusals)
                 if account.credit is not None and account.credit <= 0:
                     ledger.excuse_waiting(session)  # Vast stops their boxes before their workers can call
         return Outcome(action=action, at=now, account=account, begun_at=begun_at, recognition=found)
+
+
+def _came_back(before: pool.PoolState, credit: int | None) -> bool:
+    """Say whether a reading ends a hold for lack of credit: it is above zero, and grew or is the first.
+
+    Where Vast refuses all the same, as at a spending limit, the next reading says nothing new.
+    """
+    if credit is None or credit <= 0:
+        return False
+    return before.credit is None or credit > before.credit or before.rent_refusals <= 1

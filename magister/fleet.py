@@ -106,5 +106,6 @@ class View:
     trusted_at: datetime | None = None  # losses and failures before it were said to count no more
     spent: Outlay = field(default_factory=Outlay)  # all zero if no cap counts it
     credit: int | None = None  # micro-dollars; None = unknown
+    no_credit_at: datetime | None = None  # when the last create was refused for lack of it; None = it was not
     overrun: Overrun | None = None  # the cap for which an instance was given up that renting waits for
     set_aside: frozenset[int] = frozenset()  # rows on which an action failed unexpectedly just now

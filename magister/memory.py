@@ -20,7 +20,7 @@ from magister.actions import (
 )
 from magister.budget import objection
 from magister.conditions import Failing, Symptoms, UnknownCharges
-from magister.errors import OfferGone, Refused
+from magister.errors import Ambiguous, NoCredit, OfferGone, Refused
 from magister.executor import Outcome
 from magister.facts import Foreign, Offer, Route, Stranger
 from magister.fleet import Fleet, View
@@ -59,6 +59,7 @@ class Memory:
     tried: tuple[Trial, ...] = ()
     tried_until: int | None = None  # the newest move when the trials were read
     renting: Failing | None = None
+    unclear: int = 0  # creates in a row without a clear answer
     failing: dict[Route, Failing] = field(default_factory=dict)
 
     def take(self, outcome: Outcome, *, backoff: timedelta) -> None:
@@ -131,7 +132,12 @@ class Memory:
             roster_tried_at=self.roster_tried_at,
             trusted_at=state.trusted_at,
             credit=state.credit,
+            no_credit_at=self._no_credit_at(),
         )
+
+    def _no_credit_at(self) -> datetime | None:
+        refused = self.renting is not None and isinstance(self.renting.error, NoCredit)
+        return self.renting.since if self.renting is not None and refused else None
 
     def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
@@ -145,6 +151,7 @@ class Memory:
         return Symptoms(
             failing=dict(self.failing),
             renting=self.renting,
+            unclear=self.unclear,
             rent_not_before=view.rent_not_before,
             credit=view.credit,
             unknown=self.unknown or UnknownCharges(),
@@ -164,6 +171,7 @@ class Memory:
             self.bill = None if error is None else Failing(since, error)
         if isinstance(outcome.action, Send) and not isinstance(error, OfferGone):
             self.renting = None if error is None else Failing(outcome.at, error)
+            self.unclear = self.unclear + 1 if isinstance(error, Ambiguous) else 0
         if error is None or (isinstance(error, Refused) and route is not Route.LIST):
             self.failing.pop(route, None)
             return

@@ -185,6 +185,8 @@ def _observations(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetim
 def _account_due(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> datetime | None:
     """Return when the account is to be asked next: at once if a box stopped since; None = now."""
     due = account_due(fleet, view)
+    if view.no_credit_at is not None and view.account_at is not None and view.account_at < view.no_credit_at:
+        return now
     stops = [row.sick_since for row in held if row.sick_since and awaits_credit(row, view, now)]
     if due is None or view.account_at is None or not stops:
         return due

@@ -36,6 +36,9 @@ from magister.vast.protocol import Vast
 RETRY_NOT_SENT = timedelta(seconds=5)
 """How soon a create is sent again that provably never left."""
 
+UNCLEAR = 3
+"""So many creates in a row without a clear answer are no chance."""
+
 HOLD_CAP = timedelta(seconds=300)
 """The longest time for which refusals keep the loop from renting."""
 
@@ -189,6 +192,7 @@ class Renter:
             case _:  # ambiguous, or anything else that does not say what happened
                 with self._sessions.write() as session:
                     self._write_doubt(session, rows.one(session, row.id) or row, error, now)
+                    self._hold_unclear(session, now)
 
     def _write_stopped(self, row: Held, error: StartedStopped, now: datetime) -> None:
         with self._sessions.write() as session:
@@ -238,6 +242,13 @@ class Renter:
         first = timedelta(seconds=60 if isinstance(error, NoCredit | BadKey) else 5)
         hold = min(first * 2 ** min(refusals - 1, 10), HOLD_CAP)
         pool.hold_renting(session, until=now + hold, refusals=refusals)
+
+    def _hold_unclear(self, session: Session, now: datetime) -> None:
+        """Wait longer with each create in a row without a clear answer; the first two may be chance."""
+        unclear = pool.read(session).rent_refusals + 1
+        waits = timedelta(seconds=5) * 2 ** min(unclear - UNCLEAR, 10)
+        until = now + min(waits, HOLD_CAP) if unclear >= UNCLEAR else None
+        pool.hold_renting(session, until=until, refusals=unclear)
 
     def _write_doubt(self, session: Session, row: Held, error: VastError, now: datetime) -> None:
         """Leave a send to the listings, unless one has named its box already."""

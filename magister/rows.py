@@ -160,3 +160,10 @@ def failure_of(session: Session, instance_id: int) -> Failure | None:
     """Return in which way an instance failed; None = it did not, or there is no such row."""
     said = session.scalar(select(Instance.failure).where(Instance.id == instance_id))
     return None if said is None else Failure(said)
+
+
+def last_refusal(session: Session) -> Reason | None:
+    """Return why Vast refused the last create that ended as one; None = it refused none."""
+    refused = (Reason.REFUSED, Reason.NO_CREDIT, Reason.BAD_KEY)
+    query = select(Instance.reason).where(Instance.state == State.DESTROYED, Instance.reason.in_(refused))
+    return session.scalar(query.order_by(Instance.moved_at.desc(), Instance.id.desc()).limit(1))

@@ -86,7 +86,9 @@ def _counts(pool: Standing) -> Iterator[Sentence]:
     if verified >= pool.target:
         yield Sentence(About.POOL, "The pool is full.")
     elif wanted >= pool.target:
-        yield Sentence(About.POOL, "All the others are rented: it is full once their workers call.")
+        asked = pool.states.get(State.REQUESTED, 0)
+        done, until = ("asked for", "Vast confirms them and ") if asked else ("rented", "")
+        yield Sentence(About.POOL, f"All the others are {done}: it is full once {until}their workers call.")
     elif not pool.conditions and not pool.troubles:
         missing = pool.target - wanted
         more = "1 more is" if missing == 1 else f"{missing} more are"

@@ -3,15 +3,24 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
+from itertools import islice
 
 from magister.mishaps import one_line
 from magister.vast.values import mapping
 
 _KEPT = 4000  # characters of them that are kept to classify by
+_CODES = ("code", "error", "type", "name")
+"""Where an error that is an object may have its word."""
+
+_WORDY = ("error", "code", "msg", "message", "detail", "details", "reason", "errors", "title")
+"""Names under which errors have words; others are not read, for what was sent may be repeated there."""
+
+_PARTS = 20
+_DEPTH = 6
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
@@ -33,6 +42,8 @@ class Answer:
     def code(self) -> str:
         """Return Vast's error word; "" = there is none."""
         error = (self.fields or {}).get("error")
+        if isinstance(error, dict):
+            error = next((word for name in _CODES if isinstance(word := error.get(name), str)), "")
         return error if isinstance(error, str) else ""
 
     @property
@@ -51,9 +62,14 @@ class Answer:
 
     @property
     def worded(self) -> bool:
-        """Say whether the body is an error in Vast's own form, not that of a proxy in between."""
+        """Say whether the body is an error in Vast's own form, not that of a proxy in between.
+
+        That is an error word, a `msg`, or, with the `success` of false that is Vast's, words of any form.
+        """
         fields = self.fields or {}
-        return bool(self.code or (isinstance(fields.get("msg"), str) and fields.get("msg")))
+        if isinstance(fields.get("error"), str) or "success" in fields:
+            return bool(self.code or _told(fields))
+        return isinstance(fields.get("msg"), str) and bool(fields["msg"])
 
     def __str__(self) -> str:
         """Say the answer in one line."""
@@ -68,12 +84,14 @@ def read(
     `secret` is masked in the words; `trouble` = why the body could not be read, "" = it could.
     """
     names = {name.lower(): value for name, value in headers.items()}
-    fields = None if trouble else mapping(_parsed(raw))
-    said = trouble or (_told(fields) if fields is not None else _plain(raw))
+    parsed = None if trouble else _parsed(raw)
+    fields = mapping(parsed)
+    told = isinstance(parsed, dict | list)
+    said = trouble or (_told(parsed) if told else _plain(raw))
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         said = f"redirected to {names.get('location', 'nowhere')}"
     # What is left of broken JSON may hold the key that Vast gave to a box, so it is not shown.
-    broken = fields is None and said.lstrip().startswith(("{", "[", '"'))
+    broken = not told and said.lstrip().startswith(("{", "[", '"'))
     return Answer(
         status=status,
         at=at,
@@ -102,11 +120,27 @@ def _finite(digits: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _told(fields: Mapping[str, object]) -> str:
-    """Join what an error body says: `error` and `msg`, or the `detail` of a 429."""
-    told = [fields.get(name) for name in ("error", "msg", "detail")]
-    parts = [part for part in told if isinstance(part, str) and part]
+def _told(parsed: object) -> str:
+    """Join what a body says of an error, however it is nested; of other fields nothing is shown."""
+    parts = [part for part in islice(_words(parsed), _PARTS) if part]
     return ": ".join(part for part in parts if not any(part in other and part != other for other in parts))
+
+
+def _words(value: object, depth: int = 0) -> Iterator[str]:
+    """Yield the words of an error: a text, a list of them, or an object with words under the usual names.
+
+    The place that a complaint is about, `loc`, comes before what is wrong with it.
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list) and depth < _DEPTH:
+        for one in value:
+            yield from _words(one, depth + 1)
+    elif isinstance(value, dict) and depth < _DEPTH:
+        if isinstance(place := value.get("loc"), list):
+            yield ".".join(str(step) for step in place if isinstance(step, str | int))
+        for name in _WORDY:
+            yield from _words(value.get(name), depth + 1)
 
 
 def _plain(raw: bytes) -> str:

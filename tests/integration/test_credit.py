@@ -1,12 +1,14 @@
 """When the credit is spent Vast stops every box: nothing is blamed or churned, and a payment heals it."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
 from magister import ledger
 from magister import pool as pool_row
 from magister.database import Sessions
-from magister.errors import NoCredit, Transient
+from magister.errors import Ambiguous, NoCredit, Transient
 from magister.models import Instance
 from magister.states import Reason, State
 from tests.builders import a_fleet, an_offer
@@ -149,3 +151,62 @@ def test_an_account_that_does_not_answer_is_waited_for_a_while(sqlite_sessions: 
     pool.run(60, every=10)
     assert pool.row(1).state is not State.VERIFIED
     assert 3 <= len(pool.vast.named("account")) - before <= 6
+
+
+def test_credit_that_comes_back_ends_the_hold_of_a_refusal_as_soon_as_the_account_shows_it(
+    sessions: Sessions,
+) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=1, account_every=timedelta(seconds=20)))
+    pool.vast.credit = 3_000_000
+    pool.step()
+    pool.vast.stock(an_offer() for _ in range(6))
+    pool.vast.before("create", NoCredit(), NoCredit(), NoCredit())
+    pool.vast.credit = 0
+    pool.step(61)
+    pool.step(6)
+    assert len(pool.vast.named("create")) == 1, "the hold of a minute stands while nothing is there"
+    pool.vast.before_nothing()
+    pool.vast.credit = 499_990_000
+    pool.run(20, every=5)
+    assert len(pool.vast.created) == 1
+
+
+def test_a_vast_that_refuses_for_credit_although_there_is_some_is_not_asked_in_a_loop(
+    sqlite_sessions: Sessions,
+) -> None:
+    pool = Controller(sqlite_sessions, fleet=a_fleet(target=1))
+    pool.vast.stock(an_offer() for _ in range(50))
+    pool.vast.before("create", *[NoCredit() for _ in range(100)])
+    pool.run(1800, every=5)
+    assert len(pool.vast.named("create")) <= 12
+    with pool.sessions.read() as session:
+        found = {one.kind: one.what for one in pool_row.read(session).conditions}
+    assert "though the account has 50.00 USD" in found["no_credit"]
+
+
+def test_creates_in_a_row_without_a_clear_answer_wait_longer_each_time_and_are_told_of(
+    sessions: Sessions,
+) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=5))
+    pool.vast.stock(an_offer() for _ in range(50))
+    pool.vast.before("create", *[Ambiguous("Vast said 422: body.disk: field required") for _ in range(100)])
+    pool.run(20, every=1)
+    with pool.sessions.read() as session:
+        state = pool_row.read(session)
+    found = {one.kind: one.what for one in state.conditions}
+    assert "got no clear answer: Vast said 422: body.disk: field required" in found["rentals_unclear"]
+    assert state.rent_refusals == 5
+    assert state.rent_not_before is not None
+    assert state.rent_not_before - pool.clock.now > timedelta(seconds=-1)
+    pool.run(400, every=10)
+    assert pool.rows(State.DESTROYED), "what no listing shows after the grace is over"
+
+
+def test_an_unclear_create_that_a_listing_shows_ends_the_wait(sessions: Sessions) -> None:
+    pool = Controller(sessions, fleet=a_fleet(target=5))
+    pool.vast.stock(an_offer() for _ in range(50))
+    pool.vast.after("create", *[Ambiguous("Vast said 502") for _ in range(3)])
+    pool.run(60, every=1)
+    assert len(pool.vast.boxes) == 5
+    with pool.sessions.read() as session:
+        assert pool_row.read(session).rent_not_before is None

@@ -347,3 +347,11 @@ def test_an_unsent_intent_waits_while_a_box_that_came_back_takes_its_room() -> N
 
 def test_the_account_is_looked_at_now_and_then() -> None:
     assert [type(a) for a in decide(held(), view=a_view(account_at=ago(minutes=5)))] == [CheckAccount]
+
+
+def test_a_refusal_for_credit_asks_the_account_at_once_and_once() -> None:
+    asked = [
+        any(isinstance(one, CheckAccount) for one in plan(a_fleet(target=1), (), view, NOW).actions)
+        for view in (a_view(no_credit_at=NOW), a_view(no_credit_at=ago(seconds=2)))
+    ]
+    assert asked == [True, False]

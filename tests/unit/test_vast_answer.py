@@ -1,5 +1,6 @@
 """An answer is read once: its JSON without NaN, its words in one short line without secrets."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -24,7 +25,7 @@ def words(raw: bytes, status: int = 400) -> str:
         pytest.param(b'{"error": "no_such_ask", "msg": "x no_such_ask y"}', "x no_such_ask y", id="repeated"),
         pytest.param(b'{"error": "same", "msg": "same"}', "same: same", id="the same twice"),
         pytest.param(b'{"detail": "too frequent"}', "too frequent", id="detail"),
-        pytest.param(b'{"error": true, "msg": ["m"]}', "", id="odd types"),
+        pytest.param(b'{"error": true, "msg": [7]}', "", id="odd types"),
         pytest.param(b"API requests\r\n too frequent\x1b[31m", "API requests too frequent [31m", id="text"),
         pytest.param(b"<html><style>b{}</style><b>Bad</b> gateway</html>", "Bad gateway", id="HTML"),
         pytest.param("a\u202eb\u2028c".encode(), "a b c", id="marks that turn or break the line"),
@@ -94,3 +95,52 @@ def test_what_an_answer_holds_is_not_in_its_repr() -> None:
 )
 def test_a_body_denies_in_several_ways(raw: bytes, denied: bool) -> None:
     assert answer.read(200, {}, raw, at=NOW).denied is denied
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            {
+                "success": False,
+                "error": {"code": "template_not_found", "message": "no template with that hash"},
+            },
+            "template_not_found: no template with that hash",
+        ),
+        (
+            {"detail": [{"loc": ["body", "disk"], "msg": "field required", "input": {"onstart": "secret"}}]},
+            "body.disk: field required",
+        ),
+        ({"errors": [{"title": "bad"}, "worse"]}, "bad: worse"),
+        ({"error": {"error": {"reason": "deep"}}}, "deep"),
+        ([{"message": "in a list"}], "in a list"),
+        ({"message": "plain", "instance_api_key": "secret"}, "plain"),
+        ({"onstart": "secret"}, ""),
+    ],
+)
+def test_the_words_of_any_json_error_are_shown_and_nothing_else(body: object, shown: str) -> None:
+    assert words(json.dumps(body).encode()) == shown
+
+
+def test_an_error_nested_without_end_is_read_to_some_depth() -> None:
+    deep: object = "too deep"
+    for _ in range(100):
+        deep = {"error": [deep]}
+    assert words(json.dumps(deep).encode()) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "worded"),
+    [
+        ({"success": False, "error": {"code": "template_not_found"}}, True),
+        ({"success": False, "message": "no such template"}, True),
+        ({"success": False}, False),
+        ({"error": {"code": 502, "message": "bad gateway"}}, False),
+        ({"detail": [{"msg": "field required"}]}, False),
+        ({"message": "from a proxy"}, False),
+        ({"error": "no_such_ask"}, True),
+        ({"msg": "no such"}, True),
+    ],
+)
+def test_only_a_form_that_is_vasts_own_is_vasts_word(body: object, worded: bool) -> None:
+    assert answer.read(400, {}, json.dumps(body).encode(), at=NOW).worded is worded
