@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -67,8 +68,12 @@ class Executor:
         clock: Callable[[], datetime],
         offer_reuse: timedelta = timedelta(days=1),
         mask: Callable[[str], str] = str,
+        market_still: AbstractContextManager[object] | None = None,
     ) -> None:
-        """Take the parts; `mask` takes the secrets that are known out of a text."""
+        """Take the parts; `mask` takes the secrets that are known out of a text.
+
+        `market_still` keeps creates and listings apart; None = a lock of its own.
+        """
         self._sessions = sessions
         self._vast = vast
         self._hierophant = hierophant
@@ -78,7 +83,7 @@ class Executor:
         self._clock = clock
         self._offer_reuse = offer_reuse
         self._mask = mask
-        self._market_still = threading.Lock()  # no create goes out between the pages of a listing
+        self._market_still = market_still or threading.Lock()  # no create between the pages of a listing
 
     def settle(self, action: Move | Adopt, now: datetime) -> None:
         """Carry out what needs the database only. Raises Stale if the row has moved meanwhile."""
