@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPException
@@ -19,8 +19,8 @@ from magister.facts import Roster
 from magister.hierophant import wire
 from magister.mishaps import one_line, told
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes of a list; an entry has about 400, and the dead are never pruned."""
+BODY_LIMIT = 512 * 1024 * 1024
+"""Bytes of a list, more than a million entries: the dead are never pruned. They are read as they come."""
 
 _CHUNK = 65_536
 _FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
@@ -81,14 +81,13 @@ class HttpHierophant:
     def _listed(self, path: str) -> wire.Listed:
         url = self._url + path
         try:
-            raw = self._body(url)
-            return wire.listed(raw)
+            return wire.read(self._chunks(url))
         except wire.NoList as oddity:
             raise Unreachable(f"{url} gave no list of workers: {oddity}") from None
         except _FAILURES as failure:
             raise Unreachable(f"{url} cannot be read: {told(failure)}") from None
 
-    def _body(self, url: str) -> bytes:
+    def _chunks(self, url: str) -> Iterator[bytes]:
         with self._session.get(
             url,
             timeout=(self._connect_timeout, self._timeout),
@@ -97,14 +96,14 @@ class HttpHierophant:
         ) as response:
             if response.status_code != HTTPStatus.OK:
                 raise wire.NoList(one_line(f"{response.status_code} {response.reason or ''}"))
-            raw, ends = bytearray(), self._monotonic() + self._timeout
+            read, ends = 0, self._monotonic() + self._timeout
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
-                raw += chunk
-                if len(raw) > self._body_limit:
+                read += len(chunk)
+                if read > self._body_limit:
                     raise wire.NoList(f"more than {self._body_limit} bytes")
                 if self._monotonic() > ends:
                     raise wire.NoList(f"the body did not end within {self._timeout:g} s")
-            return bytes(raw)
+                yield chunk
 
 
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,7 +1,10 @@
 """The client of Hierophant and the simulator's stand-in for it, over real sockets."""
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -125,3 +128,36 @@ def test_a_coordinator_that_is_away_says_nothing_about_anybody(
         world.client.roster()
     world.incident("coordinator_back")
     assert world.client.roster().living == {box.drop_endpoint}
+
+
+class Crowded(BaseHTTPRequestHandler):
+    """List a hundred thousand dead workers, 40 MB of them, and one that lives."""
+
+    def do_GET(self) -> None:
+        dead = 100_000 if self.path == "/dead-contemplants" else 1
+        facts = {"name": "worker", "padding": "x" * 300, "strikes": 3}
+        entries = (
+            json.dumps(
+                [f"192.0.2.1:{n}", {**facts, "magister_drop_endpoint": f"http://m.test:8555/drop/{n}"}]
+            )
+            for n in range(dead)
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(("[" + ",".join(entries) + "]").encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test quiet."""
+
+
+def test_a_list_of_a_hundred_thousand_dead_is_read_wholly() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Crowded) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        roster = HttpHierophant(url, clock=lambda: NOW, timeout=PATIENCE).roster()
+        server.shutdown()
+        thread.join(PATIENCE)
+    assert len(roster.dead) == 100_000
+    assert roster.living == {"http://m.test:8555/drop/0"}
+    assert roster.unread == 0

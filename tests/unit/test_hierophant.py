@@ -4,17 +4,20 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
 import pytest
 import requests
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from magister import __version__
 from magister.errors import Unreachable
 from magister.facts import Roster
-from magister.hierophant import HttpHierophant
+from magister.hierophant import HttpHierophant, wire
 from tests.waiting import PATIENCE
 
 URL = "http://hierophant.test:9010"
@@ -197,3 +200,16 @@ def test_a_body_cut_short_on_the_wire_is_no_list() -> None:
         with pytest.raises(Unreachable, match=r"dead-contemplants cannot be read: "):
             HttpHierophant(url, clock=lambda: NOW).roster()
         thread.join(PATIENCE)
+
+
+LISTED = (
+    '[["a:1", {"magister_drop_endpoint": "http://ü/drop/1"}], 12 , ["b", {}], ["c", {"x": [1, {"y": 2}]}]]'
+)
+
+
+@given(st.lists(st.integers(0, len(LISTED.encode())), max_size=12))
+def test_a_list_is_read_alike_wherever_its_chunks_end(cuts: list[int]) -> None:
+    raw = LISTED.encode()
+    bounds = [0, *sorted(cuts), len(raw)]
+    chunks = [raw[begin:end] for begin, end in pairwise(bounds)]
+    assert wire.read(chunks) == wire.Listed(("http://ü/drop/1",), 1)
