@@ -100,6 +100,17 @@ def test_it_stays_set_aside_until_the_last_day_is_read_for_the_last_time(session
         assert set_aside(sessions) == left
 
 
+@pytest.mark.parametrize(("second", "left"), [(-1, 10_000), (0, RESERVE), (1, RESERVE)])
+def test_a_box_that_is_gone_at_midnight_was_there_on_the_day_after(
+    sessions: Sessions, second: int, left: int
+) -> None:
+    row = gone(sessions, a_box(sessions), at=after(hours=12, seconds=second))
+    read(sessions, DAY + timedelta(days=1), billed(row, 10_000))
+    assert set_aside(sessions) == left
+    read(sessions, DAY + timedelta(days=2), billed(row, 0, day=DAY + timedelta(days=1)))
+    assert set_aside(sessions) == 10_000
+
+
 def test_it_stays_set_aside_while_the_bill_lacks_the_box_or_its_last_day(sessions: Sessions) -> None:
     row = gone(sessions, a_box(sessions), at=after(hours=20))
     last = DAY + timedelta(days=1)
