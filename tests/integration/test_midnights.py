@@ -67,7 +67,7 @@ def test_each_second_of_a_box_costs_in_its_own_day_and_month(
 ) -> None:
     begun, ends = midnight - timedelta(seconds=5), midnight + timedelta(seconds=10)
     box = a_sighting(9001, price=PRICE, disk_price=0, start_date=begun, machine_id=7)
-    found = Adopt(Adoptable(box, 1, None, False), State.DROPPING, Reason.ADOPTED, "it is ours")
+    found = Adopt(Adoptable(box, 1, None), State.DROPPING, Reason.ADOPTED, "it is ours")
     with sessions.write() as session:
         row = ledger.adopt(session, found, fleet=a_fleet(), at=begun)
         assert row is not None

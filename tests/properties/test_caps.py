@@ -104,7 +104,7 @@ class Life:
             for row in rows.held(session):
                 works = row.wanted and row.id not in self.dead and f"magister:{row.key}" in running
                 if works and now >= self.cut_until:
-                    operations.verify(session, row.offer_id, mac=None, token=None, now=now, beat=True)
+                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def _happen(self) -> None:
         """Let something go wrong now and then."""
