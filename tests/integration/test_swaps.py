@@ -82,7 +82,9 @@ class Pool:
     def _listen(self) -> None:
         now = self.loop.clock.now
         working = self.working()
-        self.loop.hierophant.living = {f"{ADDRESS}/drop/{row.offer_id}" for row in working} or {"http://x/1"}
+        self.loop.hierophant.living = {
+            f"{ADDRESS}/drop/{row.offer_id}?key={row.callback_key}" for row in working
+        } or {"http://x/1"}
         with self.loop.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.loop.fleet.beat_timeout))
             for row in rows.held(session):
