@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from magister.facts import Offer, Sighting
 from magister.vast import wire
@@ -329,3 +331,24 @@ def test_of_two_fields_that_contradict_each_other_the_lesser_counts(
     offer = wire.offer(OFFER | said)
     assert isinstance(offer, Offer)
     assert getattr(offer, name) == taken
+
+
+ANYTHING = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3).map(lambda s: s * 9_000)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*wire.InstanceRow.model_fields, "dph_base", "storage_cost"]), ANYTHING)
+)
+def test_whatever_a_row_says_fits_into_columns_indexes_and_calendars(odd: dict[str, object]) -> None:
+    seen, _ = wire.sighting(odd | {"id": 312})
+    assert seen is not None
+    assert (seen.num_gpus or 0) < 2**31
+    assert max(seen.price or 0, seen.disk_price or 0) <= 60_000_000_000
+    for moment in (seen.start_date, seen.end_date):
+        assert moment is None or 2010 <= moment.year < 2200
+    for name in (seen.gpu_name, seen.geolocation, seen.template_hash, seen.actual_status):
+        assert name is None or (len(name.encode()) <= 800 and "\0" not in name)
+    for text in (seen.label, seen.onstart, seen.status_msg):
+        assert text is None or len(text) <= 16_384
