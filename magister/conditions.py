@@ -69,6 +69,7 @@ class Symptoms:
     bill: Failing | None = None  # how Vast's charges cannot be read
     outlook: Outlook = field(default_factory=Outlook)
     unknown: UnknownCharges = field(default_factory=UnknownCharges)
+    deaf: bool = False  # no web process is signed in
     held_back: int = 0  # verified instances that look lost and are not given up yet
     foreign: tuple[Foreign, ...] = ()  # what another Magister rented under our label and address
     spared: int = 0  # instances taken over that nobody here hears, and that another Magister may keep
@@ -84,6 +85,7 @@ def conditions(
         *_foreign(symptoms),
         *_taken_over(symptoms),
         *_reach(symptoms, now),
+        *_hearing(symptoms),
         *_credit(symptoms, now),
         *_refusals(symptoms, now),
         *_statuses(held),
@@ -179,6 +181,16 @@ def _reach(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
             f"listings from Vast fail since {said(failing.since, now)}: {failing.error}",
             "nothing is rented or given up meanwhile; it goes on by itself when Vast answers again",
             "listings_fail",
+        )
+
+
+def _hearing(symptoms: Symptoms) -> Iterator[Condition]:
+    if symptoms.deaf:
+        yield Condition(
+            "nobody can hear workers: no web process is signed in",
+            "start `magister serve`, `magister web` or `gunicorn magister.wsgi:app` on this database, or see "
+            "its log; until then nothing is rented and no worker is given up as not heard",
+            "nobody_hears",
         )
 
 

@@ -69,9 +69,9 @@ def _objection(row: Held, fleet: Fleet, now: datetime) -> str | None:
 def _created(row: Held, view: View, now: datetime) -> Action | None:
     """Give up on a worker that did not call in time, unless Vast says the box is still being made.
 
-    One in a box that was stopped for lack of credit could not call.
+    One in a box that was stopped for lack of credit could not call, nor one that nobody could hear.
     """
-    if row.verify_by is None or now < row.verify_by or row.absences:
+    if view.hearing_since is None or row.verify_by is None or now < row.verify_by or row.absences:
         return None
     if stopped(row) and (unpaid(view) or awaits_credit(row, view, now)):
         return None

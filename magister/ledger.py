@@ -322,6 +322,21 @@ def wait_anew(session: Session, *, since: datetime, until: datetime) -> None:
     session.execute(waiting.values(verify_by=until).execution_options(synchronize_session=False))
 
 
+def wait_out(session: Session, *, since: datetime, gap: timedelta, latest: datetime) -> None:
+    """Give the instances that still had time to be heard at `since` the `gap` in which nobody heard.
+
+    No deadline becomes later than `latest` by that.
+    """
+    for row in rows.held(session, lock=True):
+        asked = row.sends > 0 or row.contract_id is not None
+        if row.state not in {State.REQUESTED, State.CREATED} or not asked:
+            continue
+        if row.verify_by is None:
+            learn(session, row, verify_by=latest)
+        elif row.verify_by > since:
+            learn(session, row, verify_by=max(row.verify_by, min(row.verify_by + gap, latest)))
+
+
 def excuse_losses(session: Session, *, since: datetime) -> None:
     """Let verified instances that were lost after `since` say nothing against their machines."""
     lost = select(Transition.instance_id).where(

@@ -36,6 +36,7 @@ from magister.shortage import allowed, offered
 class Memory:
     """Hold the last listing and search, and since when calls have been failing."""
 
+    acting_since: datetime | None = None  # a web process that signed before it says nothing of now
     listed_at: datetime | None = None
     arrived_at: datetime | None = None
     set_aside: dict[int, datetime] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class Memory:
             account=self.account,
             ours=self.ours,
             credit_at=self.credit_at,
-            hearing_since=hearing_since(state, now, deaf_after=deaf_after(fleet.beat_timeout)),
+            hearing_since=self._hearing_since(state, fleet, now),
             bills_read_at=state.bills_read_at,
             bills_tried_at=self.bills_tried_at,
             roster_at=state.roster_at if self.roster_came else None,
@@ -138,6 +139,12 @@ class Memory:
     def _no_credit_at(self) -> datetime | None:
         refused = self.renting is not None and isinstance(self.renting.error, NoCredit)
         return self.renting.since if self.renting is not None and refused else None
+
+    def _hearing_since(self, state: PoolState, fleet: Fleet, now: datetime) -> datetime | None:
+        """Return since when workers can be heard: a web process has to sign in since this loop acts."""
+        if self.acting_since is not None and (state.heard_at is None or state.heard_at < self.acting_since):
+            return None
+        return hearing_since(state, now, deaf_after=deaf_after(fleet.beat_timeout))
 
     def symptoms(self, fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Symptoms:
         """Return what may be wrong; `view` is the one the last plan was made from."""
@@ -161,6 +168,7 @@ class Memory:
             dear=dear,
             bill=self.bill,
             outlook=view.outlook,
+            deaf=view.hearing_since is None,
         )
 
     def _take_health(self, outcome: Outcome) -> None:

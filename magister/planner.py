@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from magister.actions import Action, Autopsy, CallRoll, CheckAccount, Destroy, List, Look, Move, Plan
 from magister.adoption import adoptions
@@ -18,6 +18,9 @@ from magister.owners import UNHEARD_ENDS, spared
 from magister.roster import forgotten, roll_due
 from magister.shortage import fill, rent_from, shortage, stalled
 from magister.states import DUDS, LOSSES, Reason, State
+
+HEARD_EVERY = timedelta(seconds=1)
+"""How often it is looked whether a web process has signed in, while none is."""
 
 
 def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Plan:
@@ -120,7 +123,7 @@ def _hold_back(
     waiting = short or any(_awaits_canary(row) for row in held)
     canary = (
         first_to_go([move for move in moves if move not in deaf], swap=swap)
-        if now >= found.canary_from(fleet) and not waiting
+        if now >= found.canary_from(fleet) and not waiting and view.hearing_since is not None
         else []
     )
     kept_back = [move for move in moves if move not in canary]
@@ -204,6 +207,8 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
         for m in (_account_due(fleet, held, view, now), roll_due(fleet, view, now), bill_due(fleet, view))
         if m is not None
     ]
+    if view.hearing_since is None:
+        moments.append(now + HEARD_EVERY)
     if shortage(fleet, held):
         moments += [m for m in (rent_from(fleet, view),) if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []

@@ -184,6 +184,12 @@ def note_hearing(session: Session, now: datetime, *, deaf_after: timedelta = DEA
     session.execute(_pool().values(hearing_since=since, heard_at=now))
 
 
+def missed_from(session: Session, now: datetime, *, deaf_after: timedelta) -> datetime | None:
+    """Return the last sign of life of the web side before a gap that ends at `now`; None = there is none."""
+    last = session.scalars(select(Pool.heard_at).where(Pool.id == 1)).one()
+    return last if last is not None and now - last > deaf_after else None
+
+
 def told_by(state: PoolState, *, ahead: timedelta) -> PoolState:
     """Return the signs of the web side by a clock that the one which they were written by is `ahead` of."""
     since, last = state.hearing_since, state.heard_at

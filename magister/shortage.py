@@ -86,7 +86,9 @@ def fill(
     *,
     tripped: bool,
 ) -> Iterator[Action]:
-    """Send what stands unsent, then rent what is short from the best offers."""
+    """Send what stands unsent, then rent what is short from the best offers, if workers can be heard."""
+    if view.hearing_since is None:
+        return
     held_until = rent_from(fleet, view)
     if held_until is not None and now < held_until:
         return

@@ -31,6 +31,9 @@ DOWN_AFTER = timedelta(seconds=10)
 EXCUSED_FOR = timedelta(hours=1)
 """So long after boxes were excused no others are, unless a worker has verified since."""
 
+HEARD_WITHIN = timedelta(seconds=20)
+"""How long a loop that begins waits for a web process to sign in before it calls that a trouble."""
+
 ROUNDS = 16
 """Plans in one step at most: each but the last followed a move that changed the rows."""
 
@@ -102,6 +105,7 @@ class Worker:
         self._pool: pool.PoolState | None = None
         self._beaten_at: datetime | None = None
         self._shown: tuple[Condition, ...] | None = None
+        self._begun_at: datetime | None = None  # what was observed before does not count
 
     def step(self, now: datetime) -> Report:
         """Do what is to be done at `now`; never waits for Vast or for a route to open."""
@@ -134,12 +138,14 @@ class Worker:
             self._begin_to_act(now)
             self._excuse(now)
             self._fence, self._standing_by = self._lease.fence, False
+            self._dispatcher.memory.acting_since = self._begun_at = now
             log.info("loop.acting", fence=self._fence, why=self._lease.ground)
         elif self._last is not None:
             jump = (now - self._last[0]).total_seconds() - (mono - self._last[1])
             if abs(jump) > self._rhythm.clock_jump:
                 log.warning("clock.jumped", seconds=round(jump, 1))
                 self._dispatcher.forget()
+                self._begun_at = now
                 if jump > 0:
                     self._put_off(self._last[0], timedelta(seconds=jump))
                 self._turn_back(now)
@@ -211,7 +217,13 @@ class Worker:
         """Write the heartbeat and what is wrong: every few seconds, or at once when it changes."""
         fleet, held, view, now = known.fleet, known.held, known.view, known.now
         symptoms = self._dispatcher.memory.symptoms(fleet, held, view, now)
-        symptoms = replace(symptoms, held_back=len(planned.held_back), spared=len(planned.spared))
+        begins = self._begun_at is not None and timedelta() <= now - self._begun_at < HEARD_WITHIN
+        symptoms = replace(
+            symptoms,
+            held_back=len(planned.held_back),
+            spared=len(planned.spared),
+            deaf=symptoms.deaf and not begins,
+        )
         current = conditions(fleet, held, symptoms, now)
         beaten = self._beaten_at
         fresh = beaten is not None and timedelta() <= now - beaten < timedelta(seconds=self._rhythm.heartbeat)

@@ -43,7 +43,8 @@ def application(
     """
     sessions = _sessions(settings)
     beat_timeout = timedelta(seconds=settings.beat_timeout_secs)
-    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed)
+    verify_within = timedelta(seconds=settings.contemplant_verification_timeout_secs)
+    hearing.listen(sessions, _now, pool.deaf_after(beat_timeout), signed=signed, verify_within=verify_within)
     is_open = settings.web.open_callbacks
     callbacks = Callbacks(sessions, open_callbacks=is_open)
     callbacks.start()

@@ -36,6 +36,7 @@ class Beating:
         left = int(seconds)
         while left >= 10:
             period = min(self.period - self.seconds % self.period, left)
+            self.pool.listens = listening
             if listening:
                 self._listen(beats=self.seconds % 30 == 0)
             self.pool.run(period, every=period)

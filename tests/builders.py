@@ -111,7 +111,12 @@ def held(state: State = State.VERIFIED, **facts: object) -> Held:
 
 def a_view(**facts: object) -> View:
     """Return what the loop knows just after a complete listing, with the account checked."""
-    plain = View(listed_at=ago(seconds=1), account_at=ago(seconds=1), credit_at=ago(seconds=1))
+    plain = View(
+        listed_at=ago(seconds=1),
+        account_at=ago(seconds=1),
+        credit_at=ago(seconds=1),
+        hearing_since=ago(hours=2),
+    )
     return replace(plain, **facts)  # type: ignore[arg-type] # names and types are View's
 
 

@@ -1,12 +1,14 @@
 """The whole controller over a scriptable Vast: real database, inline lanes, a clock that the test moves."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import uuid4
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
-from magister import ledger, rows
+from magister import ledger, pool, rows
 from magister.database import Sessions
 from magister.executor import Executor
 from magister.facts import Order
@@ -40,6 +42,7 @@ class Controller:
     clock: FakeClock = field(default_factory=FakeClock)
     fleet: Fleet = field(default_factory=a_fleet)
     lock: KernelLock = field(default_factory=FreeLock)
+    listens: bool = True  # a web process signs before each step
 
     def __post_init__(self) -> None:
         self.vast = FakeVast(clock=self.clock)
@@ -91,8 +94,16 @@ class Controller:
         return Order(template_hash="hash", label=f"magister:{row.key}", disk=16, onstart=onstart)
 
     def step(self, seconds: float = 0) -> Report:
-        """Move the clock, then step once."""
-        return self.worker.step(self.clock.advance(seconds))
+        """Move the clock, let a web process sign in, then step once."""
+        now = self.clock.advance(seconds)
+        if self.listens:
+            self.sign()
+        return self.worker.step(now)
+
+    def sign(self) -> None:
+        """Let a web process sign that it hears workers."""
+        with suppress(SQLAlchemyError), self.sessions.write() as session:
+            pool.note_hearing(session, self.clock.now, deaf_after=pool.deaf_after(self.fleet.beat_timeout))
 
     def run(self, seconds: float, every: float = 5) -> None:
         """Step again and again for a while."""

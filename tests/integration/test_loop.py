@@ -14,7 +14,9 @@ from magister import loop_process
 from magister import pool as pool_row
 from magister.database import Sessions
 from magister.loop import Loop
+from magister.pool import DEAF_AFTER
 from magister.states import State
+from magister.web import hearing
 from magister.worker import Report, Rhythm
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
@@ -51,6 +53,7 @@ def running(pool: Controller, **rhythm: float) -> Iterator[Loop]:
         clock=pool.clock_of_worker,
         rhythm=Rhythm(**rhythm),  # type: ignore[arg-type] # names are Rhythm's
     )
+    hearing.listen(pool.sessions, pool.clock.wall, DEAF_AFTER, stop=loop.stop)
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
