@@ -25,6 +25,9 @@ BILL_ALARM = timedelta(hours=3)
 """So long the charges may fail to be read before that is told of: they are of yesterday and before."""
 
 
+HANGS_AFTER = timedelta(seconds=10)
+"""A listing may take so long, however often Vast is listed."""
+
 STATUS_SHOWN = 40
 """Characters shown of a status that nobody knows."""
 
@@ -69,6 +72,7 @@ class Symptoms:
     bill: Failing | None = None  # how Vast's charges cannot be read
     outlook: Outlook = field(default_factory=Outlook)
     unknown: UnknownCharges = field(default_factory=UnknownCharges)
+    listing_from: datetime | None = None  # when the listing was asked for that has not come yet
     deaf: bool = False  # no web process is signed in
     held_back: int = 0  # verified instances that look lost and are not given up yet
     foreign: tuple[Foreign, ...] = ()  # what another Magister rented under our label and address
@@ -84,7 +88,7 @@ def conditions(
         *_account(symptoms),
         *_foreign(symptoms),
         *_taken_over(symptoms),
-        *_reach(symptoms, now),
+        *_reach(fleet, symptoms, now),
         *_hearing(symptoms),
         *_credit(symptoms, now),
         *_refusals(symptoms, now),
@@ -174,8 +178,14 @@ def _taken_over(symptoms: Symptoms) -> Iterator[Condition]:
         )
 
 
-def _reach(symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
-    failing = symptoms.failing.get(Route.LIST)
+def _reach(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condition]:
+    failing, asked = symptoms.failing.get(Route.LIST), symptoms.listing_from
+    if failing is None and asked is not None and now - asked >= max(fleet.listing_every, HANGS_AFTER):
+        yield Condition(
+            f"Vast has not answered a listing since {said(asked, now)}",
+            "nothing is rented or given up meanwhile; it goes on by itself when Vast answers",
+            "listings_fail",
+        )
     if failing is not None and not isinstance(failing.error, BadKey | OtherAccount):
         yield Condition(
             f"listings from Vast fail since {said(failing.since, now)}: {failing.error}",

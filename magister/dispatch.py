@@ -120,6 +120,7 @@ class Dispatcher:
         tell(action)
         call = self._executor.renter.intend(action, known) if isinstance(action, Rent) else action
         era = self._era
+        self.memory.asked[route] = known.now
         self._lanes.start(route, lambda: self._carry_out(call, era))
         return True
 

@@ -151,7 +151,7 @@ class Executor:
 
     def hold_back(self, row: Held, error: Exception, now: datetime) -> None:
         """Record an error that concerns one row, and push its next call back by a minute."""
-        words = ledger.clipped(f"{type(error).__name__}: {error}")
+        words = f"unexpected {type(error).__name__}, see the log"
         with self._sessions.write() as session:
             fresh = rows.one(session, row.id)
             if fresh is None:

@@ -23,6 +23,12 @@ from magister.sqlite import sqlite_file
 LOOP_LOCK = 0x4D61_676C
 """The PostgreSQL advisory lock that the acting loop holds: the letters "Magl"."""
 
+HELD = text(
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = :lock AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Ask whether any session of this PostgreSQL database holds an advisory lock."""
+
 LONGEST_HOST_NAME = 40
 """Characters of the host's name in the lease, whose holder has 64 in all."""
 
@@ -55,6 +61,20 @@ class FileLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
+        return True
+
+    def free(self) -> bool:
+        """Say whether nobody holds the lock; False also where that cannot be seen. Nothing is changed."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
         return True
 
     def release(self) -> None:
@@ -138,9 +158,30 @@ def acting(session: Session, now: datetime) -> Acting | None:
     """Return which loop holds the lease; None = none does."""
     row = session.scalars(select(Lease).where(Lease.id == 1)).one()
     named = re.fullmatch(r"(.+):(\d+):[0-9a-f]+", row.holder)
-    if named is None or row.expires_at <= LeaseHolder.time(session, now):
+    if named is None or row.expires_at <= LeaseHolder.time(session, now) or ended(session, now):
         return None
     return Acting(named[1], int(named[2]), here=named[1] == this_host())
+
+
+def ended(session: Session, now: datetime) -> bool:
+    """Say whether the loop that acted last acts no more; False also if none ever did.
+
+    Then the lock that it held is free, however it ended. Without a lock the end of its lease tells. One that
+    is late, since it cannot write, still holds its lock.
+    """
+    row = session.scalars(select(Lease).where(Lease.id == 1)).one()
+    if row.fence == 0:
+        return False
+    return _freed(session) if row.locked else row.expires_at <= LeaseHolder.time(session, now)
+
+
+def _freed(session: Session) -> bool:
+    """Say whether nobody holds the lock of the acting loop, as far as that can be seen from here."""
+    engine = session.get_bind().engine
+    if engine.dialect.name == "postgresql":
+        return session.scalar(HELD, {"lock": LOOP_LOCK}) is None
+    path = sqlite_file(engine.url.render_as_string(hide_password=False))
+    return path is not None and loop_lock(path).free()
 
 
 class Ground(StrEnum):

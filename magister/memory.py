@@ -62,10 +62,12 @@ class Memory:
     renting: Failing | None = None
     unclear: int = 0  # creates in a row without a clear answer
     failing: dict[Route, Failing] = field(default_factory=dict)
+    asked: dict[Route, datetime] = field(default_factory=dict)  # calls that have not been answered yet
 
     def take(self, outcome: Outcome, *, backoff: timedelta) -> None:
         """Take in what came of one call; `backoff` is the first wait after a listing that failed."""
         self._take_health(outcome)
+        self.asked.pop(route_of(outcome.action), None)
         match outcome.action:
             case List() if outcome.listing is not None:
                 self.listed_at, self.strangers = outcome.listing.begun_at, outcome.strangers
@@ -169,6 +171,7 @@ class Memory:
             bill=self.bill,
             outlook=view.outlook,
             deaf=view.hearing_since is None,
+            listing_from=self.asked.get(Route.LIST),
         )
 
     def _take_health(self, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from magister import pool
 from magister.conditions import Condition
-from magister.lease import Acting, acting
+from magister.lease import Acting, acting, ended
 from magister.moments import age
 from magister.pool import PoolState
 
@@ -30,11 +30,16 @@ class Readiness:
 
 def readiness(session: Session, now: datetime, stale_after: timedelta) -> Readiness:
     """Return whether somebody keeps the pool: see `judged`."""
-    return judged(pool.read(session), acting(session, now), now, stale_after)
+    actor, gone = acting(session, now), ended(session, now)
+    return judged(pool.read(session), actor, now, stale_after, gone=gone)
 
 
-def judged(state: PoolState, actor: Acting | None, now: datetime, stale_after: timedelta) -> Readiness:
+def judged(
+    state: PoolState, actor: Acting | None, now: datetime, stale_after: timedelta, *, gone: bool = False
+) -> Readiness:
     """Say whether somebody keeps the pool: a loop that beat within `stale_after` and sees its boxes.
+
+    `gone` = the loop that acted last has ended, and no other took its place.
 
     Not ready is a pool nobody keeps: no loop steps, or it has been blind so long that it can neither
     replace nor end anything (a wrong key and an outage of Vast come to that). Lack of credit or offers and
@@ -46,6 +51,8 @@ def judged(state: PoolState, actor: Acting | None, now: datetime, stale_after: t
         why.append("the loop has never run on this database")
     elif abs(now - state.heartbeat_at) > stale_after:
         why.append(f"the loop last gave a sign of life at {state.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC")
+    elif gone:
+        why.append("no loop acts: the last one has ended")
     if state.listed_at is None:
         why.append("there has been no complete listing from Vast yet, and before that nothing is rented")
     elif now - state.listed_at > BLIND_AFTER:

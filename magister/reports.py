@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from magister import pool, rows
 from magister.conditions import Condition
 from magister.held import Held
-from magister.lease import Acting, acting
+from magister.lease import Acting, acting, ended
 from magister.models import Instance, Transition
 from magister.moments import age
 from magister.money import MICROS_PER_USD
@@ -126,6 +126,7 @@ class Glance:
     at: datetime
     state: PoolState
     acting: Acting | None  # the loop that acts; None = none does
+    ended: bool  # the loop that acted last has ended
     held: tuple[Held, ...]
     instances: tuple[InstanceView, ...]
 
@@ -141,7 +142,7 @@ class Glance:
 
     def readiness(self, stale_after: timedelta) -> Readiness:
         """Return whether somebody keeps the pool."""
-        return judged(self.state, self.acting, self.at, stale_after)
+        return judged(self.state, self.acting, self.at, stale_after, gone=self.ended)
 
     def overview(self, events: tuple[Event, ...]) -> Overview:
         """Return the whole pool, with its last moves."""
@@ -196,6 +197,7 @@ def glance(session: Session, now: datetime) -> Glance:
         at=now,
         state=pool.read(session),
         acting=acting(session, now),
+        ended=ended(session, now),
         held=rows.held(session),
         instances=instances(session),
     )

@@ -52,6 +52,7 @@ class Controller:
 
     def restart(self, **wanted: object) -> None:
         """Die without a word and begin a new process: nothing is remembered but what SQL holds."""
+        self._signed = False
         self.fleet = replace(self.fleet, **wanted)  # type: ignore[arg-type] # names are Fleet's
         self.lease = LeaseHolder(
             self.sessions,
@@ -101,9 +102,13 @@ class Controller:
         return self.worker.step(now)
 
     def sign(self) -> None:
-        """Let a web process sign that it hears workers."""
+        """Let a web process sign that it hears workers; one that begins does so after a shorter gap."""
+        lasts = pool.deaf_after(self.fleet.beat_timeout)
+        gap = lasts if self._signed else pool.missed_after(lasts)
         with suppress(SQLAlchemyError), self.sessions.write() as session:
-            pool.note_hearing(session, self.clock.now, deaf_after=pool.deaf_after(self.fleet.beat_timeout))
+            now = self.clock_of_worker.shared(session, self.clock.now)
+            pool.note_hearing(session, now, deaf_after=gap)
+            self._signed = True
 
     def run(self, seconds: float, every: float = 5) -> None:
         """Step again and again for a while."""

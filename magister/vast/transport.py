@@ -127,8 +127,8 @@ class Line:
                     return b"", "the body is too large"
                 if self._clock() > ends:
                     return b"", "the body did not end in time"
-        except _FAILURES as failure:
-            return b"", f"the body broke off ({type(failure).__name__})"
+        except _FAILURES:
+            return b"", "the body broke off"
         return bytes(raw), ""
 
 

@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -317,7 +319,7 @@ def test_the_web_side_alone_asks_for_a_migration_first(service: Service) -> None
     )
 
 
-def test_another_server_can_run_the_web_side(service: Service) -> None:
+def test_another_server_can_run_the_web_side_and_signs_in_for_the_loop(service: Service) -> None:
     assert service.run("migrate").returncode == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{service.port}", "magister.wsgi:app"],
@@ -329,8 +331,15 @@ def test_another_server_can_run_the_web_side(service: Service) -> None:
     )
     service.started.append(process)
     until(lambda: service.get("/summary"), "an answer")
+    until(lambda: _signed(service), "its sign that workers can be heard")
     process.terminate()
     assert process.wait(PATIENCE) == 0
+
+
+def _signed(service: Service) -> bool:
+    with closing(sqlite3.connect(service.directory / "magister.db")) as database:
+        (heard_at,) = database.execute("SELECT heard_at FROM pool").fetchone()
+    return heard_at is not None
 
 
 def test_another_server_is_told_what_is_wrong_with_the_settings(service: Service) -> None:

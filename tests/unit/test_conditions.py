@@ -132,3 +132,12 @@ def test_of_many_instances_above_the_cap_the_dearest_are_named() -> None:
 
 def test_without_a_cap_no_price_is_too_high() -> None:
     assert told(held(price=10**9), target=1) == []
+
+
+def test_a_listing_that_hangs_is_told_of_within_two_polls() -> None:
+    assert told(listing_from=ago(seconds=29)) == []
+    assert told(listing_from=ago(seconds=30)) == ["Vast has not answered a listing since 11:59:30 UTC"]
+
+
+def test_a_pool_whose_workers_nobody_can_hear() -> None:
+    assert told(deaf=True) == ["nobody can hear workers: no web process is signed in"]

@@ -150,8 +150,8 @@ def test_a_body_that_trickles_is_given_up(server: responses.RequestsMock) -> Non
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (requests.ConnectionError(OSError(113, "No route to host")), "OSError: [Errno 113] No route to host"),
-        (requests.ReadTimeout("Read timed out."), "ReadTimeout: Read timed out."),
+        (requests.ConnectionError(OSError(113, "No route to host")), "the network does not reach the host"),
+        (requests.ReadTimeout("Read timed out."), "no answer came in time"),
     ],
     ids=["no route", "no answer"],
 )

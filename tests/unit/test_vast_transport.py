@@ -121,12 +121,12 @@ def test_reads_share_a_connection_and_creates_do_not() -> None:
         pytest.param(good(b"x" * 2000), "the body is too large", id="too large"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\n{",
-            "the body broke off (ProtocolError)",
+            "the body broke off",
             id="cut short",
         ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            "the body broke off (ProtocolError)",
+            "the body broke off",
             id="a broken chunk",
         ),
         pytest.param(good(b"no gzip", headers="Content-Encoding: gzip\r\n"), "(DecodeError)", id="no gzip"),
@@ -203,5 +203,4 @@ def test_only_a_connection_that_never_was_proves_that_nothing_was_sent(
 def test_an_error_names_what_happened_and_not_the_layers_around_it() -> None:
     with pytest.raises(NotSent) as raised:
         line(f"http://127.0.0.1:{closed_port()}").send(CREATE)
-    assert str(raised.value).startswith("Vast cannot be reached: NewConnectionError: ")
-    assert "url:" not in str(raised.value)
+    assert str(raised.value) == "Vast cannot be reached: the connection was refused"
