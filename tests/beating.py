@@ -48,7 +48,7 @@ class Beating:
         with self.pool.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.timeout))
             for row in rows.held(session):
-                if self.every is not None:  # as it was rented with
+                if self.every is not None and row.sends:  # as it was rented with
                     ledger.learn(session, row, beat_secs=self.every)
                 if beats and row.id in self.alive and row.wanted:
                     operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -45,6 +45,7 @@ class Controller:
     listens: bool = True  # a web process signs before each step
 
     def __post_init__(self) -> None:
+        self._signed_at: datetime | None = None
         self.vast = FakeVast(clock=self.clock)
         self.hierophant = FakeHierophant(self.clock)
         self.clock_of_worker = Clock(self.clock.wall, self.clock.monotonic)
@@ -52,7 +53,6 @@ class Controller:
 
     def restart(self, **wanted: object) -> None:
         """Die without a word and begin a new process: nothing is remembered but what SQL holds."""
-        self._signed = False
         self.fleet = replace(self.fleet, **wanted)  # type: ignore[arg-type] # names are Fleet's
         self.lease = LeaseHolder(
             self.sessions,
@@ -102,13 +102,16 @@ class Controller:
         return self.worker.step(now)
 
     def sign(self) -> None:
-        """Let a web process sign that it hears workers; one that begins does so after a shorter gap."""
-        lasts = pool.deaf_after(self.fleet.beat_timeout)
-        gap = lasts if self._signed else pool.missed_after(lasts)
+        """Let a web process sign that it hears workers, as one that just began: so silence proves nothing.
+
+        A test that signs by itself is about silence, and its signs go on.
+        """
         with suppress(SQLAlchemyError), self.sessions.write() as session:
             now = self.clock_of_worker.shared(session, self.clock.now)
+            alone = pool.read(session).heard_at == self._signed_at
+            gap = timedelta() if alone else pool.deaf_after(self.fleet.beat_timeout)
             pool.note_hearing(session, now, deaf_after=gap)
-            self._signed = True
+            self._signed_at = now
 
     def run(self, seconds: float, every: float = 5) -> None:
         """Step again and again for a while."""
