@@ -25,7 +25,7 @@ class Beating:
         self.every, self.timeout, self.seconds = every, timeout, 0
         # the web side signs more often than it may be deaf, which is for a fifth of the timeout
         self.period = 30 if timeout >= timedelta(seconds=300) else 10
-        self.pool = Controller(sessions, fleet=a_fleet(target=target, beat_timeout=timeout))
+        self.pool = Controller(sessions, fleet=a_fleet(target=target, beat_timeout=timeout), steady=True)
         self.pool.vast.stock(an_offer() for _ in range(60))
         self.pool.filled()
         self.alive = {row.id for row in self.pool.rows(State.VERIFIED)}

@@ -44,7 +44,7 @@ class Pool:
         wanted = {"target": 5, **wanted}
         if listed:
             wanted["roster_every"] = timedelta(seconds=60)
-        self.loop = Controller(sessions, fleet=a_fleet(**wanted))
+        self.loop = Controller(sessions, fleet=a_fleet(**wanted), steady=True)
         self.beats, self.listed = beats, listed
         self.paused = self.cut = False
         self.dead: set[int] = set()

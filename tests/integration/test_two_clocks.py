@@ -148,7 +148,7 @@ def test_web_sides_whose_clocks_are_minutes_apart_hear_without_a_gap(
 def test_a_loop_whose_clock_is_not_that_of_the_database_notices_silence(
     sqlite_sessions: Sessions, skew: timedelta
 ) -> None:
-    controller = Controller(sqlite_sessions, fleet=a_fleet(target=TARGET))
+    controller = Controller(sqlite_sessions, fleet=a_fleet(target=TARGET), steady=True)
     controller.clock_of_worker = replace(
         controller.clock_of_worker, shared=lambda session, now: controller.clock.now + skew
     )

@@ -129,7 +129,9 @@ def test_reads_share_a_connection_and_creates_do_not() -> None:
             "the body broke off",
             id="a broken chunk",
         ),
-        pytest.param(good(b"no gzip", headers="Content-Encoding: gzip\r\n"), "(DecodeError)", id="no gzip"),
+        pytest.param(
+            good(b"no gzip", headers="Content-Encoding: gzip\r\n"), "the body broke off", id="no gzip"
+        ),
     ],
 )
 def test_a_body_that_cannot_be_read_leaves_the_status(answer: bytes, words: str) -> None:
