@@ -192,12 +192,18 @@ def drawn(seed: int, kind: str | None = None) -> Script:
     return KINDS[kind][1](seed)
 
 
+RICH = 60
+TAKEN = 5
+"""So many machines at most are taken by others on the account from the beginning."""
+
+
 def _ground(rng: random.Random, target: int) -> Ground:
     """Draw a market: rich, or with hardly more machines than are wanted."""
     thin = rng.random() < 0.4
     return Ground(
-        machines=target + rng.randint(1, 4) if thin else 60,
+        machines=target + TAKEN + rng.randint(1, 4) if thin else RICH,
         dud_share=rng.choice((0.0, 0.1)) if thin else 0.1,
+        unverified_share=0.0 if thin else 0.1,
     )
 
 

@@ -46,6 +46,7 @@ def run(script: Script, *, sworn: frozenset[str] | None = None) -> Result:
     plan = MarketPlan(
         seed=script.seed,
         machines=ground.machines,
+        unverified_share=ground.unverified_share,
         dud_share=ground.dud_share,
         dud_kinds=ground.duds,
         dud_life_secs=ground.dud_life,

@@ -165,6 +165,7 @@ class Ground:
     duds: tuple[str, ...] = ("stuck_created", "stuck_loading", "mute")
     dud_life: float = 600.0
     recurring: bool = False
+    unverified_share: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
