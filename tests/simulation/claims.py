@@ -9,16 +9,21 @@ from magister.simulator.contracts import Contract
 class Claims:
     """Tell whose instances are whose: `keys` are those in the labels that the rival has sent.
 
-    `acts` = it is its turn.
+    `since` is when it began, in seconds; `acts` = it is its turn.
     """
 
     keys: set[str] = field(default_factory=set)
+    since: float = 0.0
     acts: bool = False
 
     def are_its(self, box: Contract) -> bool:
         """Say whether the rival rented an instance."""
         return (box.label or "").partition(":")[2] in self.keys
 
-    def may_end(self, box: Contract) -> bool:
-        """Say whether who acts now may end an instance: what the other one rented is never its own."""
-        return self.are_its(box) == self.acts
+    def may_end(self, box: Contract, *, works: bool) -> bool:
+        """Say whether who acts now may end an instance: what the other one rented is not its own.
+
+        What was there before the rival began it takes in, for it might be what a lost database has left; of
+        these it may end what does not work any more.
+        """
+        return self.are_its(box) == self.acts or (box.created_at < self.since and not works)

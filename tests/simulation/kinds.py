@@ -153,7 +153,7 @@ def contested(seed: int) -> Script:
     """Draw two services on one account, with the same settings and a database each."""
     rng = random.Random(f"rival {seed}")
     target = rng.choice((1, 2, 3))
-    names = {"nothing": 4, "box_fails": 2, "coordinator_drop": 2, "listing_fails": 1, "restart": 1}
+    names = {"nothing": 4, "console_delete": 1, "coordinator_drop": 2, "listing_fails": 1, "restart": 1}
     begin = replace(happening(rng, "rival_begins", PAUSES), pause=1.0, deaths=())
     end = replace(happening(rng, "rival_ends", PAUSES), pause=300.0)
     return Script(
@@ -180,6 +180,7 @@ KINDS: dict[str, tuple[int, Callable[[int], Script]]] = {
     "large": (1, large),
     "template": (2, broken),
     "disaster": (4, unaware),
+    "rival": (2, contested),
 }
 """The kinds of runs, with how often each is drawn in proportion."""
 

@@ -17,7 +17,7 @@ from tests.simulation.books import Books
 from tests.simulation.claims import Claims
 from tests.simulation.clock import VirtualTime
 from tests.simulation.purse import PROMPT, ROUNDING, UNSEEN, Caps, Purse, counted
-from tests.simulation.waste import TRIES, Waste
+from tests.simulation.waste import ALIVE, TRIES, Waste
 
 GRACE = 30.0
 """Seconds that a process which lives has to take in a box that a complete listing showed it."""
@@ -179,7 +179,8 @@ class Laws:
 
     def _judge_claim(self, box: Contract) -> None:
         law = "what another Magister rented is never touched"
-        self.hold(law, self.claims.may_end(box), f"destroy of {box.id}, {box.label}")
+        works = box.worker in ALIVE and self.sim.market.actual_status(box) not in {"exited", "stopped"}
+        self.hold(law, self.claims.may_end(box, works=works), f"destroy of {box.id}, {box.label}")
 
     def ended(self, route: str, request: requests.PreparedRequest, outcome: str, *, more_pages: bool) -> None:
         """Take in how a request ended, as its sender sees it; `more_pages` = the listing goes on."""

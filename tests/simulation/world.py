@@ -288,6 +288,7 @@ class World:
         """Let another service with the same settings and an empty database act beside this one."""
         self.end_rival()
         self.rival = a_rival(self.service)
+        self.laws.claims.since = self.time.now
 
     def end_rival(self) -> None:
         """Let the other service end, and a person end what it rented."""
