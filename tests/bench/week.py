@@ -210,7 +210,9 @@ class Week:
         box.worker_due = None
         try:
             with self._sessions.write() as session:
-                operations.verify(session, box.offer_id, key=None, now=moment(self.market.now))
+                operations.verify(
+                    session, box.offer_id, key=None, now=moment(self.market.now), open_callbacks=True
+                )
             box.worker = Worker.VERIFIED
         except InstanceEnded:
             box.worker = Worker.REFUSED
