@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from magister import assembly, copies, hindsight, pool, reports, schema, wanted
 from magister.database import RESCUE, Sessions, open_database, plain_words
 from magister.errors import DatabaseUnusable, Unusable
+from magister.former_keys import prepare_callbacks
 from magister.hindsight import Doubted
 from magister.lease import kernel_lock
 from magister.settings import Settings, load
@@ -115,6 +116,7 @@ def _brought_up(sessions: Sessions, settings: Settings, now: datetime) -> tuple[
     """Migrate a database that was put back, mark what it cannot know, and say what it was."""
     what = _described(sessions)
     schema.migrate(sessions)
+    prepare_callbacks(sessions, settings.api_token)
     with plain_words(sessions), sessions.write() as session:
         return what, hindsight.doubt(session, fleet=wanted.fleet(settings), at=now)
 

@@ -17,6 +17,12 @@ class Endpoint:
     key: str | None = field(repr=False)
 
 
+def key_in(start_text: str, offer_id: int) -> str | None:
+    """Return the callback key that an instance on an offer was started with; None = none is to be seen."""
+    found = re.search(rf"/drop/{offer_id}\?key=([0-9a-f]{{1,64}})(?![0-9a-f])", start_text)
+    return found[1] if found else None
+
+
 def read(address: str) -> Endpoint | None:
     """Return the offer and the callback key of a drop endpoint; None = it is none.
 

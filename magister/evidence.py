@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from magister import beat
+from magister import beat, endpoints
 from magister.facts import Sighting
 from magister.fleet import Fleet
 from magister.held import Held, Learned
@@ -66,6 +66,9 @@ def seen(row: Held, sighting: Sighting, begun_at: datetime, fleet: Fleet) -> Lea
         every = beat.secs_in(sighting.onstart or "")
         if every is not None:  # it was rented before that was kept, or its row was lost
             learned["beat_secs"] = every
+    key = endpoints.key_in(sighting.onstart or "", row.offer_id)
+    if key is not None and key != row.callback_key:  # what its worker calls with, whatever the row says
+        learned["callback_key"] = key
     if row.first_seen_at is None:
         learned["first_seen_at"] = begun_at
         learned["judge_from"] = max(begun_at, row.called_at or begun_at)

@@ -163,8 +163,8 @@ def _with_key(found: list[Held], key: str) -> Held | None:
 def _without_key(found: list[Held], *, open_callbacks: bool) -> Held | None:
     if open_callbacks:
         return found[0] if found else None
-    live = next((row for row in found if row.live and not row.mac_required), None)
-    return live or next((row for row in found[:1] if not row.mac_required), None)
+    live = next((row for row in found if row.live and row.keyless), None)
+    return live or next((row for row in found[:1] if row.keyless), None)
 
 
 def _refusal(found: list[Held], key: str | None) -> str:

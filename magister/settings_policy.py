@@ -38,7 +38,8 @@ class Health(Group):
         description="How long a box that used to beat may be silent, never less than three beats, seconds.",
     )
     offer_reuse_secs: Interval = Field(
-        default=86400, description="How long an offer id is not rented again after its box ended, seconds."
+        default=86400,
+        description="How long the offer of an instance without a callback key rests after its end, seconds.",
     )
     autopsy: Annotated[bool, Allowed("true or false")] = Field(
         default=True,

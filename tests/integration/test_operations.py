@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from magister import callback_key, ledger, operations, pool, rows
+from magister import callback_key, findings, ledger, operations, pool, rows
 from magister.adoption import adopt
 from magister.database import Sessions
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
-from magister.facts import Adoptable
+from magister.facts import Adoptable, Listing
 from magister.held import Held
 from magister.models import Instance, Transition
 from magister.states import Reason, State
@@ -342,3 +342,16 @@ def test_calls_and_drops_mean_the_instance_and_not_its_twin(sessions: Sessions, 
     assert verify(sessions).id == row.id
     dropped = drop(sessions)
     assert (dropped.id, dropped.state) == (row.id, State.DROPPING)
+
+
+def test_the_key_that_an_instance_was_started_with_counts_whatever_its_row_says(sessions: Sessions) -> None:
+    """As after another token, or after going back to a version without keys and forth again."""
+    row = row_in(sessions, State.VERIFIED, key=OTHER)
+    start_text = f'export MAGISTER_DROP_ENDPOINT="http://203.0.113.7:8555/drop/{row.offer_id}?key={KEY}"\n'
+    assert row.contract_id is not None
+    box = a_sighting(row.contract_id, label=f"magister:{row.key}", onstart=start_text)
+    with sessions.write() as session:
+        findings.note_listing(session, Listing(NOW, (box,)), fleet=a_fleet())
+    with pytest.raises(WrongKey):
+        verify(sessions, key=OTHER)
+    assert verify(sessions, key=KEY).id == row.id

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import ReflectedIndex
 from magister import callback_key, ledger, operations, pool, schema
 from magister.database import Sessions, open_database
 from magister.errors import DatabaseUnusable
-from magister.migrating import prepare_callbacks
+from magister.former_keys import prepare_callbacks
 from magister.models import Transition
 from magister.models_money import Rate
 from magister.states import Reason, State
