@@ -12,7 +12,7 @@ from magister.models import Instance, Pool, Transition
 from magister.states import Failure, Reason, State
 
 REFUSAL_REST = timedelta(minutes=10)
-"""How long an offer that Vast refused is not asked for again."""
+"""How long an offer that Vast refused, or whose create had no effect, is not asked for again."""
 
 FRESH = {"populate_existing": True}
 """Read what the database holds now, not what the session saw before."""
@@ -111,10 +111,11 @@ def recent_offers(session: Session, now: datetime, within: timedelta) -> frozens
 
     A live row holds its offer. One without a callback key that took effect, or may have, keeps it for
     `within` after its end, since the coordinator's DELETE for its worker can come late and would mean the
-    next instance on the offer. A key means one instance only. A refused offer is left alone for a while.
+    next instance on the offer. A key means one instance only. An offer that was refused, or whose create had
+    no effect, is left alone for a while: the create may still arrive.
     """
     live = select(Instance.offer_id).where(Instance.id.in_(live_ids()))
-    refused = Instance.reason.in_((Reason.OFFER_GONE, Reason.REFUSED))
+    refused = Instance.reason.in_((Reason.OFFER_GONE, Reason.REFUSED, Reason.NEVER_TOOK_EFFECT))
     ended = select(Instance.offer_id).where(
         Instance.moved_at > now - within,
         or_(

@@ -349,6 +349,9 @@ def test_a_market_of_quarantined_machines_is_tried_one_at_a_time(sqlite_sessions
             controller.vast.change(contract, actual_status="exited")
             controller.run(900, every=10)
             controller.verify_all()
+    for contract in list(controller.vast.boxes):
+        controller.vast.change(contract, actual_status="exited")
+    controller.run(60, every=10)
     with sqlite_sessions.write() as session:
         pool.trust(session, controller.clock.now)
     controller.vast.stock(replace(offer, id=offer.id + 10_000) for offer in offers)
