@@ -203,11 +203,13 @@ def _of_a_row(
 ) -> ColumnElement[bool]:
     """Tell a charge that a row knows, by its contract, or by its key where the contract never became known.
 
-    The key is compared with the end of the label as a whole, for which the rows' index of keys can be asked.
+    The key is compared with the end of the label as a whole, for which the rows' index of keys can be asked;
+    each length by itself, since SQLite asks another index for several at once.
     """
     lengths = (OWNER_CHARS + CHANCE_CHARS, FORMER_KEY_CHARS)
     keys = [func.substr(label, func.length(label) - (length - 1)) for length in lengths]
-    return or_(Instance.contract_id == contract, and_(Instance.contract_id.is_(None), Instance.key.in_(keys)))
+    by_key = (and_(Instance.contract_id.is_(None), Instance.key == key) for key in keys)
+    return or_(Instance.contract_id == contract, *by_key)
 
 
 def _tagged(label: str | None, tag: str) -> bool:

@@ -40,20 +40,25 @@ def pool(sessions: Sessions) -> Controller:
     return pool
 
 
+def callbacks(pool: Controller) -> dict[int, str]:
+    """Return the offers that the instances call about, each with its callback key."""
+    said = ((box.onstart or "").rpartition("/")[2].partition("?key=") for box in pool.vast.boxes.values())
+    return {int(offer): key for offer, _, key in said if offer}
+
+
 def offers(pool: Controller) -> list[int]:
-    """Return the offers that the boxes call about."""
-    return [int((box.onstart or "").rpartition("/")[2]) for box in pool.vast.boxes.values()]
+    return list(callbacks(pool))
 
 
 def asked(pool: Controller, offer: int, ask: str) -> str:
     """Ask for one offer as a worker, a beat or the coordinator does, and return what came of it."""
-    now = pool.clock.now
+    now, key = pool.clock.now, callbacks(pool).get(offer)
     try:
         with pool.sessions.write() as session:
             if ask == "drop":
-                operations.drop(session, offer, key=None, why="slow", now=now)
+                operations.drop(session, offer, key=key, why="slow", now=now)
             else:
-                operations.verify(session, offer, key=None, now=now, beat=ask == "beat")
+                operations.verify(session, offer, key=key, now=now, beat=ask == "beat")
     except TooEarly:
         return "early"
     except UnknownInstance:
@@ -166,7 +171,7 @@ def test_drops_that_are_kept_are_carried_out_once_their_boxes_have_rows(
     kept = KeptDrops(pool.sessions, pool.clock.wall, None)
     asked_for = offers(pool)[:2]
     for offer in asked_for:
-        kept.keep(Drop(offer_id=offer, key=None, why="slow", heard_at=pool.clock.now))
+        kept.keep(Drop(offer_id=offer, key=callbacks(pool)[offer], why="slow", heard_at=pool.clock.now))
     settled = Executor.settle
 
     def settle(self: Executor, action: object, now: object) -> None:

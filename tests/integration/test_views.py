@@ -62,7 +62,7 @@ def lived(session: Session, number: int, life: Life) -> None:
         dropped_at=end if life.state in {State.DESTROYED, State.DROPPING} else None,
         offer_id=number,
         contract_id=9000 + number,
-        callback_key=None,
+        mac_required=False,
         machine_id=life.machine,
         host_id=life.machine if life.template else life.machine // 2,
         gpu_name="RTX 4090",
