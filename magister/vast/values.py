@@ -4,6 +4,7 @@ Vast sends numbers as strings and the other way round, NaN and infinities, and n
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -118,16 +119,24 @@ def moment(value: object) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
 def text(value: object, most: int = LONGEST) -> str | None:
-    """Take a string, less what databases refuse (NUL and lone surrogates), cut to `most` characters."""
+    """Take a string, less what harms a database or a terminal, cut to `most` characters.
+
+    Databases refuse NUL and lone surrogates; a host could hide or forge lines of a terminal by control
+    characters and by those that turn the direction of writing. Line breaks and tabs stay.
+    """
     if not isinstance(value, str):
         return None
-    return value[: 2 * most].replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:most]
+    return _HARMFUL.sub("", value[: 2 * most]).encode("utf-8", "replace").decode("utf-8")[:most]
 
 
 def name(value: object) -> str | None:
-    """Take a word or a name, short enough for an index; as `text` otherwise."""
-    return text(value, NAME)
+    """Take a word or a name in one line, short enough for an index; as `text` otherwise."""
+    taken = text(value, NAME)
+    return None if taken is None else " ".join(taken.split())
 
 
 def status(value: object) -> str | None:

@@ -94,6 +94,13 @@ def test_a_text_loses_what_databases_refuse() -> None:
     assert values.text(5) is None
 
 
+def test_a_text_of_a_host_can_neither_colour_nor_turn_nor_forge_what_a_terminal_shows() -> None:
+    hostile = "\u202e\u001b[31mX\r\x9b2J\u2028ok\n\tend\u2066"
+    assert values.text(hostile) == "[31mX2Jok\n\tend"
+    assert values.name(hostile) == "[31mX2Jok end"
+    assert values.name("RTX 4090") == "RTX 4090"
+
+
 @pytest.mark.parametrize("read", [values.identity, values.price, values.whole, values.moment, values.text])
 @given(value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
 def test_no_value_is_too_odd_to_read(read: Callable[[object], object], value: object) -> None:
