@@ -13,6 +13,7 @@ from magister import bans, chronicle, ledger, reports
 from magister.cli import main
 from magister.database import Sessions
 from magister.held import Learned
+from magister.lease import NoLock
 from magister.sentences import About
 from magister.standing import explained
 from magister.states import Reason, State
@@ -38,7 +39,7 @@ MAC = "0123456789abcdef" * 2
 @pytest.fixture
 def pool(sessions: Sessions) -> Controller:
     """A controller for two instances, of which the first has failed."""
-    controller = Controller(sessions, fleet=a_fleet(target=2))
+    controller = Controller(sessions, fleet=a_fleet(target=2), lock=NoLock())
     controller.vast.stock(an_offer(price=100_000 * n) for n in range(1, 6))
     controller.filled()
     first = controller.rows()[0]

@@ -177,6 +177,7 @@ def test_the_loop_says_what_is_wrong_without_a_traceback_and_goes_on(
             pool.clock.advance(timeout or 0.0)
             if len(pauses) == 4:
                 strike(disk, trouble, on=False)
+            pool.sign()
             if len(pauses) == 40:
                 loop.end()
             return False
@@ -222,7 +223,7 @@ def test_a_call_that_cannot_be_committed_is_a_503_and_heard_when_made_again(
     pool.step()
     pool.step(5)
     row = pool.rows(State.CREATED)[0]
-    method, path = {"verify": "GET", "drop": "DELETE"}[what], f"/{what}/{row.offer_id}"
+    method, path = {"verify": "GET", "drop": "DELETE"}[what], f"/{what}/{row.offer_id}?key={row.callback_key}"
     strike(disk, trouble)
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import update
+
 from magister import beat, hindsight
 from magister import pool as pool_row
 from magister.database import Sessions
 from magister.facts import Order
 from magister.held import Held
+from magister.models import Pool
 from magister.states import Reason, State
 from tests.beating import Beating
 from tests.builders import ADDRESS, forget_instances
@@ -37,7 +40,9 @@ def lost(sessions: Sessions, *, loop: bool = True, age: float = 0) -> Beating:
             beating.pool.vast.change(row.contract_id or 0, onstart=onstart)
     beating.run(600 + age)
     with sessions.write() as session:
+        owner = pool_row.read(session).owner_id  # they are this pool's, as after a backup was put back
         forget_instances(session)
+        session.execute(update(Pool).values(owner_id=owner))
         pool_row.forget_listing(session)
     beating.alive = set()
     beating.pool.restart()
