@@ -490,7 +490,7 @@ MISTAKES = [
         ("no create is sent between the pages of a listing",),
         (),
         _put("magister.executor.threading", SimpleNamespace(Lock=nullcontext)),
-        other=many,
+        other=lambda script: replace(many(script), target=50, poll=4),
     ),
     Mistake(
         "what looks lost is kept beyond a cap",

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from magister.assembly import Assembled, Surroundings, assembled
 from magister.lanes import InlineLanes, Lanes
-from magister.lease import KernelLock
+from magister.lease import KernelLock, LeaseHolder
 from magister.settings import Settings
 from magister.simulator.plan import KNOWN_TEMPLATE
 from magister.simulator.simulation import DEFAULT_KEY
@@ -163,7 +163,7 @@ class Service:
         self.lanes = lanes = self.make_lanes()
         finish = lanes.finish if isinstance(lanes, OverlappingLanes) else bool
         world = Surroundings(
-            clock=Clock(self.time.wall, self.time.monotonic),
+            clock=Clock(self.time.wall, self.time.monotonic, LeaseHolder.time),
             nap=self.time.sleep,
             lanes=lanes,
             lock=self.lock,
