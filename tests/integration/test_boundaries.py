@@ -26,6 +26,7 @@ COMMITS = (
     "Renter._write_rented",
     "Renter.intend",
     "Worker._beat",
+    "Worker._begin_to_act",
     "Worker._excuse",
     "Worker._turn_back",
 )
