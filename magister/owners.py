@@ -30,7 +30,7 @@ _OWNED = re.compile(f"[0-9a-f]{{{OWNER_CHARS + CHANCE_CHARS}}}")
 SPARED_FOR = timedelta(hours=1)
 """So long a person has to say whose instances are that another database rented and nobody here heard."""
 
-UNHEARD_ENDS = frozenset({Reason.UNVERIFIED, Reason.SILENT, Reason.SURPLUS})
+UNHEARD_ENDS = frozenset({Reason.UNVERIFIED, Reason.SILENT, Reason.OFFLINE, Reason.SURPLUS})
 """Reasons to give up an instance that do not stand if another Magister keeps it."""
 
 

@@ -241,6 +241,19 @@ class TestSick:
         assert isinstance(action, Move)
         assert action.reason is Reason.OFFLINE
 
+    def test_what_was_taken_over_stays_out_of_reach_while_its_heartbeats_may_go_elsewhere(self) -> None:
+        row = held(
+            reason=Reason.ADOPTED,
+            key="b" * 12 + "0123456789abcdef01",
+            moved_at=ago(minutes=20),
+            actual_status="unknown",
+            sick_since=ago(seconds=601),
+        )
+        assert decide(row, view=a_view(owner="a" * 12)) == ()
+        (action,) = decide(row, view=a_view(owner="b" * 12))
+        assert isinstance(action, Move)
+        assert action.reason is Reason.OFFLINE
+
     def test_the_grace_of_a_verified_worker_begins_when_it_verified(self) -> None:
         row = held(actual_status="loading", sick_since=ago(hours=1), verified_at=ago(minutes=1))
         assert decide(row) == ()
