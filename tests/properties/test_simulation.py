@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import adoption, assembly, books, evidence, ledger, planner, spending, views
+from magister import adoption, assembly, books, budget, evidence, ledger, planner, spending, views
 from magister.actions import Destroy, Move, Plan, Rent, Send
 from magister.executor import Executor, Outcome
 from magister.facts import Adoptable, Order, Sighting, Stranger
@@ -272,6 +272,18 @@ def claims_without_the_lease(self: Executor, row: Held) -> Held:
         self._lease = lease
 
 
+def keeps_whatever_looks_lost(
+    fleet: Fleet,
+    held: tuple[Held, ...],
+    free: Iterable[Held],
+    view: View,
+    now: datetime,
+    *,
+    doubtful: Collection[int] = (),
+) -> Iterator[Move]:
+    return OVER_BUDGET(fleet, held, [row for row in free if row.id not in doubtful], view, now)
+
+
 def forgets_the_first_of_a_month(since: date) -> object:
     return SET_ASIDE(since + timedelta(days=1) if since.day == 1 else since)
 
@@ -284,7 +296,7 @@ def many(script: Script) -> Script:
 
 TIRED_AFTER = timedelta(seconds=90)
 PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
-MISSING, ADOPTABLE = evidence.missing, adoption.adoptable
+MISSING, ADOPTABLE, OVER_BUDGET = evidence.missing, adoption.adoptable, budget.over_budget
 SET_ASIDE, CLAIM_DESTROY = spending._set_aside, Executor._claim_destroy
 ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
 
@@ -478,7 +490,21 @@ MISTAKES = [
         ("no create is sent between the pages of a listing",),
         (),
         _put("magister.executor.threading", SimpleNamespace(Lock=nullcontext)),
-        other=lambda script: replace(many(script), target=50, poll=4),
+        other=many,
+    ),
+    Mistake(
+        "what looks lost is kept beyond a cap",
+        ("what Vast bills passes no cap",),
+        (
+            happening("nothing", pause=240),
+            happening("market_empty", which=3, pause=1),
+            happening("coordinator_restart", pause=280),
+            *(happening("host_raises_price", which=n, share=1.0, pause=1) for n in range(3)),
+            happening("nothing", pause=1300),
+        ),
+        _put("magister.planner.over_budget", keeps_whatever_looks_lost),
+        Caps(per_hour=1.0),
+        other=lambda script: replace(script, target=4, tick=30, poll=30),
     ),
     Mistake(
         "what was there on the first day of a month is not counted in it",

@@ -25,7 +25,8 @@ class Death:
 
     `after` = at the boundary that comes after so many; `named` = at the n-th with this name; None = never.
     `freezes` = where it only stands still for a while, by a number or a name as well; `freeze` lets others
-    go on meanwhile. It never stands still within a transaction, for which they would have to wait.
+    go on meanwhile. `passing` is told of each boundary. It never stands still within a transaction, for
+    which they would have to wait.
     """
 
     after: int | None = None
@@ -34,10 +35,12 @@ class Death:
     last: str = ""
     freezes: int | str | None = None
     freeze: Callable[[str], None] = lambda name: None
+    passing: Callable[[str], None] = lambda name: None
 
     def __call__(self, name: str) -> None:
         """Pass a boundary, or die there."""
         self.passed[name] += 1
+        self.passing(name)
         if self._strikes(name):
             self.after = self.named = None
             self.last = name

@@ -263,11 +263,11 @@ class Laws:
         afforded = most is None or micros / 1e6 <= most + ROUNDING
         self.hold("no create is sent beyond the cap per hour", afforded, f"{micros} micro-dollars per hour")
 
-    def judge_fence(self, fence: int | None, *, asleep: bool) -> None:
-        """Judge who asks for a destroy; `asleep` = it stood still since it had the right to."""
+    def judge_fence(self, fence: int | None) -> None:
+        """Judge who has just written that it asks for a destroy."""
         ((current,),) = self._asked("SELECT fence FROM lease")
         law = "no destroy is asked for by a loop that has lost the lease"
-        self.hold(law, asleep or fence == current, f"fence {fence} of {current}")
+        self.hold(law, fence == current, f"fence {fence} of {current}")
 
     def _judge_destroy(self, contract_id: int) -> None:
         box = self.sim.market.contracts[contract_id]

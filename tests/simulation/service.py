@@ -142,6 +142,11 @@ class Service:
         if isinstance(self.lanes, OverlappingLanes):
             self.lanes.meanwhile()
 
+    def _nap(self, secs: float) -> None:
+        """Wait within a call, as between two pages of a listing: others may begin then too."""
+        self.meanwhile()
+        self.time.sleep(secs)
+
     def _arm(self) -> None:
         if self.deaths:
             self.sessions.death.after = self.deaths.pop(0)
@@ -164,7 +169,7 @@ class Service:
         finish = lanes.finish if isinstance(lanes, OverlappingLanes) else bool
         world = Surroundings(
             clock=Clock(self.time.wall, self.time.monotonic, LeaseHolder.time),
-            nap=self.time.sleep,
+            nap=self._nap,
             lanes=lanes,
             lock=self.lock,
             stop=Until(self.time),

@@ -40,7 +40,7 @@ from tests.simulation.tales import Tales
 from tests.simulation.workers import Workers, wait
 
 CLAIMED = "after the commit of Executor._claim_destroy"
-"""The boundary at which one that stands still has the right to send no more than what it sends next."""
+"""The boundary at which a loop has just written that it asks for a destroy."""
 
 STRANGERS = (
     ("magister:0123456789abcdef0123456789abcdef", "http://another.example:8555/drop/7"),
@@ -107,8 +107,6 @@ class World:
         self.froze = 0
         self.deaths: list[str] = []
         self._web_falls_too = False
-        self._acts = self.service
-        self._stood = ""
         self._engine = sessions.engine
         self._backup: bytes | None = None
         self.rival: Rival | None = None
@@ -156,22 +154,20 @@ class World:
                 self.other.run(freeze.secs)
             {"killed": self.other.kill, "stopped": self.other.stop}.get(freeze.ends, bool)()
             self.journal.note("it goes on")
-            self._stood = name
 
         self.death.freezes, self.death.freeze = freeze.at, stand_still
 
     @contextmanager
     def _acting(self, other: Service) -> Iterator[None]:
         """Let another process have the wire for a while; each has its own listing under way."""
-        frozen, look, before = self.loop_sessions, self.laws.look, self._acts
-        self._acts = other
+        frozen, look = self.loop_sessions, self.laws.look
         self.loop_sessions = other.sessions
         self.network.death, self.network.meanwhile = other.sessions.death, other.meanwhile
         self.laws.restarted()
         try:
             yield
         finally:
-            self.loop_sessions, self.laws.look, self._acts = frozen, look, before
+            self.loop_sessions, self.laws.look = frozen, look
             self.network.death, self.network.meanwhile = frozen.death, self.service.meanwhile
             self.laws.restarted()
 
@@ -362,7 +358,7 @@ class World:
         )
 
     def _process(self, sessions: MortalSessions, lock: Grip) -> Service:
-        return Service(
+        service = Service(
             settings=self.settings,
             sessions=sessions,
             time=self.time,
@@ -373,6 +369,13 @@ class World:
             lock=lock,
             make_lanes=(lambda: OverlappingLanes(self.rng)) if self.overlapping else InlineLanes,
         )
+
+        def passing(name: str) -> None:
+            if name == CLAIMED and service.machine is not None:
+                self.laws.judge_fence(service.machine.lease.fence)
+
+        sessions.death.passing = passing
+        return service
 
     def _wire(self) -> Network:
         pen = VirtualPen(self.time, self.settings.pace.timeout_secs)
@@ -390,10 +393,6 @@ class World:
 
     def _leaving(self, route: str, request: requests.PreparedRequest) -> None:
         self.laws.leaving(route, request, self.loop_sessions.usage.sessions)
-        machine, stood = self._acts.machine, self._stood
-        if route == "destroy" and machine is not None and not self.laws.claims.acts:
-            self.laws.judge_fence(machine.lease.fence, asleep=stood == CLAIMED)
-        self._stood = ""
 
     def _ended(self, route: str, request: requests.PreparedRequest, outcome: str) -> None:
         self.laws.ended(route, request, outcome, more_pages=self.tales.more_pages)
