@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.offers import candidates, liked, unfit, worth
+from magister.offers import candidates, fitting, liked, typical_price, unfit, worth
 from magister.quarantine import Quarantines
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Candidate:
     liked: bool
     quarantine: str | None
     rejection: str | None
+    left: float | None = None  # for how long it is still offered; None = not known
 
 
 _DECISION = TypeAdapter(Decision)
@@ -61,8 +62,9 @@ def considered(decision: Decision) -> tuple[Candidate, ...]:
     best = candidates(view.offers, held=held, view=view, fleet=fleet)
     taken = {offer.id for offer in best}
     rest = [(offer, _rejection(offer, fleet, view)) for offer in view.offers if offer.id not in taken]
-    fitting = [_candidate(offer, decision, None) for offer in best[:SHOWN]]
-    return (*fitting, *(_candidate(offer, decision, why) for offer, why in rest[:SHOWN]))
+    typical = typical_price(fitting(view.offers, view, fleet))
+    shown = [_candidate(offer, decision, typical) for offer in best[:SHOWN]]
+    return (*shown, *(_candidate(offer, decision, typical, why) for offer, why in rest[:SHOWN]))
 
 
 def _rejection(offer: Offer, fleet: Fleet, view: View) -> str:
@@ -71,7 +73,7 @@ def _rejection(offer: Offer, fleet: Fleet, view: View) -> str:
     return unfit(offer, fleet) or f"another offer of machine {offer.machine_id} is better"
 
 
-def _candidate(offer: Offer, decision: Decision, rejection: str | None) -> Candidate:
+def _candidate(offer: Offer, decision: Decision, typical: float, rejection: str | None = None) -> Candidate:
     view, fleet = decision.view, decision.fleet
     hosts = Counter(row.host_id for row in decision.held if row.live)
     expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name, offer.price)
@@ -85,10 +87,11 @@ def _candidate(offer: Offer, decision: Decision, rejection: str | None) -> Candi
         verify=round(expected.verify, 4),
         boot=round(expected.boot, 1),
         life=round(expected.life, 1),
-        worth=round(worth(offer, view, fleet, hosts=hosts[offer.host_id]), 1),
+        worth=round(worth(offer, view, fleet, hosts=hosts[offer.host_id], typical=typical), 1),
         liked=liked(offer, fleet),
         quarantine=None if quarantine is None else quarantine.why,
         rejection=rejection,
+        left=None if offer.duration is None else round(offer.duration, 1),
     )
 
 
@@ -103,6 +106,7 @@ def written(decision: Decision) -> str:
         view.reputation,
         machines=_only(machines, view.reputation.machines),
         hosts=_only(hosts, view.reputation.hosts),
+        lives_on=_only(hosts, view.reputation.lives_on),
     )
     quarantines = Quarantines(
         _only(machines, view.quarantines.machines), _only(hosts, view.quarantines.hosts)

@@ -56,7 +56,7 @@ def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, .
             machine_id=machine,
             host_id=host,
             failure=kind,
-            worked=max((at - (verified_at or at)).total_seconds(), 0.0),
+            verified=verified_at is not None,
             template_hash=template,
         )
         for at, machine, host, verified_at, old, new, reason, told, template in session.execute(query)
@@ -88,6 +88,7 @@ def rentals(
             Instance.verify_by,
             Instance.dropped_at,
             Instance.destroyed_at,
+            Instance.beaten_at,
             Instance.machine_id,
             Instance.host_id,
             Instance.gpu_name,
@@ -116,6 +117,7 @@ def rentals(
         due,
         dropped,
         gone,
+        beaten,
         machine,
         host,
         gpu,
@@ -128,7 +130,10 @@ def rentals(
         if verified is not None:
             # one that counts as verified since a backup was put back had called by its deadline, if ever
             boot = max((min(verified, due or verified) - (made or asked)).total_seconds(), 0.0)
-            worked = max(((dropped or gone or now) - verified).total_seconds(), 0.0)
+            ended = dropped or gone or now
+            if told == Failure.SILENT and beaten is not None:
+                ended = min(ended, beaten)  # the silence was paid for, but no work
+            worked = max((ended - verified).total_seconds(), 0.0)
         rental = Rental(
             at=asked,
             machine_id=machine or 0,

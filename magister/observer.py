@@ -44,8 +44,10 @@ def observe(
     if not short:
         return Decision(fleet, held, view, now)
     if memory.tried_until != (latest := experience.last_move(session)):
-        memory.tried = experience.trials(session, now, fleet.caution.quarantine_cap)
-        memory.tried_until = latest
+        tried = experience.trials(session, now, fleet.caution.quarantine_cap)
+        if _failures(tried) != _failures(memory.tried):
+            memory.judged_at = None  # or a machine that just failed would be rented again as if it had not
+        memory.tried, memory.tried_until = tried, latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
         rentals = experience.rentals(session, now, in_force=fleet.template_hash)
@@ -59,6 +61,10 @@ def observe(
         reputation=memory.reputation,
     )
     return Decision(fleet, held, view, now)
+
+
+def _failures(tried: tuple[Trial, ...]) -> int:
+    return sum(one.failure is not None for one in tried)
 
 
 def _blame(session: Session, fleet: Fleet, view: View, tried: tuple[Trial, ...]) -> Blame | None:

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from statistics import median
 
 from magister.countries import code_in
 from magister.facts import Offer
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.reputation import cost_per_verified_hour
+from magister.reputation import EMPTY_PLACE, cost_per_verified_hour
 
 
 def unfit(offer: Offer, fleet: Fleet) -> str | None:
@@ -50,6 +51,13 @@ def _below(value: float | None, floor: float | None) -> bool:
     return floor is not None and (value is None or value < floor)
 
 
+def fitting(offers: Iterable[Offer], view: View, fleet: Fleet) -> tuple[Offer, ...]:
+    """Return the offers that may be rented, in the order in which they come."""
+    return tuple(
+        offer for offer in offers if offer.id not in view.recent_offers and unfit(offer, fleet) is None
+    )
+
+
 def candidates(
     offers: Iterable[Offer], *, held: Iterable[Held], view: View, fleet: Fleet
 ) -> tuple[Offer, ...]:
@@ -59,6 +67,8 @@ def candidates(
     instances and whose hosts hold fewer than `max_per_host`, then the good ones, then by `fleet.rank`; of
     those in quarantine, the one that is out first.
     """
+    fit = fitting(offers, view, fleet)
+    typical = typical_price(fit)
     rows = [row for row in held if row.live]
     on_machine = Counter(row.machine_id for row in rows)
     on_host = Counter(row.host_id for row in rows)
@@ -71,12 +81,11 @@ def candidates(
             max(on_machine[offer.machine_id] - fleet.max_per_machine + 1, 0),
             0 if fleet.max_per_host is None else max(hosts - fleet.max_per_host + 1, 0),
             not liked(offer, fleet),
-            worth(offer, view, fleet, hosts=hosts),
+            worth(offer, view, fleet, hosts=hosts, typical=typical),
             offer.id,
         )
 
     best: dict[int, Offer] = {}
-    fit = [offer for offer in offers if offer.id not in view.recent_offers and unfit(offer, fleet) is None]
     for offer in sorted(fit, key=order):
         best.setdefault(offer.machine_id, offer)
     return tuple(best.values())
@@ -87,8 +96,17 @@ def liked(offer: Offer, fleet: Fleet) -> bool:
     return offer.machine_id in fleet.good_machines or offer.host_id in fleet.good_hosts
 
 
-def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int) -> float:
-    """Return the number by which offers are compared, the least is taken; `hosts` of ours are on its host."""
+def typical_price(fit: Iterable[Offer]) -> float:
+    """Return the median price of the offers that fit, in micro-dollars per hour; 0 = there are none."""
+    return median([offer.price for offer in fit] or [0])
+
+
+def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int, typical: float) -> float:
+    """Return the number by which offers are compared, the least is taken.
+
+    `hosts` of ours are on its host, and `typical` is the typical price of the market, by which an empty
+    place is priced.
+    """
     match fleet.rank:
         case "price":
             value = float(offer.price)
@@ -97,6 +115,10 @@ def worth(offer: Offer, view: View, fleet: Fleet, *, hosts: int) -> float:
         case _:
             expected = view.reputation.of(offer.machine_id, offer.host_id, offer.gpu_name, offer.price)
             value = cost_per_verified_hour(
-                offer.price, expected, fleet.verify_within + fleet.provisioning_grace
+                offer.price,
+                expected,
+                fleet.verify_within + fleet.provisioning_grace,
+                empty=EMPTY_PLACE * typical,
+                left=offer.duration,
             )
     return value * (1 + fleet.spread * hosts)

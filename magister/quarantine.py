@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from magister.outlook import Caution
-from magister.states import BOOT_FAILURES, Failure
+from magister.states import Failure
 
 GROWTH = 4
 """By how much a quarantine is longer than the one before it for the same kind of failure."""
@@ -15,14 +15,14 @@ GROWTH = 4
 class Trial:
     """Tell what one rental showed of its machine: a failure, or None = its worker verified.
 
-    `worked` is for how many seconds a box that failed had been verified.
+    `verified` says whether the worker of an instance that failed had verified before.
     """
 
     at: datetime
     machine_id: int
     host_id: int | None
     failure: Failure | None
-    worked: float = 0.0
+    verified: bool = False
     template_hash: str | None = None
 
 
@@ -50,10 +50,9 @@ class Quarantines:
 def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Quarantines:
     """Return who is in quarantine at `now`; `trials` come oldest first.
 
-    Each kind of failure counts for itself, since a machine may boot well and die soon. A worker that
-    verifies disproves that its machine cannot boot, and nothing else; a failure older than the longest
-    quarantine counts no more. A box that worked for as long as the first quarantine lasts was worth its
-    rental: its end holds nobody, and how long boxes live there is for the reputation to weigh.
+    Only an instance that failed before its worker verified holds its machine. How long instances work once
+    they have verified is for the reputation to weigh. Each kind of failure counts for itself. A worker that
+    verifies ends the quarantine of its machine; a failure older than the longest quarantine counts no more.
     """
     failures: dict[int, dict[Failure, list[datetime]]] = {}
     host_of: dict[int, int] = {}
@@ -62,9 +61,8 @@ def quarantines(trials: Iterable[Trial], caution: Caution, now: datetime) -> Qua
         if trial.host_id is not None:
             host_of[trial.machine_id] = trial.host_id
         if trial.failure is None:
-            for kind in BOOT_FAILURES:
-                known.pop(kind, None)
-        elif trial.at > now - caution.quarantine_cap and trial.worked < caution.quarantine.total_seconds():
+            known.clear()
+        elif trial.at > now - caution.quarantine_cap and not trial.verified:
             known.setdefault(trial.failure, []).append(trial.at)
     machines = {
         machine: longest for machine, known in failures.items() if (longest := _longest(known, caution, now))

@@ -2,25 +2,23 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from magister.life_expectancy import SHARES, Lives, Shares, among, classify, expected_life, shares
 from magister.states import Failure
 
 HALF_LIFE = timedelta(days=14)
 """After so long a rental counts half as much."""
-
-SHORTEST_LIFE = 60.0
-"""Seconds: no box is expected to work for less."""
-
-NEGLIGIBLE = 1e-6
-"""What rounding leaves of a sum when all of it is taken away."""
 
 BELIEF = 1.0
 """Rentals that a level has to show to weigh as much as what is known of the level above it.
 
 It is small, for machines differ: one on which a worker never verified hardly is one that mostly works.
 """
+
+BOOT_BELIEF = 4.0
+"""The same for how long a boot takes: it differs more from time to time than between machines."""
 
 BAND = math.log(1.1)
 """How wide a band of prices is, as a logarithm: what asks a tenth more is in the next one."""
@@ -36,7 +34,10 @@ as well, and hardly anything of one that costs a third more.
 """
 
 EMPTY_PLACE = 5
-"""By how much an hour of an empty place is dearer than one of a box: it is wanted for what it earns."""
+"""What an hour of an empty place costs, in hours of an instance: an instance is wanted for what it earns."""
+
+SHORTEST_LIFE = 60.0
+"""Seconds that an instance is expected to work at least, however soon its offer ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Expectation:
     life: float
 
 
-NOTHING_KNOWN = Expectation(verify=0.8, boot=180.0, life=12 * 3600.0)
+NOTHING_KNOWN = Expectation(verify=0.8, boot=180.0, life=expected_life(SHARES))
 """What is expected before anything was rented."""
 
 
@@ -122,19 +123,17 @@ class Tally:
         return Tally(*(max(getattr(self, name) - getattr(part, name), 0.0) for name in names))
 
     def shrunk(self, above: Expectation) -> Expectation:
-        """Return what this shows, drawn towards what is expected one level above."""
+        """Return what this shows of boots, drawn towards what is expected one level above."""
         return Expectation(
             verify=(self.verified + BELIEF * above.verify) / (self.tried + BELIEF),
-            boot=(self.boot + BELIEF * above.boot) / (self.verified + BELIEF),
-            life=self._life(above.life),
+            boot=(self.boot + BOOT_BELIEF * above.boot) / (self.verified + BOOT_BELIEF),
+            life=above.life,
         )
 
-    def _life(self, above: float) -> float:
-        """Average orders of magnitude: ten deaths within minutes weigh more than a guess of half a day."""
-        if self.ended < NEGLIGIBLE:
-            return max(self.worked, above)
-        shown = max(self.worked / self.ended, SHORTEST_LIFE)
-        return math.exp((self.ended * math.log(shown) + BELIEF * math.log(above)) / (self.ended + BELIEF))
+    @property
+    def lives(self) -> Lives:
+        """Return how long the verified ones worked."""
+        return Lives(self.worked, self.ended)
 
 
 NONE = Tally()
@@ -182,6 +181,8 @@ class Reputation:
     everywhere: Group = field(default_factory=Group)
     hosts: Mapping[int, Group] = field(default_factory=dict)
     machines: Mapping[int, Tally] = field(default_factory=dict)
+    lives: Shares = SHARES  # the share of the machines in each class of MEAN_LIVES
+    lives_on: Mapping[int, Mapping[int, Lives]] = field(default_factory=dict)  # by host and machine
 
     def of(self, machine_id: int, host_id: int, gpu_name: str, price: int) -> Expectation:
         """Return what may be expected of a machine that asks `price`, in micro-dollars per hour.
@@ -196,7 +197,14 @@ class Reputation:
             + (model - model_here) * (SAME_MODEL - ANY)
             + (alike - alike_here) * (SAME_PRICE - SAME_MODEL)
         )
-        return machine.shrunk((host.all - machine).shrunk(elsewhere.shrunk(NOTHING_KNOWN)))
+        expected = machine.shrunk((host.all - machine).shrunk(elsewhere.shrunk(NOTHING_KNOWN)))
+        return replace(expected, life=self._life(machine_id, host_id))
+
+    def _life(self, machine_id: int, host_id: int) -> float:
+        """Return how long an instance is expected to work: by its machine, then its host, then all others."""
+        others = {n: lives for n, lives in self.lives_on.get(host_id, {}).items() if n != machine_id}
+        prior = among(self.lives, [classify(self.lives, lives) for lives in others.values()])
+        return expected_life(classify(prior, self.machines.get(machine_id, NONE).lives))
 
 
 def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
@@ -204,13 +212,16 @@ def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
     everywhere = Group()
     hosts: dict[int, Group] = {}
     machines: dict[int, Tally] = {}
+    lives_on: dict[int, dict[int, Lives]] = {}
     for (machine, host, gpu_name, asked), part in _alike(rentals, now).items():
         everywhere.add(gpu_name, asked, part)
         seen = machines.setdefault(machine, Tally())
         seen += part
         if host is not None:
             hosts.setdefault(host, Group()).add(gpu_name, asked, part)
-    return Reputation(everywhere, hosts, machines)
+            lives_on.setdefault(host, {})[machine] = seen.lives
+    classes = shares(tally.lives for tally in machines.values())
+    return Reputation(everywhere, hosts, machines, classes, lives_on)
 
 
 def _alike(
@@ -234,12 +245,21 @@ def band(price: int) -> int:
     return round(math.log(max(price, 1)) / BAND)
 
 
-def cost_per_verified_hour(price: int, expected: Expectation, trial: timedelta) -> float:
+def cost_per_verified_hour(
+    price: float, expected: Expectation, trial: timedelta, *, empty: float, left: float | None = None
+) -> float:
     """Return what an hour of work is expected to cost at `price`, in the unit of `price`.
 
     A rental that fails takes all the `trial`, and one that verifies its boot. It is paid for meanwhile, and
-    the place in the pool stands empty, which costs EMPTY_PLACE times as much.
+    its place in the pool is empty, which costs `empty` an hour. `left` is for how many seconds the machine is
+    still offered, None = not known: a life that its end cuts short has fewer hours to pay for the start.
     """
     failures = (1 - expected.verify) / expected.verify
     idle = expected.boot + failures * trial.total_seconds()
-    return price * (expected.life + (1 + EMPTY_PLACE) * idle) / expected.life
+    life = expected.life if left is None else _cut_short(expected.life, max(left - idle, SHORTEST_LIFE))
+    return price + (price + empty) * idle / life
+
+
+def _cut_short(life: float, left: float) -> float:
+    """Return the mean of lives that average `life`, each ended after `left` seconds at the latest."""
+    return life * -math.expm1(-left / life)

@@ -98,7 +98,7 @@ BOOT_FAILURES = frozenset(
         Failure.DISK_FULL,
     }
 )
-"""Failures that a worker which verifies on the same machine disproves."""
+"""Failures of an instance whose worker never verified."""
 
 _FAILURES: dict[Reason, Failure] = {
     Reason.UNVERIFIED: Failure.NEVER_VERIFIED,

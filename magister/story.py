@@ -125,6 +125,8 @@ def _worse(other: Candidate, chosen: Candidate) -> str:
         details.append(f"it verifies with {other.verify:.0%} only")
     if other.life < chosen.life:
         details.append(f"it works {lasting(other.life)} only")
+    if other.left is not None and other.left < min(other.life, chosen.left or other.life):
+        details.append(f"it is offered for {lasting(other.left)} only")
     if other.boot > chosen.boot:
         details.append(f"it takes {lasting(other.boot)} to verify")
     because = f", for {' and '.join(details)}" if details else ""

@@ -5,8 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Executor, ProcessPoolExecutor
 from statistics import mean
 
 import click
@@ -15,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figures import Figure, table
-from tests.bench.week import DAY, Measures, Scene, Week
+from tests.bench.scenes import by_scene, play_all
+from tests.bench.week import DAY, Measures, Scene, Week, totals
 
 USUAL = Scene()
 SEEDS = 10
+WIDTH = 130
 AVAILABLE = 0.99
 USELESS = 0.05
 SAVED = 0.15
@@ -33,26 +34,49 @@ NO_MEMORY: Choices = ({"rank": "score"}, {"quarantine_secs": 0})
 
 
 @click.command()
-@click.option("--seeds", default=SEEDS, show_default=True, help="Weeks to run each way, seeds 1 and on.")
+@click.option("--seeds", default=SEEDS, show_default=True, help="Times to play each, seeds 1 and on.")
 @click.option("--days", default=7.0, show_default=True, help="Days in a week.")
+@click.option("--scene-days", default=1.0, show_default=True, help="Days that each scene is played.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes to use at once.")
+@click.option("--only", type=click.Choice(["weeks", "scenes"]), help="Play one part.")
 @click.option("--bad-life", default=USUAL.bad_life, show_default=True, help="Life where they die soon, s.")
 @click.option("--prices", default=USUAL.price_range, type=(float, float), show_default=True, help="USD/h.")
-def main(seeds: int, days: float, jobs: int, bad_life: float, prices: tuple[float, float]) -> None:
-    """Keep ten boxes for a week in a market whose cheapest machines are bad, and print what it cost."""
-    scene = Scene(secs=days * DAY, bad_life=bad_life, price_range=prices)
-    began = time.monotonic()
+def main(
+    seeds: int,
+    days: float,
+    scene_days: float,
+    jobs: int,
+    only: str | None,
+    bad_life: float,
+    prices: tuple[float, float],
+) -> None:
+    """Keep ten instances for a week in a market whose cheapest machines are bad, and for a day in others.
+
+    Print what it cost. Exit with 1 if a figure of the weeks misses its aim.
+    """
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    met = True
     with ProcessPoolExecutor(jobs, initializer=silence) as workers:
-        numbers = range(1, seeds + 1)
-        chosen = workers.map(with_memory, numbers, [scene] * seeds)
-        blind = workers.map(without_memory, numbers, [scene] * seeds)
-        pairs = list(zip(chosen, blind, strict=True))
-    console = Console(width=None if sys.stdout.isatty() else 110)
+        if only != "scenes":
+            scene = Scene(secs=days * DAY, bad_life=bad_life, price_range=prices)
+            met = play_weeks(workers, console, seeds, scene)
+        if only != "weeks":
+            console.print(by_scene(play_all(workers, seeds, scene_days), seeds))
+    if not met:
+        sys.exit(1)
+
+
+def play_weeks(workers: Executor, console: Console, seeds: int, scene: Scene) -> bool:
+    """Play the weeks, print what they cost, and say whether each figure met its aim."""
+    began = time.monotonic()
+    numbers = range(1, seeds + 1)
+    chosen = workers.map(with_memory, numbers, [scene] * seeds)
+    blind = workers.map(without_memory, numbers, [scene] * seeds)
+    pairs = list(zip(chosen, blind, strict=True))
     console.print(by_seed(pairs))
     console.print(table(figures(pairs), "in all"))
     console.print(f"{2 * seeds} weeks in {time.monotonic() - began:.0f} s")
-    if not all(figure.met in {True, None} for figure in figures(pairs)):
-        sys.exit(1)
+    return all(figure.met in {True, None} for figure in figures(pairs))
 
 
 def with_memory(seed: int, scene: Scene) -> Measures:
@@ -87,18 +111,6 @@ def figures(pairs: Sequence[tuple[Measures, Measures]]) -> tuple[Figure, ...]:
         Figure("saved", _percent(saved), "≥ 15 %", saved >= SAVED),
         Figure("available by score without memory", _percent(mean(other.availability for _, other in pairs))),
     )
-
-
-def totals(found: Iterable[Measures]) -> Measures:
-    """Add up."""
-    whole = Measures(0)
-    for one in found:
-        sums = {
-            name: getattr(whole, name) + getattr(one, name)
-            for name in ("secs", "working", "spent", "useful", "rentals", "failures", "steps")
-        }
-        whole = replace(whole, **sums)
-    return whole
 
 
 def by_seed(pairs: Iterable[tuple[Measures, Measures]]) -> Table:

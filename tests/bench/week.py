@@ -1,6 +1,7 @@
 """A week of a pool in a simulated market: the whole controller but the wire, from event to event."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -37,6 +38,10 @@ DEATHS = (("exit", 5.0), ("vanish", 2.0), ("worker_dies", 2.0), ("offline", 1.0)
 """How boxes on good machines die, and how often in proportion; a host that goes offline comes back."""
 
 
+UNSTEADY_HOST, UNSTEADY_MACHINES, OUTAGE_SECS = 9_001, 8, 1800.0
+"""The host whose machines lose their connection all at once, how many it has, and for how long."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Say what is played; money in USD, times in seconds, shares from 0 to 1."""
@@ -45,6 +50,7 @@ class Scene:
     secs: float = 7 * DAY
     machines: int = 60
     bad_share: float = 0.3
+    """Of the machines, the cheapest of them."""
     price_range: tuple[float, float] = (0.30, 0.50)
     """Of one RTX 4090 per hour at the beginning; the cheapest machines are the bad ones."""
     drift_per_day: float = 0.1
@@ -52,6 +58,10 @@ class Scene:
     mean_life: float = 12 * 3600.0
     bad_life: float = 300.0
     """Mean life of a box on a machine where they die soon."""
+    ids_recur: bool = False
+    """Whether an offer comes back under its old id when its box has ended."""
+    outage_every: float | None = None
+    """Mean time between two outages of the host that has the cheapest machines; None = there is no such."""
     poll: int = 30
 
 
@@ -87,6 +97,18 @@ class Measures:
         return self.spent / max(self.working / 3600, 1e-9)
 
 
+def totals(found: Iterable[Measures]) -> Measures:
+    """Add up."""
+    whole = Measures(0)
+    for one in found:
+        sums = {
+            name: getattr(whole, name) + getattr(one, name)
+            for name in ("secs", "working", "spent", "useful", "rentals", "failures", "steps")
+        }
+        whole = replace(whole, **sums)
+    return whole
+
+
 @dataclass
 class Week:
     """Run one pool from event to event, as long as the scene lasts."""
@@ -95,6 +117,7 @@ class Week:
     seed: int
     placement: dict[str, object]
     caution: dict[str, object]
+    wishes: dict[str, object] = field(default_factory=dict)  # other settings by name, of no group
     market: Market = field(init=False)
     measures: Measures = field(init=False)
 
@@ -105,10 +128,16 @@ class Week:
         self.measures = Measures(self.seed)
         self._drift = random.Random(f"prices {self.seed}")
         self._next_drift = EPOCH + DRIFT_EVERY
+        self._outages = random.Random(f"outages {self.seed}")
+        self._next_outage = self._drawn_outage(EPOCH)
         self._shown = -1
         self._sessions = in_memory()
         self._settings = settings(
-            target=scene.target, poll=scene.poll, placement=self.placement, caution=self.caution
+            target=scene.target,
+            poll=scene.poll,
+            placement=self.placement,
+            caution=self.caution,
+            **self.wishes,
         )
         self._vast = VirtualVast(self.market, disk=self._settings.vast_query.priced_storage_gb)
         self._worker = self._assembled()
@@ -128,7 +157,9 @@ class Week:
     def _let_pass(self, until: float) -> None:
         """Let time pass until the loop has something to do, or a poll that shows what it has not seen."""
         while self.market.now < until:
-            self._pass(min(until, self._next_event(), self._next_drift))
+            self._pass(min(until, self._next_event(), self._next_drift, self._next_outage))
+            if self.market.now >= self._next_outage:
+                self._strike()
             if self.market.now >= self._next_drift:
                 self._change_prices()
                 self._next_drift += DRIFT_EVERY
@@ -220,6 +251,17 @@ class Week:
     def _works(self, box: Contract) -> bool:
         return box.worker is Worker.VERIFIED and self.market.actual_status(box) == "running"
 
+    def _drawn_outage(self, after: float) -> float:
+        mean = self.scene.outage_every
+        return float("inf") if mean is None else after + self._outages.expovariate(1 / mean)
+
+    def _strike(self) -> None:
+        """Let all machines of the unsteady host lose their connection at once."""
+        for machine in self.market.estate.machines.values():
+            if machine.host_id == UNSTEADY_HOST:
+                self.market.host_away(machine.id, OUTAGE_SECS)
+        self._next_outage = self._drawn_outage(self.market.now)
+
     def _change_prices(self) -> None:
         spread = self.scene.drift_per_day * (DRIFT_EVERY / DAY) ** 0.5
         for machine in self.market.estate.machines.values():
@@ -286,6 +328,8 @@ def a_market(scene: Scene, seed: int) -> Market:
         mean_life_secs=scene.mean_life,
         deaths=DEATHS,
         return_share=1.0,
+        offer_ids_recur=scene.ids_recur,
+        new_id_share=0.0 if scene.ids_recur else 0.5,
         price_range=scene.price_range,
         credit=1e6,
     )
@@ -295,4 +339,7 @@ def a_market(scene: Scene, seed: int) -> Market:
     random.Random(f"bad ways {seed}").shuffle(bad)
     for number, machine in enumerate(bad):
         machine.dud = BAD_WAYS[number % len(BAD_WAYS)]
+    if scene.outage_every is not None:
+        for machine in cheapest[len(bad) : len(bad) + UNSTEADY_MACHINES]:
+            machine.host_id = UNSTEADY_HOST
     return market

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
             session, leaving, State.DROPPING, Reason.OPERATOR, actor="me", why="enough", at=pool.clock.now
         )
         bans.ban(session, "machine", 5, why="slow", at=NOW)
+        failed = a_row(session, state=State.CREATED)
+        late = replace(failed, state=State.DROPPING)
+        ledger.move(
+            session, failed, State.DROPPING, Reason.UNVERIFIED, actor="me", why="late", at=pool.clock.now
+        )
+        ledger.move(
+            session, late, State.DESTROYED, Reason.PROVED_GONE, actor="me", why="gone", at=pool.clock.now
+        )
     with pool.sessions.read() as session:
         fleet = a_fleet(target=2, bad_hosts=frozenset({4}))
         standing = chronicle.standing(
@@ -113,7 +122,7 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
         )
     assert [one.id for one in standing.leaving] == [leaving.id]
     assert [(one.kind, one.id) for one in standing.bans] == [("host", 4), ("machine", 5)]
-    assert standing.quarantines.machines, "the box that exited speaks against its machine"
+    assert set(standing.quarantines.machines) == {failed.machine_id}, "the worker of the other had verified"
     assert standing.troubles == ()
 
 

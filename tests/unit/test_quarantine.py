@@ -38,7 +38,7 @@ def test_each_failure_of_a_kind_keeps_a_machine_four_times_as_long_up_to_a_week(
 
 
 def test_different_kinds_of_failure_do_not_add_up() -> None:
-    found = of_one(tried(Failure.OFFLINE, minutes=2), tried(Failure.NEVER_BOOTED, minutes=1))
+    found = of_one(tried(Failure.NEVER_VERIFIED, minutes=2), tried(Failure.NEVER_BOOTED, minutes=1))
     assert found == Quarantine(ago(minutes=1) + HOUR, "never booted once")
 
 
@@ -47,14 +47,13 @@ def test_a_worker_that_verifies_disproves_that_the_machine_cannot_boot() -> None
     assert of_one(*failed, tried(None, minutes=1)) is None
 
 
-def test_a_worker_that_verifies_does_not_disprove_that_boxes_die_there() -> None:
+def test_failures_before_a_worker_verified_do_not_make_the_next_quarantine_longer() -> None:
     found = of_one(
-        tried(Failure.DIED, minutes=30),
+        tried(Failure.NEVER_BOOTED, minutes=30),
         tried(None, minutes=20),
-        tried(Failure.DIED, minutes=10),
-        tried(None, minutes=5),
+        tried(Failure.NEVER_BOOTED, minutes=10),
     )
-    assert found == Quarantine(ago(minutes=10) + 4 * HOUR, "died 2 times")
+    assert found == Quarantine(ago(minutes=10) + HOUR, "never booted once")
 
 
 def test_a_quarantine_ends() -> None:
@@ -99,7 +98,9 @@ def test_a_move_tells_in_which_way_a_box_failed(old: State, reason: Reason, kind
     assert failure(old, reason) is kind
 
 
-@pytest.mark.parametrize(("worked", "held"), [(0.0, True), (3599.0, True), (3600.0, False)])
-def test_a_box_that_worked_for_an_hour_before_it_died_holds_nobody(worked: float, held: bool) -> None:
-    died = replace(tried(Failure.DIED, minutes=5), worked=worked)
-    assert (of_one(died) is not None) is held
+@pytest.mark.parametrize(("verified", "held"), [(False, True), (True, False)])
+def test_an_instance_that_failed_after_its_worker_had_verified_holds_nobody(
+    verified: bool, held: bool
+) -> None:
+    failed = replace(tried(Failure.DIED, minutes=5), verified=verified)
+    assert (of_one(failed) is not None) is held

@@ -39,6 +39,11 @@ def expected(
     return reputation(rentals, NOW).of(machine, host, gpu, round(price * 1_000_000))
 
 
+def cost(price: int, expected: Expectation, *, left: float | None = None) -> float:
+    """Return the cost of an hour of work in a market where an hour of an empty place costs 2 USD."""
+    return cost_per_verified_hour(price, expected, TRIAL, empty=2_000_000, left=left)
+
+
 def test_before_anything_was_rented_the_same_is_expected_of_all() -> None:
     assert expected() == expected(machine=2, host=8, gpu="H100") == NOTHING_KNOWN
 
@@ -104,13 +109,13 @@ def test_a_machine_whose_host_and_model_are_not_known_is_still_counted() -> None
 
 def test_an_hour_of_a_perfect_machine_costs_its_price() -> None:
     perfect = Expectation(verify=1.0, boot=0.0, life=3600.0)
-    assert cost_per_verified_hour(500_000, perfect, TRIAL) == 500_000
+    assert cost(500_000, perfect) == 500_000
 
 
 def test_failures_boots_and_short_lives_make_an_hour_of_work_dearer() -> None:
     plain = Expectation(verify=0.9, boot=120, life=36_000)
     costs = [
-        cost_per_verified_hour(500_000, one, TRIAL)
+        cost(500_000, one)
         for one in (
             plain,
             Expectation(0.5, 120, 36_000),
@@ -120,6 +125,40 @@ def test_failures_boots_and_short_lives_make_an_hour_of_work_dearer() -> None:
     ]
     assert costs == sorted(costs)
     assert len(set(costs)) == 4
+
+
+def test_a_start_is_dearer_where_few_hours_are_left_to_pay_for_it() -> None:
+    plain = Expectation(verify=0.9, boot=120, life=36_000)
+    costs = [cost(500_000, plain, left=hours * 3600) for hours in (1000, 48, 6, 1, 0.1, 0)]
+    assert costs == sorted(costs)
+    assert costs[0] == pytest.approx(cost(500_000, plain))
+    assert costs[2] < 1.1 * cost(500_000, plain)
+    assert costs[3] > 1.15 * cost(500_000, plain)
+
+
+def test_one_early_end_says_much_where_instances_live_long_and_little_where_they_do_not() -> None:
+    def others(hours: float) -> list[Rental]:
+        return [
+            rental(machine_id=n, host_id=n, worked=hours * 3600 * share)
+            for n in range(10, 20)
+            for share in (0.3, 1.0, 1.7)
+        ]
+
+    early = rental(worked=120.0)
+    steady, fleeting = others(12), others(0.7)
+    assert expected(early, *steady).life < 0.3 * expected(*steady, machine=99, host=99).life
+    assert expected(early, *fleeting).life > 0.5 * expected(*fleeting, machine=99, host=99).life
+
+
+def test_a_machine_where_instances_soon_end_is_known_after_two_of_them() -> None:
+    steady = [rental(machine_id=n, host_id=n, worked=43_200.0) for n in range(10, 20)]
+    soon = [rental(worked=300.0), rental(worked=240.0)]
+    assert expected(*soon, *steady).life < 3600
+
+
+def test_where_all_instances_live_for_minutes_no_hours_are_expected() -> None:
+    short = [rental(machine_id=n, host_id=n, worked=600.0) for n in range(10, 30)]
+    assert 300 < expected(*short, machine=99, host=99).life < 3600
 
 
 @given(
@@ -141,4 +180,4 @@ def test_what_is_expected_is_always_possible(rentals: list[Rental]) -> None:
     assert 0 < found.verify < 1
     assert found.boot > 0
     assert found.life > 0
-    assert cost_per_verified_hour(1_000_000, found, TRIAL) >= 1_000_000
+    assert cost(1_000_000, found) >= 1_000_000

@@ -1,0 +1,87 @@
+"""Pure: how long an instance is expected to work, from how long others did.
+
+Machines differ in kind: on most of them an instance works for hours, on some it ends within minutes. So one
+early end says much where instances live for days, and little where all of them live for minutes. Machines are
+sorted into classes by their mean life. Which share of them is in which class is learned from all machines;
+then the instances of one machine tell to which class it probably belongs.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MEAN_LIVES: tuple[float, ...] = tuple(60.0 * 2.0**n for n in range(12))
+"""The mean life in each class of machines: 1 min to 34 h, in seconds."""
+
+SHARES: tuple[float, ...] = (*(0.02,) * 6, *(0.06,) * 3, 0.28, 0.28, 0.14)
+"""The share of the machines in each class, before anything was rented; the mean over all is half a day."""
+
+PRIOR_MACHINES = 0.3
+"""So many machines have to be seen to weigh as much as `SHARES`: few, or no market looked short-lived."""
+
+NEIGHBOURS = 2.0
+"""So many machines of the same host have to be seen to weigh as much as all others."""
+
+ROUNDS = 25
+"""How often the shares are drawn nearer to what the machines show; more changes little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """Hold how long instances worked, in seconds, and how many of them ended by a failure.
+
+    Both may be fractions, where old lives count less.
+    """
+
+    worked: float = 0.0
+    ended: float = 0.0
+
+
+Shares = tuple[float, ...]
+"""A number for each class of MEAN_LIVES: a share of the machines, or how probable a class is."""
+
+
+def shares(machines: Iterable[Lives]) -> Shares:
+    """Return the share of the machines in each class, by what is known of each machine."""
+    known = [_likelihoods(lives) for lives in machines if lives.worked or lives.ended]
+    found = SHARES
+    for _ in range(ROUNDS):
+        sums = [PRIOR_MACHINES * share for share in SHARES]
+        for likelihoods in known:
+            for n, share in enumerate(_posterior(found, likelihoods)):
+                sums[n] += share
+        found = tuple(part / (PRIOR_MACHINES + len(known)) for part in sums)
+    return found
+
+
+def classify(prior: Shares, lives: Lives) -> Shares:
+    """Return how probable it is that a machine is in each class, by its own lives and the shares of all."""
+    return _posterior(prior, _likelihoods(lives))
+
+
+def among(prior: Shares, neighbours: Iterable[Shares]) -> Shares:
+    """Return the shares that are expected among machines of which some `neighbours` are known."""
+    found = tuple(NEIGHBOURS * share for share in prior)
+    for one in neighbours:
+        found = tuple(sum(pair) for pair in zip(found, one, strict=True))
+    whole = sum(found)
+    return tuple(part / whole for part in found)
+
+
+def expected_life(probable: Shares) -> float:
+    """Return how long the next instance is expected to work on a machine of such a class, in seconds."""
+    return sum(share * mean for share, mean in zip(probable, MEAN_LIVES, strict=True))
+
+
+def _likelihoods(lives: Lives) -> Shares:
+    """Return how likely such lives are in each class, relative to the likeliest; lives are exponential."""
+    logs = [-lives.ended * math.log(mean) - lives.worked / mean for mean in MEAN_LIVES]
+    top = max(logs)
+    return tuple(math.exp(log - top) for log in logs)
+
+
+def _posterior(prior: Shares, likelihoods: Shares) -> Shares:
+    """Return how probable each class is, given both."""
+    joint = [share * likelihood for share, likelihood in zip(prior, likelihoods, strict=True)]
+    whole = sum(joint)
+    return tuple(part / whole for part in joint)
