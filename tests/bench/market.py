@@ -36,7 +36,7 @@ NO_MEMORY: Choices = ({"rank": "score"}, {"quarantine_secs": 0})
 @click.command()
 @click.option("--seeds", default=SEEDS, show_default=True, help="Times to play each, seeds 1 and on.")
 @click.option("--days", default=7.0, show_default=True, help="Days in a week.")
-@click.option("--scene-days", default=1.0, show_default=True, help="Days that each scene is played.")
+@click.option("--scene-days", default=0.5, show_default=True, help="Days that each scene is played.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes to use at once.")
 @click.option("--only", type=click.Choice(["weeks", "scenes"]), help="Play one part.")
 @click.option("--bad-life", default=USUAL.bad_life, show_default=True, help="Life where they die soon, s.")
@@ -50,7 +50,7 @@ def main(
     bad_life: float,
     prices: tuple[float, float],
 ) -> None:
-    """Keep ten instances for a week in a market whose cheapest machines are bad, and for a day in others.
+    """Keep ten instances for a week in a market whose cheapest machines are bad, and for hours in others.
 
     Print what it cost. Exit with 1 if a figure of the weeks misses its aim.
     """

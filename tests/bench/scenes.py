@@ -1,4 +1,4 @@
-"""Play the same day in several markets, chosen by expected cost, by price alone, and by perfect foresight."""
+"""Play the same hours in several markets: chosen by expected cost, by price alone, and by foresight."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -26,7 +26,7 @@ SCENES = {
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """Say in which market, by which way of choosing and with which seed a day is played."""
+    """Say in which market, by which way of choosing and with which seed so many days are played."""
 
     scene: str
     way: str
@@ -39,13 +39,18 @@ WAYS = ("expected cost", "cheapest first", "foresight")
 
 
 def play(game: Game) -> Measures:
-    """Play one day."""
+    """Play one game."""
     scene = replace(SCENES[game.scene], secs=game.days * DAY)
-    if game.way == "expected cost":
-        return Week(scene, game.seed, placement={}, caution={}).run()
-    wishes = known(scene, game.seed) if game.way == "foresight" else {}
+    return played_by(scene, game.way, game.seed)
+
+
+def played_by(scene: Scene, way: str, seed: int) -> Measures:
+    """Play a scene in one of WAYS."""
+    if way == "expected cost":
+        return Week(scene, seed, placement={}, caution={}).run()
+    wishes = known(scene, seed) if way == "foresight" else {}
     by_price: dict[str, object] = {"rank": "price", "spread": 0.0}
-    return Week(scene, game.seed, placement=by_price, caution={"quarantine_secs": 0}, wishes=wishes).run()
+    return Week(scene, seed, placement=by_price, caution={"quarantine_secs": 0}, wishes=wishes).run()
 
 
 def known(scene: Scene, seed: int) -> dict[str, object]:

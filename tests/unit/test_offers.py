@@ -147,6 +147,23 @@ def test_a_bad_machine_that_is_cheap_enough_is_the_better_one() -> None:
     assert ranked(cheap, dear, reputation=known) == [cheap, dear]
 
 
+def test_an_offer_that_ends_in_ten_minutes_is_not_taken_for_being_a_little_cheaper() -> None:
+    ending, lasting = an_offer(price=300_000, duration=600.0), an_offer(price=330_000, duration=864_000.0)
+    assert ranked(ending, lasting) == [lasting, ending]
+
+
+def test_an_offer_that_ends_soon_is_taken_if_it_is_cheap_enough() -> None:
+    ending, lasting = an_offer(price=100_000, duration=86_400.0), an_offer(price=300_000, duration=864_000.0)
+    assert ranked(ending, lasting) == [ending, lasting]
+
+
+def test_what_an_empty_place_costs_is_the_same_for_cheap_and_dear_offers() -> None:
+    """A machine that mostly fails is not made good by its low price, for its place is empty meanwhile."""
+    cheap, usual = an_offer(price=200_000), [an_offer(price=400_000) for _ in range(5)]
+    known = reputation([*failed(cheap), *(life for offer in usual for life in worked(offer, hours=2))], NOW)
+    assert ranked(cheap, *usual, reputation=known)[-1] == cheap
+
+
 def test_by_vasts_score_the_highest_comes_first_and_one_without_comes_last() -> None:
     low, high, none = an_offer(score=1.0, price=1), an_offer(score=9.0, price=3), an_offer(price=2)
     assert ranked(low, high, none, fleet=a_fleet(rank="score")) == [high, low, none]
