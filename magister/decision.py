@@ -106,7 +106,7 @@ def written(decision: Decision) -> str:
         view.reputation,
         machines=_only(machines, view.reputation.machines),
         hosts=_only(hosts, view.reputation.hosts),
-        lives_on=_only(hosts, view.reputation.lives_on),
+        classes_on=_only(hosts, view.reputation.classes_on),
     )
     quarantines = Quarantines(
         _only(machines, view.quarantines.machines), _only(hosts, view.quarantines.hosts)

@@ -59,11 +59,21 @@ def classify(prior: Shares, lives: Lives) -> Shares:
     return _posterior(prior, _likelihoods(lives))
 
 
-def among(prior: Shares, neighbours: Iterable[Shares]) -> Shares:
-    """Return the shares that are expected among machines of which some `neighbours` are known."""
-    found = tuple(NEIGHBOURS * share for share in prior)
-    for one in neighbours:
-        found = tuple(sum(pair) for pair in zip(found, one, strict=True))
+def count(machines: Iterable[Shares]) -> Shares:
+    """Return how many of some machines are in each class."""
+    return tuple(sum(column) for column in zip(*machines, strict=True))
+
+
+def among(prior: Shares, counted: Shares, *, but: Shares) -> Shares:
+    """Return the shares that are expected among the machines of a host.
+
+    `prior` are the shares among all machines, `counted` says how many of the host's are in each class, and
+    `but` is one of these, of which the others are to tell.
+    """
+    found = [
+        NEIGHBOURS * share + max(known - own, 0.0)
+        for share, known, own in zip(prior, counted, but, strict=True)
+    ]
     whole = sum(found)
     return tuple(part / whole for part in found)
 

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from magister.life_expectancy import SHARES, Lives, Shares, among, classify, expected_life, shares
+from magister.life_expectancy import (
+    SHARES,
+    Lives,
+    Shares,
+    among,
+    classify,
+    count,
+    expected_life,
+    shares,
+)
 from magister.states import Failure
 
 HALF_LIFE = timedelta(days=14)
@@ -182,7 +191,9 @@ class Reputation:
     hosts: Mapping[int, Group] = field(default_factory=dict)
     machines: Mapping[int, Tally] = field(default_factory=dict)
     lives: Shares = SHARES  # the share of the machines in each class of MEAN_LIVES
-    lives_on: Mapping[int, Mapping[int, Lives]] = field(default_factory=dict)  # by host and machine
+    classes_on: Mapping[int, Shares] = field(
+        default_factory=dict
+    )  # how many of a host's machines are in each
 
     def of(self, machine_id: int, host_id: int, gpu_name: str, price: int) -> Expectation:
         """Return what may be expected of a machine that asks `price`, in micro-dollars per hour.
@@ -202,9 +213,11 @@ class Reputation:
 
     def _life(self, machine_id: int, host_id: int) -> float:
         """Return how long an instance is expected to work: by its machine, then its host, then all others."""
-        others = {n: lives for n, lives in self.lives_on.get(host_id, {}).items() if n != machine_id}
-        prior = among(self.lives, [classify(self.lives, lives) for lives in others.values()])
-        return expected_life(classify(prior, self.machines.get(machine_id, NONE).lives))
+        own = self.machines.get(machine_id, NONE).lives
+        on_host = self.classes_on.get(host_id)
+        if on_host is None:
+            return expected_life(classify(self.lives, own))
+        return expected_life(classify(among(self.lives, on_host, but=classify(self.lives, own)), own))
 
 
 def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
@@ -212,16 +225,20 @@ def reputation(rentals: Iterable[Rental], now: datetime) -> Reputation:
     everywhere = Group()
     hosts: dict[int, Group] = {}
     machines: dict[int, Tally] = {}
-    lives_on: dict[int, dict[int, Lives]] = {}
+    machines_of: dict[int, set[int]] = {}
     for (machine, host, gpu_name, asked), part in _alike(rentals, now).items():
         everywhere.add(gpu_name, asked, part)
         seen = machines.setdefault(machine, Tally())
         seen += part
         if host is not None:
             hosts.setdefault(host, Group()).add(gpu_name, asked, part)
-            lives_on.setdefault(host, {})[machine] = seen.lives
-    classes = shares(tally.lives for tally in machines.values())
-    return Reputation(everywhere, hosts, machines, classes, lives_on)
+            machines_of.setdefault(host, set()).add(machine)
+    lives = shares(tally.lives for tally in machines.values())
+    counted = {
+        host: count(classify(lives, machines[machine].lives) for machine in on_host)
+        for host, on_host in machines_of.items()
+    }
+    return Reputation(everywhere, hosts, machines, lives, counted)
 
 
 def _alike(

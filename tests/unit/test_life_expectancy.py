@@ -3,7 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magister.life_expectancy import MEAN_LIVES, SHARES, Lives, among, classify, expected_life, shares
+from magister.life_expectancy import (
+    MEAN_LIVES,
+    SHARES,
+    Lives,
+    among,
+    classify,
+    count,
+    expected_life,
+    shares,
+)
 
 HOUR = 3600.0
 WORKS = Lives(worked=24 * HOUR, ended=2)
@@ -31,7 +40,7 @@ def test_the_shares_tell_two_kinds_of_machines_apart() -> None:
 def test_a_machine_of_a_host_with_bad_ones_is_expected_to_be_bad_as_well() -> None:
     found = shares([WORKS] * 30 + [SOON_ENDS] * 10)
     bad = classify(found, SOON_ENDS)
-    alone, two, four = (expected_life(among(found, [bad] * count)) for count in (0, 2, 4))
+    alone, two, four = (expected_life(among(found, count([bad] * number), but=bad)) for number in (1, 3, 5))
     assert alone > two > four
     assert two > alone / 3, "it is not known to be bad"
 
