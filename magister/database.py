@@ -7,10 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError,
+)
 from sqlalchemy.orm import Session
 
-from magister.errors import DatabaseUnusable
+from magister.errors import DatabaseReplaced, DatabaseUnusable
+from magister.mishaps import one_line
 from magister.sqlite import sqlite_engine
 
 RESCUE = (
@@ -18,6 +27,9 @@ RESCUE = (
     "new one and takes in all boxes of ours before anything is rented"
 )
 """What to do about a database that can be read no more."""
+
+DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError, DatabaseReplaced)
+"""What concerns no row in particular: a lock, a restart, a full disk, a broken connection, a lost file."""
 
 NO_CHANGE = "UPDATE pool SET id = id WHERE id = 1"
 """A statement that writes and changes nothing."""
@@ -130,6 +142,16 @@ def obstacle(sessions: Sessions) -> Trouble | None:
 def finding(check: object) -> str:
     """Return in a line what SQLite found wrong with a file."""
     return " ".join(str(check).replace("*** in database main ***", "").split())
+
+
+def refusal(error: Exception) -> str:
+    """Return in a line why the database did not take a value.
+
+    That is the first line of what its driver says: the others, and the statement, show what the row holds.
+    """
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).partition("\n")[0]
+    return one_line(f"{type(cause).__name__}: {said}")
 
 
 def trouble(error: SQLAlchemyError | sqlite3.Error) -> Trouble | None:

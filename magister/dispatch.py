@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
 from magister.actions import (
     Action,
@@ -23,6 +23,7 @@ from magister.actions import (
     Search,
     Send,
 )
+from magister.database import DATABASE_TROUBLE
 from magister.decision import Decision
 from magister.errors import DatabaseReplaced, LeaseLost, Stale, Stopping, Transient
 from magister.evidence import KNOWN
@@ -32,9 +33,6 @@ from magister.lanes import Lanes
 from magister.memory import Memory, fields_of, route_of
 
 log = structlog.get_logger("magister.worker")
-
-DATABASE_TROUBLE = (OperationalError, InterfaceError, TimeoutError, DatabaseReplaced)
-"""What concerns no row in particular: a lock, a restart, a full disk, a broken connection, a lost file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
 from sqlalchemy.orm import Session
 
 from magister import books, evidence, ledger, owners, pool, roster, rows
 from magister.adoption import adoptable, key_in, recognised
+from magister.database import DATABASE_TROUBLE, refusal
 from magister.endpoints import Endpoint
 from magister.facts import Foreign, Listing, Roster, Sighting, Stranger
 from magister.fleet import Fleet
 from magister.held import Held
 from magister.listings import contests
 from magister.owners import owner_of
+
+log = structlog.get_logger("magister.worker")
+
+Seen = Sequence[tuple[Held, Sighting]]
+"""Rows, each with the instance that a listing shows for it."""
+
+NAMED = 5
+"""Instances that one line of the log names."""
 
 
 def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[Stranger, ...]:
@@ -23,10 +33,7 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     keys = [key for box in boxes if (key := key_in(box))]
     known = rows.known_boxes(session, [box.contract_id for box in boxes], keys)
     found, strangers = recognised(boxes, known)
-    for row, box in found:
-        _note_sighting(session, row, box, listing.begun_at, fleet=fleet)
-    ledger.describe_offers(session, found)
-    books.note(session, found, listing.begun_at)
+    _note_seen(session, found, listing.begun_at, fleet=fleet)
     seen = {row.id for row, _ in found}
     lacking = [row for row in mine if row.id not in seen]
     if any(contests(row) for row, _ in found):
@@ -34,6 +41,66 @@ def note_listing(session: Session, listing: Listing, *, fleet: Fleet) -> tuple[S
     for row in lacking:
         ledger.learn(session, row, **evidence.missing(row, listing.begun_at, fleet))
     return strangers
+
+
+def _note_seen(session: Session, found: Seen, begun_at: datetime, *, fleet: Fleet) -> None:
+    """Write what a listing shows of its rows, so that a value which cannot be written stops no other row.
+
+    1. All rows are written at once, within a savepoint.
+    2. If that fails, each row is written within a savepoint of its own.
+    3. Of a row that fails, only that Vast lists it and in which status is written.
+    4. A row for which that fails as well stays as it was. If that is so for every row, the cause is no
+       value of one row, and the error is raised. So is trouble of the database.
+    """
+    first = _try_to_write(session, found, begun_at, fleet)
+    if first is None:
+        return
+    refused: list[tuple[Held, Exception]] = []
+    left = 0
+    for row, box in found:
+        error = _try_to_write(session, [(row, box)], begun_at, fleet)
+        if error is not None:
+            refused.append((row, error))
+            left += _try_to_write(session, [(row, _without_details(box))], begun_at, fleet) is not None
+    if left == len(found):
+        raise first
+    if refused:
+        _log_refused(refused)
+
+
+def _try_to_write(session: Session, found: Seen, begun_at: datetime, fleet: Fleet) -> Exception | None:
+    """Write what is seen of rows, all or nothing; return what prevented it, None = it is written."""
+    try:
+        with session.begin_nested():
+            for row, box in found:
+                _note_sighting(session, row, box, begun_at, fleet=fleet)
+            ledger.describe_offers(session, found)
+            books.note(session, found, begun_at)
+    except DATABASE_TROUBLE:
+        raise
+    except Exception as error:
+        return error
+    return None
+
+
+def _without_details(box: Sighting) -> Sighting:
+    """Return what has to be known of a listed instance: that it exists, and its status if that is known."""
+    status = box.actual_status if box.actual_status in evidence.KNOWN else None
+    return Sighting(contract_id=box.contract_id, actual_status=status)
+
+
+def _log_refused(refused: Sequence[tuple[Held, Exception]]) -> None:
+    """Log which rows could not be written, and why the first could not, without any value of theirs."""
+    _, error = refused[0]
+    log.warning(
+        "listing.rows_not_written",
+        instances=[row.id for row, _ in refused[:NAMED]],
+        contracts=[row.contract_id for row, _ in refused[:NAMED]],
+        more=max(len(refused) - NAMED, 0),
+        why=refusal(error),
+        next="these instances keep what was known of them, and all others are written; look at them in the "
+        "console of Vast, and report this line",
+    )
 
 
 def told_apart(
