@@ -26,7 +26,7 @@ RESTS_ON: Mapping[Reason, tuple[str, ...]] = {
     Reason.EXITED: ("actual_status", "intended_status", "cur_state", "sick_since", "beaten_at"),
     Reason.OFFLINE: ("actual_status", "sick_since", "verified_at", "beaten_at"),
     Reason.SILENT: ("beaten_at", "verified_at", "announced_at"),
-    Reason.FORGOTTEN: ("on_roster_at", "off_roster_since"),
+    Reason.FORGOTTEN: ("on_roster_at", "off_roster_since", "beaten_at"),
     Reason.COORDINATOR: ("declared_dead_at",),
     Reason.VANISHED: ("absences", "looked_gone_at", "last_seen_at", "contract_id"),
     Reason.PROVED_GONE: ("absences", "looked_gone_at", "called_at", "destroys"),

@@ -374,8 +374,8 @@ def _roster(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms, now: datet
     ):
         yield Condition(
             f"Hierophant lists none of our {len(blind)} verified workers",
-            "if it restarted, a box that is replaced shows it and the rest follow; if they do work, "
-            "hierophant.url leads to another one",
+            "no instance with a fresh heartbeat is replaced; if Hierophant restarted, one without goes "
+            "to see, and the rest follow; if the workers work, hierophant.url leads to another Hierophant",
             "roster_without_ours",
         )
 

@@ -112,7 +112,7 @@ def _sick(row: Held, fleet: Fleet, view: View, now: datetime) -> Action | None:
     Without credit Vast stops all boxes: that is no fault of theirs, and nothing can take their place.
     What the account said before a box stopped says nothing of why it did. A heartbeat outweighs Vast's word.
     """
-    if unpaid(view) or awaits_credit(row, view, now) or _heard(row, fleet, view, now):
+    if unpaid(view) or awaits_credit(row, view, now) or is_heard(row, fleet, view, now):
         return None
     if stopped(row):
         return Move(row, State.DROPPING, Reason.EXITED, f"Vast says it is {row.actual_status}")
@@ -143,7 +143,7 @@ def heard_until(row: Held, fleet: Fleet, view: View) -> datetime | None:
     return max(row.beaten_at, view.hearing_since) + fleet.heartbeat_lasts(row)
 
 
-def _heard(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:
+def is_heard(row: Held, fleet: Fleet, view: View, now: datetime) -> bool:
     """Say whether an instance that beats was heard lately, or cannot be heard now."""
     until = heard_until(row, fleet, view)
     return row.beaten_at is not None and (until is None or now < until)

@@ -11,7 +11,7 @@ from magister.budget import over_budget
 from magister.evidence import unexplained
 from magister.fleet import Fleet, View
 from magister.held import Held
-from magister.judgement import awaits_credit, deadlines, judged, suspicious, unpaid
+from magister.judgement import awaits_credit, deadlines, is_heard, judged, suspicious, unpaid
 from magister.listings import account_due, contests, listing_due, sighted_by
 from magister.losses import Losses, first_to_go, is_loss, losses, unheard
 from magister.owners import UNHEARD_ENDS, spared
@@ -43,7 +43,8 @@ def plan(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> Pla
             actions.append(action)
     swap = any(suspicious(row, fleet, view, now) for row in held) and stalled(fleet, held, view, now)
     if sighted and not unpaid(view):  # without credit all are stopped, and none can be replaced
-        actions += forgotten(fleet, held, _untouched(held, actions), view, swap=swap)
+        unheard_rows = [row for row in _untouched(held, actions) if not is_heard(row, fleet, view, now)]
+        actions += forgotten(fleet, held, unheard_rows, view, swap=swap)
     actions, left = _left_alone(actions, kept)
     moves = [action for action in actions if isinstance(action, Move) and is_loss(action)]
     found = losses(moves, held, view, fleet, now)

@@ -1,6 +1,6 @@
 """Pure: what Hierophant's lists of workers change in what is known of the instances, and what follows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from magister import endpoints
@@ -66,14 +66,15 @@ def enrolled(row: Held) -> Move | None:
 
 
 def forgotten(
-    fleet: Fleet, held: tuple[Held, ...], free: tuple[Held, ...], view: View, *, swap: bool
+    fleet: Fleet, held: Sequence[Held], free: Sequence[Held], view: View, *, swap: bool
 ) -> Iterator[Move]:
     """Give up those verified of `free` whose workers Hierophant has not listed for the grace.
 
     If it lists others of ours, these are lost. If it lists none of ours, it has restarted, or this is
     the wrong list: one instance is replaced to see, and only what becomes of the new one tells. `free`
-    are the rows of `held` that nothing else is done about. `swap` = the pool cannot be filled, so that one
-    goes to make room for the canary: the dearest, which leaves most.
+    are the rows of `held` that nothing else is done about and that no fresh heartbeat speaks for.
+    `swap` = the pool cannot be filled, so that one goes to make room for the canary: the dearest, which
+    leaves most.
     """
     missing = [row for row in free if _missing(row, fleet, view)]
     if not missing:

@@ -97,6 +97,38 @@ def test_a_hierophant_out_of_reach_proves_nothing() -> None:
     assert moves(missing(), listed(), view=a_view(roster_at=None)) == []
 
 
+def test_a_fresh_heartbeat_outweighs_what_hierophant_lists() -> None:
+    beats, silent = missing(beaten_at=ago(seconds=30), beat_secs=60), missing()
+    assert moves(beats, silent, listed(), listed()) == [(silent, State.DROPPING, Reason.FORGOTTEN)]
+    assert moves(replace(beats, beaten_at=ago(seconds=179)), listed(), listed()) == []
+
+
+def test_a_heartbeat_that_is_three_intervals_old_outweighs_nothing() -> None:
+    beats = missing(beaten_at=ago(seconds=180), beat_secs=60)
+    assert moves(beats, listed(), listed()) == [(beats, State.DROPPING, Reason.FORGOTTEN)]
+
+
+def test_where_none_is_listed_the_canary_takes_the_place_of_one_that_does_not_beat() -> None:
+    beating = [missing(beaten_at=ago(seconds=30), beat_secs=60, price=900_000) for _ in range(3)]
+    assert moves(*beating, silent := missing()) == [(silent, State.DROPPING, Reason.FORGOTTEN)]
+
+
+def test_where_none_is_listed_and_all_beat_it_is_the_wrong_list_and_costs_nothing() -> None:
+    assert moves(*[missing(beaten_at=ago(seconds=30), beat_secs=60, minutes=30) for _ in range(4)]) == []
+
+
+def test_an_instance_that_beats_is_not_forgotten_while_nobody_could_hear_it() -> None:
+    beats = missing(beaten_at=ago(minutes=20), beat_secs=60)
+    for since in (None, ago(seconds=30)):
+        view = a_view(roster_at=NOW, hearing_since=since)
+        assert moves(beats, listed(), listed(), view=view) == []
+
+
+def test_the_word_of_hierophant_that_a_worker_is_dead_passes_a_heartbeat() -> None:
+    row = missing(beaten_at=ago(seconds=30), beat_secs=60, declared_dead_at=NOW)
+    assert moves(row, listed(), listed()) == [(row, State.DROPPING, Reason.COORDINATOR)]
+
+
 def test_a_hierophant_that_lists_none_of_ours_is_met_by_one_canary() -> None:
     rows = [missing() for _ in range(4)]
     assert moves(*rows) == [(rows[0], State.DROPPING, Reason.FORGOTTEN)]

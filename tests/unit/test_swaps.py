@@ -56,6 +56,17 @@ def test_of_those_that_the_coordinator_forgot_one_goes_as_well() -> None:
     assert moves == rows[:1]
 
 
+def test_no_instance_with_a_fresh_heartbeat_makes_room() -> None:
+    beating = [
+        held(price=PRICE + n, off_roster_since=ago(minutes=20), beaten_at=ago(seconds=30), beat_secs=60)
+        for n in (1, 2)
+    ]
+    silent = [held(price=PRICE, off_roster_since=ago(minutes=20)) for _ in range(2)]
+    moves, _ = decided(a_fleet(target=6), *beating, *silent, roster_at=ago(seconds=5))
+    assert moves == silent[:1], "the dearest of those that no heartbeat speaks for"
+    assert decided(a_fleet(target=6), *beating, roster_at=ago(seconds=5)) == ([], 0)
+
+
 def test_of_those_that_stopped_all_at_once_one_goes_as_well() -> None:
     rows = [held(price=PRICE, actual_status="exited", sick_since=ago(minutes=3)) for _ in range(4)]
     assert decided(a_fleet(target=6), *rows) == (rows[:1], 3)
