@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
+from magister.fleet import Loss
 from magister.models import Instance, Transition
 from magister.money import Overrun
 from magister.outlook import Outlook, Verdict
@@ -212,15 +213,19 @@ def last_move(session: Session) -> int:
     return session.scalar(select(func.max(Transition.id))) or 0
 
 
-def lost(session: Session, now: datetime, within: timedelta) -> tuple[datetime, ...]:
-    """Return when verified instances were given up lately although nobody had asked for it."""
-    query = select(Transition.at).where(
-        Transition.at > now - within,
-        Transition.at <= now,
-        Transition.from_state == State.VERIFIED,
-        Transition.reason.in_(LOSSES),
+def lost(session: Session, now: datetime, within: timedelta) -> tuple[Loss, ...]:
+    """Return the verified instances that were given up lately although nobody had asked for it."""
+    query = (
+        select(Transition.at, Instance.host_id, Transition.reason)
+        .join(Instance, Instance.id == Transition.instance_id)
+        .where(
+            Transition.at > now - within,
+            Transition.at <= now,
+            Transition.from_state == State.VERIFIED,
+            Transition.reason.in_(LOSSES),
+        )
     )
-    return tuple(session.scalars(query))
+    return tuple(Loss(*found) for found in session.execute(query))
 
 
 def outlook(session: Session, now: datetime, *, since: datetime | None = None) -> Outlook:

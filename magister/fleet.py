@@ -9,6 +9,7 @@ from magister.money import Budget, Outlay, Overrun
 from magister.outlook import Caution, Outlook
 from magister.quarantine import Quarantines
 from magister.reputation import Reputation
+from magister.states import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,15 @@ class Fleet:
         return self.destroy_waits[min(max(attempts, 1), len(self.destroy_waits)) - 1]
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Say when a verified instance was lost, on which host and why; None = not known."""
+
+    at: datetime
+    host_id: int | None = None
+    reason: Reason | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Hold what the loop knows beside the rows.
@@ -97,7 +107,7 @@ class View:
     bills_read_at: datetime | None = None  # when the bill was last read in full
     bills_tried_at: datetime | None = None  # when that was last tried, since the start
     outlook: Outlook = field(default_factory=Outlook)
-    lost: tuple[datetime, ...] = ()  # when verified instances were lost, within the window at least
+    lost: tuple[Loss, ...] = ()  # verified instances that were lost, within the window at least
     canary_at: datetime | None = None  # when the last box was rented whose worker verified
     arrived_at: datetime | None = None  # when the last complete listing was there
     hearing_since: datetime | None = None  # since when workers can be heard; None = they cannot now

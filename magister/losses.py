@@ -5,44 +5,81 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from magister.actions import Move
-from magister.fleet import Fleet, View
+from magister.evidence import RUNNING
+from magister.fleet import Fleet, Loss, View
 from magister.held import Held
 from magister.judgement import sick_from, silent_from
 from magister.states import LOSSES, Reason, State
 
+TOLD_BY_VAST = frozenset({Reason.VANISHED, Reason.EXITED, Reason.OFFLINE})
+"""Losses that Vast tells of, so that its word about another instance is evidence of the same weight."""
+
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Hold when verified instances were lost lately.
+    """Hold which verified instances were lost lately.
 
-    Those of `behind` are given up already, those of `ahead` are about to be.
-    `verified` is how many there are now. A worker that verifies in a box rented after a loss makes that
-    loss doubtful no more: it proves that Vast, the network and the coordinator work. So does the word of
-    the operator. `believed_until` is the later of the two.
+    Those of `behind` are given up already, those of `ahead` are about to be; `others` are the verified ones
+    that are not lost, and `verified` is how many there are with those ahead. A worker that verifies in a box
+    rented after a loss makes that loss doubtful no more: it proves that Vast, the network and the
+    coordinator work. So does the word of the operator. `believed_until` is the later of the two.
     """
 
-    behind: tuple[datetime, ...]
-    ahead: tuple[datetime, ...]
+    behind: tuple[Loss, ...]
+    ahead: tuple[Loss, ...]
     verified: int
     believed_until: datetime
+    others: tuple[Held, ...] = ()
 
     def at_once(self, fleet: Fleet) -> bool:
         """Say whether so many were lost that something else than their machines is at fault."""
-        return self._too_many(len(self.behind), len(self.ahead), fleet)
+        return self._too_many(self.behind, self.ahead, fleet)
 
     def tripped(self, fleet: Fleet) -> bool:
         """Say whether the breaker is open: then one canary at a time is tried, and the rest wait."""
-        return self._too_many(len(self._doubtful(self.behind)), len(self._doubtful(self.ahead)), fleet)
+        return self._too_many(self._doubtful(self.behind), self._doubtful(self.ahead), fleet)
 
     def canary_from(self, fleet: Fleet) -> datetime:
         """Return when the first canary may be tried: what passes in a moment shall cost nothing."""
-        return min(self._doubtful((*self.behind, *self.ahead))) + fleet.caution.canary_after
+        return (
+            min(loss.at for loss in self._doubtful((*self.behind, *self.ahead))) + fleet.caution.canary_after
+        )
 
-    def _doubtful(self, moments: tuple[datetime, ...]) -> list[datetime]:
-        return [moment for moment in moments if moment > self.believed_until]
+    def _doubtful(self, found: tuple[Loss, ...]) -> tuple[Loss, ...]:
+        return tuple(loss for loss in found if loss.at > self.believed_until)
 
-    def _too_many(self, behind: int, ahead: int, fleet: Fleet) -> bool:
-        return behind + ahead > max(1.0, fleet.caution.loss_share * (self.verified + behind))
+    def _too_many(self, behind: tuple[Loss, ...], ahead: tuple[Loss, ...], fleet: Fleet) -> bool:
+        lost = len(behind) + len(ahead)
+        if lost <= max(1.0, fleet.caution.loss_share * (self.verified + len(behind))):
+            return False
+        return not self._host_failed((*behind, *ahead))
+
+    def _host_failed(self, lost: tuple[Loss, ...]) -> bool:
+        """Say whether all losses are on one host while another host's instance has worked since the last.
+
+        Then it is the host, which counts as one loss and against its machines.
+        """
+        hosts = {loss.host_id for loss in lost}
+        if len(hosts) != 1 or None in hosts:
+            return False
+        since = max(loss.at for loss in lost)
+        by_status = all(loss.reason in TOLD_BY_VAST for loss in lost)
+        elsewhere = (row for row in self.others if row.host_id is not None and row.host_id not in hosts)
+        return any(_works_since(row, since, by_status=by_status) for row in elsewhere)
+
+
+def _works_since(row: Held, since: datetime, *, by_status: bool) -> bool:
+    """Say whether an instance has shown since a moment that it works.
+
+    Its heartbeat shows it, or Hierophant's list. Where `by_status`, of an instance that cannot send
+    heartbeats a listing does, too.
+    """
+    if row.absences or row.off_roster_since is not None:
+        return False
+    if any(moment is not None and moment >= since for moment in (row.beaten_at, row.on_roster_at)):
+        return True
+    seen = row.last_seen_at is not None and row.last_seen_at >= since and row.actual_status == RUNNING
+    return by_status and seen and row.silent_since is None
 
 
 def is_loss(action: object) -> bool:
@@ -58,14 +95,23 @@ def losses(moves: Iterable[Move], held: Iterable[Held], view: View, fleet: Fleet
     """
     window = now - fleet.caution.loss_window
     verified = [row for row in held if row.state is State.VERIFIED]
-    foretold = {move.row.id: _lost_at(move, fleet, view) for move in moves}
-    foretold |= {row.id: row.absent_since or now for row in verified if row.absences >= 2}
-    together = min(window, max(foretold.values(), default=now) - fleet.caution.loss_window)
+    foretold = {
+        move.row.id: Loss(_lost_at(move, fleet, view), move.row.host_id, move.reason) for move in moves
+    }
+    foretold |= {
+        row.id: Loss(row.absent_since or now, row.host_id, Reason.VANISHED)
+        for row in verified
+        if row.absences >= 2
+    }
+    together = min(
+        window, max((loss.at for loss in foretold.values()), default=now) - fleet.caution.loss_window
+    )
     return Losses(
-        behind=tuple(moment for moment in view.lost if moment > window),
-        ahead=tuple(moment for moment in foretold.values() if moment > together),
+        behind=tuple(loss for loss in view.lost if loss.at > window),
+        ahead=tuple(loss for loss in foretold.values() if loss.at > together),
         verified=len(verified),
         believed_until=max(window, view.canary_at or window, view.trusted_at or window),
+        others=tuple(row for row in verified if row.id not in foretold),
     )
 
 

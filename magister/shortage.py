@@ -52,7 +52,7 @@ def stalled(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> 
         return False
     if any(_decides_soon(row, now) for row in rows):
         return False
-    if any(moment > now - fleet.caution.recent for moment in view.lost):
+    if any(loss.at > now - fleet.caution.recent for loss in view.lost):
         return False
     return not _can_rent(fleet, held, view, now)
 

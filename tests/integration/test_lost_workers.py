@@ -338,6 +338,23 @@ def test_a_roster_from_before_a_restart_judges_nobody(sqlite_sessions: Sessions)
     assert (State.DROPPING, Reason.FORGOTTEN) in controller.story(missed.id)
 
 
+def test_a_host_that_fails_as_a_whole_is_replaced_and_counts_against_its_machines(sessions: Sessions) -> None:
+    controller = Controller(sessions, fleet=a_fleet(target=5))
+    failed, others = [an_offer(host_id=777) for _ in range(3)], [an_offer(price=600_000) for _ in range(20)]
+    controller.vast.stock([*failed, *others[:2]])
+    controller.filled()
+    controller.vast.stock(others[2:])
+    ended = [row for row in controller.rows(State.VERIFIED) if row.host_id == 777]
+    for row in ended:
+        controller.vast.change(row.contract_id or 0, actual_status="exited")
+    controller.run(90, every=10)
+    assert len(ended) == 3
+    assert {controller.row(row.id).state for row in ended} <= {State.DROPPING, State.DESTROYED}
+    assert set(blamed(controller).machines) == {offer.machine_id for offer in failed}
+    controller.run(60, every=10)
+    assert len(controller.rows(State.CREATED)) == 3, "no canary is waited for"
+
+
 def test_a_market_of_quarantined_machines_is_tried_one_at_a_time(sqlite_sessions: Sessions) -> None:
     controller = Controller(sqlite_sessions, fleet=a_fleet(target=3))
     offers = [an_offer() for _ in range(3)]

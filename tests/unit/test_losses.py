@@ -1,8 +1,10 @@
 """Whether so many verified instances were lost at once that something else than they is at fault."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from magister.actions import Move
+from magister.fleet import Loss
 from magister.held import Held
 from magister.planner import plan
 from magister.states import Reason, State
@@ -34,8 +36,8 @@ def test_a_third_of_a_pool_is_believed_and_more_is_not() -> None:
 
 def test_losses_before_it_in_the_window_count_with_it() -> None:
     rows = (held(), held(), held(), gone())
-    assert decided(*rows, lost=(ago(minutes=1),))[1] == 1
-    assert decided(*rows, lost=(ago(minutes=11),))[1] == 0
+    assert decided(*rows, lost=(Loss(ago(minutes=1)),))[1] == 1
+    assert decided(*rows, lost=(Loss(ago(minutes=11)),))[1] == 0
 
 
 def test_after_a_while_one_is_replaced_to_see() -> None:
@@ -89,3 +91,63 @@ def test_a_worker_that_had_been_rented_before_the_loss_proves_nothing() -> None:
 def test_no_second_one_is_replaced_while_a_canary_that_failed_is_on_its_way_out() -> None:
     failed = held(State.DROPPING, reason=Reason.UNVERIFIED, destroys=1, due_at=NOW + timedelta(minutes=1))
     assert decided(failed, *[gone(seconds=121) for _ in range(3)]) == ([], 3)
+
+
+HOST = 777
+
+
+def stopped() -> Held:
+    """Return a verified row on HOST that stopped 40 seconds ago."""
+    return held(host_id=HOST, actual_status="exited", sick_since=ago(seconds=40))
+
+
+def working() -> Held:
+    """Return a verified row on another host that sent a heartbeat since."""
+    return held(beaten_at=ago(seconds=20), beat_secs=60)
+
+
+def excused(*rows: Held, **view: object) -> set[bool]:
+    planned = plan(a_fleet(target=len(rows)), rows, a_view(**view), NOW)
+    return {action.excuses_since is not None for action in planned.actions if isinstance(action, Move)}
+
+
+def test_losses_that_are_all_on_one_host_count_as_one_and_against_it() -> None:
+    lost = [stopped() for _ in range(3)]
+    assert decided(*lost, working(), working()) == (lost, 0)
+    assert excused(*lost, working(), working()) == {False}
+
+
+def test_one_host_silent_is_the_host_while_another_is_heard() -> None:
+    lost = [held(host_id=HOST, beaten_at=ago(seconds=330), beat_secs=60) for _ in range(3)]
+    assert decided(*lost, working())[0] == lost
+
+
+def test_losses_on_two_hosts_are_no_failure_of_a_host() -> None:
+    lost = [stopped(), stopped(), replace(stopped(), host_id=HOST + 1)]
+    assert decided(*lost, working(), working()) == ([], 3)
+    unknown = [replace(row, host_id=None) for row in lost]
+    assert decided(*unknown, working(), working()) == ([], 3)
+
+
+def test_a_host_is_blamed_only_once_another_has_worked_since_the_last_loss() -> None:
+    lost = [stopped() for _ in range(3)]
+    early = replace(working(), beaten_at=ago(seconds=50))
+    assert decided(*lost, early) == ([], 3), "the trouble may reach it next"
+    assert decided(*lost, replace(working(), host_id=HOST)) == ([], 3), "it is on the same host"
+    assert decided(*lost) == ([], 3), "where all are on one host nothing tells host and Vast apart"
+
+
+def test_an_instance_that_sends_no_heartbeats_works_as_far_as_vast_tells() -> None:
+    lost = [stopped() for _ in range(3)]
+    assert decided(*lost, held())[0] == lost, "Vast tells of both"
+    assert decided(*lost, held(last_seen_at=ago(seconds=41))) == ([], 3), "it was not listed since"
+    silent = [held(host_id=HOST, beaten_at=ago(seconds=330), beat_secs=60) for _ in range(3)]
+    assert decided(*silent, held()) == ([], 3), "a status says nothing of a worker"
+
+
+def test_what_was_lost_on_the_host_before_counts_with_it() -> None:
+    lost = [stopped(), stopped()]
+    before = Loss(ago(minutes=1), HOST, Reason.EXITED)
+    assert decided(*lost, working(), working(), lost=(before,)) == (lost, 0)
+    elsewhere = replace(before, host_id=HOST + 1)
+    assert decided(*lost, working(), working(), lost=(elsewhere,)) == ([], 2)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from magister.actions import Move
-from magister.fleet import Fleet
+from magister.fleet import Fleet, Loss
 from magister.held import Held
 from magister.money import Budget, Outlay
 from magister.outlook import Outlook, Verdict
@@ -101,8 +101,8 @@ def test_one_that_vast_does_not_destroy_is_not_waited_for() -> None:
 
 def test_where_nothing_takes_its_place_the_next_follows_when_the_loss_is_no_longer_recent() -> None:
     rows = four()
-    assert decided(a_fleet(target=6), *rows, lost=(ago(minutes=29),)) == ([], 4)
-    assert decided(a_fleet(target=6), *rows, lost=(ago(minutes=31),)) == (rows[:1], 3)
+    assert decided(a_fleet(target=6), *rows, lost=(Loss(ago(minutes=29)),)) == ([], 4)
+    assert decided(a_fleet(target=6), *rows, lost=(Loss(ago(minutes=31)),)) == (rows[:1], 3)
 
 
 @pytest.mark.parametrize(
