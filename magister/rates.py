@@ -7,7 +7,8 @@ Where Vast's charges cannot be known to the second, the estimate is conservative
 
 - what begins to cost is taken to have begun at the sighting before, and what ends, at the one that shows it;
 - a box that is gone cost until the first complete listing that lacked it, not until its DELETE;
-- a status that says nothing (null, unknown, restarting, never seen before) changes nothing;
+- a status that says nothing (null, unknown, restarting, never seen before) ends nothing. Once a status
+  tells, or the box is gone, GPUs are taken to have cost all that time, unless the box is still being made;
 - an adopted box that runs is taken to have run since Vast made it, at today's price.
 
 It is too low only where nothing was seen: a box whose create was never answered costs nothing before the
@@ -82,15 +83,21 @@ def noticed(row: Held, box: Sighting, at: datetime, last: Mapping[Line, Interval
         return Changes()
     at = whole(at)
     since = min(_before(row, box, last) or at, at)
+    untold = _free_until(row, last.get(Line.GPU))
+    being_made = box.actual_status in PROVISIONING and row.verified_at is None
     ended: dict[Line, datetime] = {}
     begun: list[Interval] = []
     micros = priced(row, box)
     for line in Line:
         costs, before = _costs(line, box.actual_status), last.get(line)
         if before is None or before.ends_at is not None:
-            unseen = line is Line.DISK and before is None
+            earliest = min(untold or since, since) if line is Line.GPU else since
+            if line is Line.DISK:
+                unseen = before is None
+            else:
+                unseen = costs is False and untold is not None and not being_made
             if costs or unseen:
-                begins_at = since if before is None else max(since, before.ends_at or since)
+                begins_at = earliest if before is None else max(earliest, before.ends_at or earliest)
                 ends_at = max(at, begins_at) if costs is False else None
                 begun.append(Interval(line, micros[line], begins_at, ends_at))
         elif costs is False:
@@ -102,14 +109,22 @@ def noticed(row: Held, box: Sighting, at: datetime, last: Mapping[Line, Interval
 
 
 def gone(row: Held, at: datetime, last: Mapping[Line, Interval]) -> Changes:
-    """Return what ends with a row that was proved gone at `at`: all, when a listing first lacked it."""
+    """Return what ends with a row that was proved gone at `at`: all, when a listing first lacked it.
+
+    GPUs of which the last status did not tell whether they cost are taken to have done so until then.
+    """
     end = whole(row.absent_since or at)
     if not last and row.contract_id is not None and row.created_at is not None:
         begins_at = whole(row.created_at)
         only = Interval(Line.DISK, row.disk_price or 0, begins_at, max(end, begins_at))
         return Changes(begun=(only,))
     running = {line: interval for line, interval in last.items() if interval.ends_at is None}
-    return Changes({line: max(end, interval.begins_at) for line, interval in running.items()})
+    ended = {line: max(end, interval.begins_at) for line, interval in running.items()}
+    untold = _free_until(row, last.get(Line.GPU))
+    if Line.GPU in running or untold is None or untold >= end:
+        return Changes(ended)
+    price = max((row.price or 0) - (row.disk_price or 0), 0)
+    return Changes(ended, (Interval(Line.GPU, price, untold, end),))
 
 
 def priced(row: Held, box: Sighting) -> dict[Line, int]:
@@ -122,12 +137,15 @@ def priced(row: Held, box: Sighting) -> dict[Line, int]:
     return {Line.GPU: max((price or 0) - (disk or 0), 0), Line.DISK: disk or 0}
 
 
-def unseen(row: Held, open_lines: Collection[Line]) -> Interval | None:
-    """Return what a row may cost beside its open lines that no sighting has shown yet; None = nothing.
+def unseen(row: Held, known: Collection[Interval]) -> Interval | None:
+    """Return what a row may cost beside its `known` intervals that no sighting has shown; None = nothing.
 
-    Budgets reckon with it: since it was last seen, made or asked for, a box may have begun to run.
+    Budgets reckon with it: since it was last seen, made or asked for, a box may have begun to run. While its
+    status says nothing, it may have run since it was made or its GPUs last stopped.
     """
-    since = row.last_seen_at or row.created_at or row.sent_at
+    open_lines = {interval.line for interval in known if interval.ends_at is None}
+    gpu = max((one for one in known if one.line is Line.GPU), key=_begins_at, default=None)
+    since = _free_until(row, gpu) or row.last_seen_at or row.created_at or row.sent_at
     if not row.live or since is None or Line.GPU in open_lines:
         return None
     price = row.price or 0
@@ -230,6 +248,22 @@ def _before(row: Held, box: Sighting, last: Mapping[Line, Interval]) -> datetime
     else:
         begun = row.last_seen_at or last[Line.DISK].begins_at
     return None if begun is None else whole(begun)
+
+
+def _free_until(row: Held, gpu: Interval | None) -> datetime | None:
+    """Return until when GPUs surely cost nothing, if the last status did not tell; None = it told.
+
+    `gpu` is the last interval in which they cost.
+    """
+    if row.last_seen_at is None or _costs(Line.GPU, row.actual_status) is not None:
+        return None
+    made = row.created_at or row.sent_at or row.requested_at
+    stopped = made if gpu is None or gpu.ends_at is None else gpu.ends_at
+    return whole(max(made, stopped))
+
+
+def _begins_at(interval: Interval) -> datetime:
+    return interval.begins_at
 
 
 def _costs(line: Line, status: str | None) -> bool | None:

@@ -137,7 +137,7 @@ def _at_worst(session: Session, now: datetime) -> Iterator[Mapping[date, int]]:
     known, moved = books.intervals(session, ids), books.moved(session, ids)
     for row in found:
         costs = known.get(row.id, [])
-        unseen = rates.unseen(row, {interval.line for interval in costs if interval.ends_at is None})
+        unseen = rates.unseen(row, costs)
         yield rates.by_day(costs if unseen is None else [*costs, unseen], now)
         yield traffic.by_day(moved.get(row.id, {}))
 

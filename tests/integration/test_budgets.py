@@ -37,7 +37,7 @@ def outlay(sessions: Sessions, now: datetime) -> Outlay:
         return spending.outlay(session, now)
 
 
-def listed(sessions: Sessions, at: datetime, row: Held, status: str) -> None:
+def listed(sessions: Sessions, at: datetime, row: Held, status: str | None) -> None:
     box = a_sighting(row.contract_id or 0, actual_status=status, price=PRICE, disk_price=DISK)
     with sessions.write() as session:
         findings.note_listing(session, Listing(at, (box,)), fleet=a_fleet())
@@ -121,6 +121,36 @@ def test_a_box_that_was_seen_loading_may_run_since(sessions: Sessions) -> None:
     assert outlay(sessions, after(minutes=90)).total == DISK // 2 + PRICE
     with sessions.read() as session:
         assert spending.costs_of(session, (row.id,), after(minutes=90))[row.id] == DISK * 3 // 2
+
+
+@pytest.mark.parametrize("status", [None, "unknown", "a-new-word"])
+def test_an_instance_whose_status_never_tells_counts_from_its_creation(
+    sessions: Sessions, status: str | None
+) -> None:
+    with sessions.write() as session:
+        row = a_row(
+            session, state=State.CREATED, offer=an_offer(price=PRICE, disk_price=DISK), contract_id=9001
+        )
+        ledger.learn(session, row, created_at=NOW)
+    for minutes in (15, 30, 45):
+        listed(sessions, after(minutes=minutes), row, status)
+    assert outlay(sessions, after(hours=1)).total == PRICE
+    listed(sessions, after(hours=1), row, "running")
+    assert outlay(sessions, after(hours=1)).total == PRICE, "and so it stays once a status tells"
+    listed(sessions, after(hours=2), row, "exited")
+    listed(sessions, after(hours=3), row, status)
+    assert outlay(sessions, after(hours=4)).total == 4 * PRICE, "it may have run again since it stopped"
+
+
+def test_instances_whose_status_never_tells_pass_no_cap(sqlite_sessions: Sessions) -> None:
+    loop = Controller(sqlite_sessions, fleet=a_fleet(target=2, budget=Budget(total=2 * USD)))
+    loop.vast.stock(an_offer(price=PRICE, disk_price=DISK) for _ in range(20))
+    loop.vast.status, billed = None, 0
+    for _ in range(6 * 60):
+        loop.step(60)
+        loop.verify_all()
+        billed += len(loop.vast.boxes) * PRICE // 60
+    assert USD < billed <= 2 * USD
 
 
 def test_a_box_that_is_to_go_costs_until_it_is_proved_gone(sessions: Sessions) -> None:

@@ -1,5 +1,6 @@
 """What a box costs, from what was seen of it: exact, and too high rather than too low."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -56,6 +57,33 @@ def test_nothing_costs_while_the_host_is_offline() -> None:
 def test_a_status_that_does_not_tell_changes_nothing(status: str | None) -> None:
     assert noticed(status, DISK, GPU) == Changes()
     assert noticed(status, DISK) == Changes()
+
+
+def untold(**facts: object) -> Held:
+    """Return a row of which the last sighting did not tell whether its GPUs cost."""
+    return row(actual_status=None, created_at=ago(hours=1), **facts)
+
+
+@pytest.mark.parametrize(("status", "ends_at"), [("running", None), ("exited", NOW), ("offline", NOW)])
+def test_the_time_in_which_no_status_told_costs_once_one_tells(status: str, ends_at: datetime | None) -> None:
+    found = rates.noticed(untold(), box(status), NOW, {Line.DISK: DISK})
+    assert Interval(Line.GPU, 480_000, ago(hours=1), ends_at) in found.begun
+    stopped = Interval(Line.GPU, 480_000, ago(hours=1), ago(minutes=20))
+    found = rates.noticed(untold(), box(status), NOW, {Line.DISK: DISK, Line.GPU: stopped})
+    assert Interval(Line.GPU, 480_000, ago(minutes=20), ends_at) in found.begun
+
+
+def test_an_instance_that_is_still_being_made_has_cost_no_gpu_time() -> None:
+    new = replace(untold(), state=State.CREATED, verified_at=None)
+    assert rates.noticed(new, box("loading"), NOW, {Line.DISK: DISK}) == Changes()
+    verified = rates.noticed(untold(), box("loading"), NOW, {Line.DISK: DISK})
+    assert verified.begun == (Interval(Line.GPU, 480_000, ago(hours=1), NOW),), "its worker has run"
+
+
+def test_the_time_in_which_no_status_told_costs_once_the_instance_is_gone() -> None:
+    lacking = ago(seconds=20)
+    found = rates.gone(untold(absent_since=lacking), NOW, {Line.DISK: DISK})
+    assert found == Changes({Line.DISK: lacking}, (Interval(Line.GPU, 480_000, ago(hours=1), lacking),))
 
 
 def test_a_host_that_is_back_costs_again_from_the_sighting_before() -> None:
