@@ -16,6 +16,12 @@ from magister.states import Reason, State
 EXIT = timedelta(minutes=15)
 """Within this time an instance is surely destroyed, unless Vast cannot be reached."""
 
+LISTED = timedelta(seconds=30)
+"""Within this time a listing that was begun is read, and acted on."""
+
+RISE = 2
+"""By this factor the price of what stays may rise, and no cap is passed."""
+
 WORTH = timedelta(hours=1)
 """How long the whole pool has to fit under a cap after a rental: less is not worth the start."""
 
@@ -83,8 +89,9 @@ def objection(
 ) -> Objection | None:
     """Say why `offers` may not be rented, all of them, as far as money goes; None = they may.
 
-    Under each cap there has to be room for what was spent, what the pool costs for WORTH and until it is
-    gone, and the worst that the new boxes can cost: that they never verify, with a reserve for traffic.
+    Under each cap there has to be room for what was spent, what the pool costs for WORTH (longer if
+    listings are seldom) and until it is gone, and the worst that the new boxes can cost: that they never
+    verify, with a reserve for traffic.
     """
     reserve = sum(traffic(fleet.budget.traffic_gb, offer.inet_down_cost) for offer in offers)
     price = sum(offer.price for offer in offers)
@@ -110,7 +117,7 @@ def _objection(
     rows = [row for row in held if row.live]
     rate = _rate(rows) + price
     worst = cost(price, fleet.verify_within + fleet.provisioning_grace + EXIT) + reserve
-    needed = cost(rate, WORTH) + worst
+    needed = cost(rate, max(WORTH, _margin(fleet))) + worst
     return (
         _too_dear_an_hour(fleet, rate)
         or _too_short_a_runway(fleet, view.credit, rate)
@@ -222,8 +229,8 @@ def over_budget(
     Before them go those that look lost and are kept for the doubt alone; `doubtful` are their numbers.
 
     What stays must fit with what is spent, with what all cost until they are gone, and with what they
-    themselves cost for as long as that takes. So a pool shrinks step by step as a cap comes near. `free`
-    are the rows of `held` that nothing else is done about.
+    themselves cost should their price rise meanwhile. So a pool shrinks step by step as a cap comes near.
+    `free` are the rows of `held` that nothing else is done about.
     """
     limits = caps(fleet, view.spent, reserved(held, now), now)
     wanted = sorted(
@@ -247,10 +254,19 @@ def _excess(fleet: Fleet, limits: Iterable[Cap], *, staying: int) -> Excess | No
         why = f"{usd(staying)} USD per hour are more than {PER_HOUR} = {usd(hourly)}"
         return Excess(why, PER_HOUR, hourly)
     for cap in limits:
-        if cap.spent + cap.reserved + cost(staying, EXIT) > cap.limit:
+        if cap.spent + cap.reserved + cost(staying, _margin(fleet)) > cap.limit:
             why = f"{usd(cap.spent)} USD of {cap.name} = {usd(cap.limit)} are spent"
             return Excess(why, cap.name, cap.limit)
     return None
+
+
+def _margin(fleet: Fleet) -> timedelta:
+    """Return for how long what stays has to fit under a cap beyond EXIT, at the price that is known.
+
+    A price may be RISE times as high since the last listing. The next one shows it; until then, and for
+    EXIT after it, the instance costs the higher price, and EXIT is reserved at the lower one.
+    """
+    return RISE * (fleet.listing_every + LISTED + EXIT) - EXIT
 
 
 def _not_to_be_sent(

@@ -1,5 +1,6 @@
 """No cap of the budget is passed: neither by one rental more, nor by what runs already."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,10 +190,10 @@ def test_an_intent_that_was_never_sent_ends_at_once() -> None:
 def test_a_pool_shrinks_step_by_step_as_a_cap_over_a_time_comes_near() -> None:
     rows = [held(price=USD) for _ in range(4)]
     fleet = a_budget(target=4, per_day=100 * USD)
-    # a quarter of an hour to go and as much to stay: half a dollar each
+    # 15 minutes to go and 17 to stay, since a price may double before a listing shows it
     gone = [
         len(given_up(fleet, *rows, spent=Outlay(day=100 * USD - left)))
-        for left in (2_000_000, 1_750_000, 1_250_000, 1_000_000)
+        for left in (2_133_334, 1_900_000, 1_300_000, 1_000_000)
     ]
     assert gone == [0, 1, 3, 4]
 
@@ -208,6 +209,25 @@ def test_boxes_that_stand_still_for_want_of_credit_are_not_replaced() -> None:
     stopped = held(actual_status="exited", sick_since=ago(minutes=1))
     assert plan(a_fleet(target=1), (stopped,), a_view(credit=0), NOW).actions == ()
     assert plan(a_fleet(target=1), (stopped,), a_view(credit=1), NOW).actions != ()
+
+
+@pytest.mark.parametrize("poll", [30, 120, 300])
+def test_a_price_that_doubles_just_after_a_listing_passes_no_cap(poll: int) -> None:
+    fleet = replace(a_budget(total=USD), listing_every=timedelta(seconds=poll))
+    price, spent = 600_000, 0
+    while not given_up(fleet, held(price=price), spent=Outlay(total=spent)):
+        spent += cost(price, timedelta(seconds=poll))
+    before = spent - cost(price, timedelta(seconds=poll))  # when it was last looked at, and was to stay
+    noticed = timedelta(seconds=poll + 10)  # the next listing shows the price, and takes a while
+    assert before + cost(2 * price, noticed + EXIT) <= USD, "and the destroy takes its longest"
+
+
+def test_what_is_rented_stays_however_seldom_vast_is_listed() -> None:
+    fleet = replace(a_budget(total=100 * USD, target=1), listing_every=timedelta(hours=1))
+    for left in range(1, 12):
+        spent = Outlay(total=100 * USD - left * USD // 2)
+        if rented(fleet, prices=(USD,), spent=spent):
+            assert given_up(fleet, held(State.CREATED, price=USD), spent=spent) == []
 
 
 @given(
