@@ -350,7 +350,7 @@ def test_a_host_that_fails_as_a_whole_is_replaced_and_counts_against_its_machine
     controller.run(90, every=10)
     assert len(ended) == 3
     assert {controller.row(row.id).state for row in ended} <= {State.DROPPING, State.DESTROYED}
-    assert set(blamed(controller).machines) == {offer.machine_id for offer in failed}
+    assert set(blamed(controller)) == {offer.machine_id for offer in failed}
     controller.run(60, every=10)
     assert len(controller.rows(State.CREATED)) == 3, "no canary is waited for"
 
