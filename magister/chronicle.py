@@ -106,7 +106,7 @@ def standing(session: Session, fleet: Fleet, seen: Glance, stale_after: timedelt
     now, state = seen.at, seen.state
     beats = state.heartbeat_at is not None and abs(now - state.heartbeat_at) <= stale_after
     kept = state.target if beats else fleet.target
-    outlook = experience.outlook(session, now, since=state.trusted_at)
+    outlook = experience.outlook(session, now, since=state.trusted_at, short_life=fleet.caution.short_life)
     tries = [
         moment for moment in (state.rent_not_before, outlook.rent_from(fleet.caution)) if moment is not None
     ]

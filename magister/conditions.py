@@ -258,15 +258,35 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
     until, tripped = outlook.rent_from(fleet.caution), outlook.tripped(fleet.caution)
     if until is None or not (tripped or now < until):
         return
-    bound = "one box at a time is tried" if tripped else "fewer boxes are tried at a time"
+    bound = "one instance at a time is tried" if tripped else "fewer instances are tried at a time"
     next_try = f", the next not before {said(until, now)}" if now < until else ""
     if outlook.blame is not None and tripped:
         yield _template(outlook.blame, f"{bound}{next_try}")
+        return
+    if outlook.short_lives:
+        yield _short_lives(fleet, outlook, f"{bound}{next_try}", now)
         return
     yield Condition(
         f"the last {outlook.failures} rentals failed: {bound}{next_try}",
         "see in `magister status` how they failed, and whether the template still starts a worker that "
         f"reaches this_magister_addr; one that verifies ends the caution, and {RESUME}",
+        "rentals_fail",
+    )
+
+
+def _short_lives(fleet: Fleet, outlook: Outlook, bound: str, now: datetime) -> Condition:
+    """Say that workers verify and end soon, and what to check: the template and the network."""
+    lasting = f"{fleet.caution.short_life.total_seconds() / 60:g} min"
+    ends = outlook.trial_ends(fleet.caution)
+    if ends is not None and now < ends:
+        bound = f"{bound}; the one that runs now is watched until {said(ends, now)}"
+    some = "" if outlook.short_lives == outlook.failures else f"{outlook.short_lives} of "
+    return Condition(
+        f"the last {outlook.failures} rentals failed: the workers of {some}these verified, but ended within "
+        f"{lasting}; {bound}",
+        "see how they ended with `magister history` and `magister why ID`, and check that the worker of the "
+        "template keeps running and still reaches Hierophant and this_magister_addr; a worker that lives for "
+        f"{lasting} ends the caution, and {RESUME}",
         "rentals_fail",
     )
 

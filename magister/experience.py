@@ -7,11 +7,12 @@ from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from magister.fleet import Loss
-from magister.models import Instance, Transition
+from magister.models import Instance, Pool, Transition
 from magister.money import Overrun
-from magister.outlook import Outlook, Verdict
+from magister.outlook import Outlook, judge
 from magister.quarantine import Trial
 from magister.reputation import Rental
+from magister.short_lives import Milestone, Senses, events
 from magister.states import DUDS, FAULTS, LOSSES, PROOFS, Failure, Reason, State, failure
 from magister.suspicion import Kind, Tried, suspects, without
 from magister.views import BLAMED, NEWEST_TEMPLATE
@@ -228,34 +229,64 @@ def lost(session: Session, now: datetime, within: timedelta) -> tuple[Loss, ...]
     return tuple(Loss(*found) for found in session.execute(query))
 
 
-def outlook(session: Session, now: datetime, *, since: datetime | None = None) -> Outlook:
-    """Return what became of the last rentals: verified, or failed by their own fault before that.
+def outlook(
+    session: Session, now: datetime, *, since: datetime | None = None, short_life: timedelta = timedelta()
+) -> Outlook:
+    """Return what became of the last rentals: verified, or failed by their own fault.
 
-    A moment after `now`, which a clock that was ahead has written, counts as long past. `since` leaves
-    out what came before it; None = nothing.
+    They fail before they verify, or within `short_life` afterwards; zero = only before. A moment after
+    `now`, which a clock that was ahead has written, counts as long past. `since` leaves out what came
+    before it; None = nothing.
     """
     failed = and_(
         Transition.from_state.in_((State.REQUESTED, State.CREATED)),
         Transition.reason.in_(DUDS),
         Instance.excused.is_(False),
     )
-    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason.in_(PROOFS))
+    verified = and_(Transition.to_state == State.VERIFIED, Transition.reason.in_((*PROOFS, Reason.BEAT)))
+    ended = Transition.from_state == State.VERIFIED
     query = (
-        select(Transition.at, Instance.requested_at, Transition.to_state)
-        .join(Instance, Instance.id == Transition.instance_id)
-        .where(or_(verified, failed))
-        .order_by(Transition.id.desc())
-        .limit(VERDICTS)
-    )
-    if since is not None:
-        query = query.where(Transition.at > since)
-    told = session.execute(query)
-    return Outlook(
-        tuple(
-            Verdict(_past(at, now), _past(rented_at, now), verified=state is State.VERIFIED)
-            for at, rented_at, state in told
+        select(
+            Transition.at,
+            Transition.from_state,
+            Transition.to_state,
+            Transition.reason,
+            *(getattr(Instance, name) for name in _KNOWN),
         )
+        .join(Instance, Instance.id == Transition.instance_id)
+        .where(or_(verified, failed, ended))
+        .order_by(Transition.id.desc())
+        .limit(2 * VERDICTS)  # a worker that verified and ended made two moves
     )
+    if since is not None:  # who verified before may live on or end after it
+        query = query.where(or_(Transition.at > since, and_(verified, Transition.at > since - short_life)))
+    moves = [
+        Milestone(_past(at, now), *move, **dict(zip(_KNOWN, known, strict=True)))
+        for at, *rest in session.execute(query)
+        for move, known in ((rest[:3], rest[3:]),)
+    ]
+    state = session.execute(select(Pool.hearing_since, Pool.roster_at)).first()
+    heard, roster_at = (None, None) if state is None else state
+    listed = roster_at is not None and session.scalar(
+        select(exists().where(Instance.state == State.VERIFIED, Instance.on_roster_at == roster_at))
+    )
+    senses = Senses(hearing_since=heard, roster_at=roster_at, lists_ours=bool(listed))
+    return judge(events(moves[::-1], senses, short_life, now), now)
+
+
+_KNOWN = (
+    "id",
+    "requested_at",
+    "excused",
+    "announced_at",
+    "beaten_at",
+    "sick_since",
+    "absent_since",
+    "on_roster_at",
+    "off_roster_since",
+    "end_date",
+)
+"""What is known of an instance that tells how long its worker lived; the names are those of Milestone."""
 
 
 def excused(session: Session, now: datetime, within: timedelta) -> bool:

@@ -36,7 +36,7 @@ def observe(
         view = replace(view, spent=outlay(session, now))
     short = shortage(fleet, held) > 0
     if short or any(suspicious(row, fleet, view, now) for row in held):
-        outlook = experience.outlook(session, now, since=view.trusted_at)
+        outlook = experience.outlook(session, now, since=view.trusted_at, short_life=fleet.caution.short_life)
         lost = experience.lost(session, now, max(fleet.caution.loss_window, fleet.caution.recent))
         view = replace(view, outlook=outlook, lost=lost, canary_at=outlook.canary_at)
     if fleet.budget.any:

@@ -211,7 +211,8 @@ def _next_at(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) ->
     if view.hearing_since is None:
         moments.append(now + HEARD_EVERY)
     if shortage(fleet, held):
-        moments += [m for m in (rent_from(fleet, view),) if m is not None]
+        waits = (rent_from(fleet, view), view.outlook.trial_ends(fleet.caution))
+        moments += [m for m in waits if m is not None]
         moments += [view.searched_at + fleet.search_every] if view.searched_at is not None else []
     for row in held:
         moments += [m for m in deadlines(row, fleet, view) if m is not None]

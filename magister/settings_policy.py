@@ -63,6 +63,11 @@ class Caution(Group):
         default=4,
         description="Failures among those that let only one box at a time be tried until a worker verifies.",
     )
+    short_life_secs: Interval = Field(
+        default=300,
+        description="How soon after verifying a worker's end still counts as a failed rental, seconds; "
+        "0 = never.",
+    )
     loss_window_secs: Interval = Field(
         default=600, description="How close together losses of verified boxes count as one event, seconds."
     )

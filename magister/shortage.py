@@ -27,7 +27,8 @@ def rent_from(fleet: Fleet, view: View) -> datetime | None:
 def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime, *, tripped: bool = False) -> int:
     """Count the instances that may be rented now: fewer than are short while rentals fail.
 
-    `tripped` = too many verified ones are lost at once, so that one canary at a time is tried.
+    After short lives a worker that verified is still waited for, as it may end soon as well. `tripped` = too
+    many verified ones are lost at once, so that one canary at a time is tried.
     """
     rows = list(held)
     short, bound = shortage(fleet, rows), view.outlook.unverified_at_once(fleet.target, fleet.caution, now)
@@ -36,7 +37,7 @@ def allowed(fleet: Fleet, held: Iterable[Held], view: View, now: datetime, *, tr
     if bound is None:
         return short
     unverified = sum(row.state in {State.REQUESTED, State.CREATED} for row in rows)
-    return min(short, max(bound - unverified, 0))
+    return min(short, max(bound - unverified - view.outlook.waiting(fleet.caution), 0))
 
 
 def stalled(fleet: Fleet, held: tuple[Held, ...], view: View, now: datetime) -> bool:

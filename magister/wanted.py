@@ -70,6 +70,7 @@ def caution(settings: Settings) -> Caution:
         quarantine=_seconds(chosen.quarantine_secs),
         quarantine_cap=_seconds(chosen.quarantine_cap_secs),
         host_trip=chosen.quarantine_host_machines,
+        short_life=_seconds(chosen.short_life_secs),
     )
 
 

@@ -43,7 +43,9 @@ LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch"
 CONDITIONS = (
     Condition("listings from Vast fail since 11:58:00 UTC: Vast cannot be reached", "wait", "listings_fail"),
     Condition("the Vast account has no credit to rent with (0.00 USD)", "add credit", "no_credit"),
-    Condition("the last 5 rentals failed: one box at a time is tried", "`magister resume`", "rentals_fail"),
+    Condition(
+        "the last 5 rentals failed: one instance at a time is tried", "`magister resume`", "rentals_fail"
+    ),
     Condition("nothing more is rented: 4.90 USD of budget.usd_per_day = 5.00 are spent", "wait", "budget"),
 )
 

@@ -129,7 +129,7 @@ def test_a_template_that_fails_alike_on_three_hosts_is_blamed_with_the_words_of_
     assert len(shown) == 1
     assert shown[0].startswith(
         "the template looks broken: it never worked, and boxes on 3 hosts failed alike (image pull: manifest "
-        "for a/worker:9 not found: manifest unknown); one box at a time is tried"
+        "for a/worker:9 not found: manifest unknown); one instance at a time is tried"
     )
 
 

@@ -323,7 +323,7 @@ def test_a_template_that_never_verifies_costs_few_rentals_in_the_first_hour(
     assert len(pool.vast.created) <= 5 + 6
     with pool.sessions.read() as session:
         (condition,) = pool_row.read(session).conditions
-    assert "one box at a time is tried" in condition.what
+    assert "one instance at a time is tried" in condition.what
 
 
 def test_a_template_whose_boxes_stop_at_once_costs_no_more_rentals(sqlite_sessions: Sessions) -> None:

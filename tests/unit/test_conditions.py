@@ -9,6 +9,7 @@ from magister.conditions import OTHER_ACCOUNT, Failing, Symptoms, conditions
 from magister.errors import BadKey, IncompleteListing, NoCredit, OtherAccount, Refused, Transient, VastError
 from magister.facts import Route
 from magister.held import Held
+from magister.outlook import Outlook, Verdict
 from magister.states import State
 from tests.builders import NOW, a_fleet, ago, held
 
@@ -141,3 +142,37 @@ def test_a_listing_that_hangs_is_told_of_within_two_polls() -> None:
 
 def test_a_pool_whose_workers_nobody_can_hear() -> None:
     assert told(deaf=True) == ["nobody can hear workers: no web process is signed in"]
+
+
+def short_lives(*minutes_ago: float, failed_before: int = 0, trial: tuple[datetime, ...] = ()) -> Outlook:
+    """Return rentals whose workers ended soon, after some that never verified."""
+    ended = [
+        Verdict(ago(minutes=n), ago(minutes=n + 3), verified=False, ended_soon=True) for n in minutes_ago
+    ]
+    never = [Verdict(ago(minutes=50), ago(minutes=60), verified=False)] * failed_before
+    return Outlook((*ended, *never), on_trial=trial)
+
+
+def test_workers_that_verify_and_end_soon_are_told_with_what_to_check() -> None:
+    outlook = short_lives(4, 14, 24, 34)
+    (condition,) = conditions(a_fleet(), (), replace(WELL, outlook=outlook), NOW)
+    assert condition.kind == "rentals_fail"
+    assert condition.what == (
+        "the last 4 rentals failed: the workers of these verified, but ended within 5 min; "
+        "one instance at a time is tried, the next not before 12:01:00 UTC"
+    )
+    assert "a worker that lives for 5 min ends the caution" in condition.cure
+    assert "template" in condition.cure
+    assert "magister resume" in condition.cure
+
+
+def test_the_one_that_is_watched_is_told_and_how_many_of_the_failures_were_short_lives() -> None:
+    outlook = short_lives(40, 41, 42, failed_before=2, trial=(ago(minutes=1),))
+    assert told(outlook=outlook) == [
+        "the last 5 rentals failed: the workers of 3 of these verified, but ended within 5 min; "
+        "one instance at a time is tried; the one that runs now is watched until 12:04:00 UTC"
+    ]
+
+
+def test_one_short_life_is_no_condition() -> None:
+    assert told(outlook=short_lives(1)) == []

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from magister.outlook import Caution, Outlook, Verdict
+from magister.outlook import Caution, Event, Outlook, Verdict, judge
 from tests.builders import NOW, ago
 
 USUAL = Caution()
@@ -71,3 +71,62 @@ def test_four_failures_of_the_last_six_open_the_breaker_and_one_success_closes_i
 
 def test_an_open_breaker_lets_one_box_at_a_time_be_tried_however_long_ago_it_opened() -> None:
     assert outlook("xxxx", minutes_ago=600).unverified_at_once(20, USUAL, NOW) == 1
+
+
+def short(number: int, minutes: float, *, excused: bool = False, rented: float | None = None) -> Event:
+    """Return the end of a worker so many minutes ago that had verified, in an instance of two minutes."""
+    rented_at = ago(minutes=minutes + 2 if rented is None else rented)
+    return Event(
+        instance=number, at=ago(minutes=minutes), rented_at=rented_at, ended_soon=True, excused=excused
+    )
+
+
+def verified(number: int, minutes: float, *, outlived: float | None = None, on_trial: bool = False) -> Event:
+    """Return a worker that verified so many minutes ago; `outlived` = when it had lived long enough."""
+    return Event(
+        instance=number,
+        at=ago(minutes=minutes),
+        rented_at=ago(minutes=minutes + 1),
+        verified=True,
+        outlived_at=None if outlived is None else ago(minutes=outlived),
+        on_trial=on_trial,
+    )
+
+
+def told(*events: Event) -> str:
+    """Return the verdicts, the newest first, as `outlook` reads them."""
+    return "".join("v" if verdict.verified else "x" for verdict in judge(events, NOW).verdicts)
+
+
+def test_a_short_life_takes_the_place_of_its_verification() -> None:
+    assert told(verified(1, 9), short(1, 8), verified(2, 7), short(2, 6)) == "xx"
+
+
+def test_after_short_lives_a_worker_has_to_live_on_before_it_closes_the_breaker() -> None:
+    ended = [event for n in range(4) for event in (verified(n, 29 - n), short(n, 28 - n))]
+    trial = judge([*ended, verified(9, 4, on_trial=True)], NOW)
+    assert (trial.failures, trial.short_lives, trial.waiting(USUAL)) == (4, 4, 1)
+    assert trial.trial_ends(USUAL) == NOW + timedelta(minutes=1)
+    lives = judge([*ended, verified(9, 6, outlived=1)], NOW)
+    assert (lives.failures, lives.waiting(USUAL), lives.trial_ends(USUAL)) == (0, 0, None)
+
+
+def test_a_worker_that_outlived_the_threshold_before_a_short_life_proves_nothing_about_it() -> None:
+    assert told(verified(1, 20, outlived=15), short(2, 3)) == "xv"
+    assert told(verified(1, 7, outlived=2), short(2, 3)) == "vx"
+
+
+def test_many_losses_at_once_count_only_if_they_follow_an_earlier_short_life() -> None:
+    young = [verified(n, 10) for n in range(4)]
+    lost = [short(n, 8, excused=True) for n in range(4)]
+    assert told(*young, *lost) == "vvvv"
+    again = [short(n, 3, excused=True, rented=5) for n in range(4, 8)]
+    assert told(*young, *lost, *again) == "xxxxvvvv"
+    between = verified(8, 7.5, outlived=5.5)
+    assert told(*young, *lost, between, *again) == "vvvvv"
+
+
+def test_up_to_two_short_lives_are_of_their_machines_and_a_verification_counts_at_once() -> None:
+    two = [verified(1, 9), short(1, 8), verified(2, 7), short(2, 6)]
+    assert told(*two, verified(3, 2, on_trial=True)) == "vxx"
+    assert told(*two, short(4, 5), verified(3, 2, on_trial=True)) == "xxx"
