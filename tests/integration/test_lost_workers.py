@@ -343,6 +343,7 @@ def test_a_host_that_fails_as_a_whole_is_replaced_and_counts_against_its_machine
     failed, others = [an_offer(host_id=777) for _ in range(3)], [an_offer(price=600_000) for _ in range(20)]
     controller.vast.stock([*failed, *others[:2]])
     controller.filled()
+    controller.run(controller.fleet.caution.short_life.total_seconds(), every=30)
     controller.vast.stock(others[2:])
     ended = [row for row in controller.rows(State.VERIFIED) if row.host_id == 777]
     for row in ended:
