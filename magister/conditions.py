@@ -394,8 +394,9 @@ def _roster(fleet: Fleet, held: tuple[Held, ...], symptoms: Symptoms, now: datet
     ):
         yield Condition(
             f"Hierophant lists none of our {len(blind)} verified workers",
-            "no instance with a fresh heartbeat is replaced; if Hierophant restarted, one without goes "
-            "to see, and the rest follow; if the workers work, hierophant.url leads to another Hierophant",
+            "if Hierophant restarted, one instance without a fresh heartbeat is replaced to see, and the "
+            "others without one follow; if the workers work, correct hierophant.url: it leads to another "
+            "Hierophant",
             "roster_without_ours",
         )
 

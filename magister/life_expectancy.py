@@ -17,13 +17,16 @@ SHARES: tuple[float, ...] = (*(0.02,) * 6, *(0.06,) * 3, 0.28, 0.28, 0.14)
 """The share of the machines in each class, before anything was rented; the mean over all is half a day."""
 
 PRIOR_MACHINES = 0.3
-"""So many machines have to be seen to weigh as much as `SHARES`: few, or no market looked short-lived."""
+"""How many machines have to be seen to weigh as much as `SHARES`.
+
+With many, a market in which all instances end soon would be recognised late.
+"""
 
 NEIGHBOURS = 2.0
-"""So many machines of the same host have to be seen to weigh as much as all others."""
+"""How many machines of the same host have to be seen to weigh as much as all others."""
 
 ROUNDS = 25
-"""How often the shares are drawn nearer to what the machines show; more changes little."""
+"""How often the shares are adapted to what the machines show; more rounds change little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,20 @@ def shares(machines: Iterable[Lives]) -> Shares:
 
 
 def classify(prior: Shares, lives: Lives) -> Shares:
-    """Return how probable it is that a machine is in each class, by its own lives and the shares of all."""
+    """Return how probable it is that a machine is in each class, by the `prior` and by its own lives."""
     return _posterior(prior, _likelihoods(lives))
 
 
 def count(machines: Iterable[Shares]) -> Shares:
-    """Return how many of some machines are in each class."""
+    """Return how many machines are in each class, if these are the probabilities of each machine."""
     return tuple(sum(column) for column in zip(*machines, strict=True))
 
 
 def among(prior: Shares, counted: Shares, *, but: Shares) -> Shares:
-    """Return the shares that are expected among the machines of a host.
+    """Return the shares that are expected among the machines of a host, for one machine that is left out.
 
-    `prior` are the shares among all machines, `counted` says how many of the host's are in each class, and
-    `but` is one of these, of which the others are to tell.
+    `prior` are the shares among all machines, `counted` says how many of the host's machines are in each
+    class, and `but` is what the machine that is left out contributed to that.
     """
     found = [
         NEIGHBOURS * share + max(known - own, 0.0)
@@ -79,7 +82,7 @@ def among(prior: Shares, counted: Shares, *, but: Shares) -> Shares:
 
 
 def expected_life(probable: Shares) -> float:
-    """Return how long the next instance is expected to work on a machine of such a class, in seconds."""
+    """Return how long the next instance is expected to work, in seconds, by how probable each class is."""
     return sum(share * mean for share, mean in zip(probable, MEAN_LIVES, strict=True))
 
 
@@ -91,7 +94,7 @@ def _likelihoods(lives: Lives) -> Shares:
 
 
 def _posterior(prior: Shares, likelihoods: Shares) -> Shares:
-    """Return how probable each class is, given both."""
+    """Return how probable each class is, by how probable it was before and how likely the lives are in it."""
     joint = [share * likelihood for share, likelihood in zip(prior, likelihoods, strict=True)]
     whole = sum(joint)
     return tuple(part / whole for part in joint)

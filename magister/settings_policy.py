@@ -80,8 +80,8 @@ class Caution(Group):
     )
     quarantine_secs: Interval = Field(
         default=3600,
-        description="How long a machine where no worker verified is tried last, each time four times "
-        "as long, seconds.",
+        description="How long a machine is tried last after a failure before its worker verified, each time "
+        "four times as long, seconds.",
     )
     quarantine_cap_secs: Interval = Field(
         default=604800, description="Longest such time, after which a failure is forgotten, seconds."

@@ -30,7 +30,7 @@ class Milestone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Senses:
-    """Say since when heartbeats can be heard, when Hierophant's last list came, and if it has any of ours."""
+    """Say since when heartbeats can be heard, when Hierophant's last list came, and whether it lists ours."""
 
     hearing_since: datetime | None = None
     roster_at: datetime | None = None
@@ -40,7 +40,7 @@ class Senses:
 def events(
     moves: Sequence[Milestone], senses: Senses, short_life: timedelta, now: datetime
 ) -> Iterator[Event]:
-    """Yield what the `moves` tell of rentals, in the same order; of adopted instances they tell nothing."""
+    """Yield what the `moves` show of rentals, in the same order; adopted instances show nothing."""
     verified = {move.id: move for move in moves if move.new is State.VERIFIED}
     ends = {move.id: move for move in moves if move.old is State.VERIFIED}
     for move in moves:
@@ -67,8 +67,8 @@ def _verified(
 ) -> Event:
     """Say that a worker verified, and whether it is known to have lived for longer than a short life.
 
-    One that looks lost may be given up only later. It is on trial no longer than twice the threshold, or
-    an instance that is kept, though it looks lost, would keep the next one from being tried.
+    One that looks lost may be given up only later. It is on trial for twice the threshold at most: otherwise
+    an instance that looks lost, and is kept all the same, would keep the next one from being tried.
     """
     last = _last_sign(move, senses, now) if end is None else _alive_until(end, move.at, senses, end.at)
     outlived_at = move.at + short_life
@@ -91,7 +91,7 @@ def _at_fault(end: Milestone) -> bool:
 def _alive_until(end: Milestone, verified_at: datetime, senses: Senses, at: datetime) -> datetime:
     """Return until when the worker of an instance that ended may have lived: it is given up only later.
 
-    While nobody could hear its heartbeats it may have sent them.
+    It may have sent heartbeats while nobody could hear them.
     """
     match end.reason:
         case Reason.SILENT:
@@ -110,8 +110,8 @@ def _alive_until(end: Milestone, verified_at: datetime, senses: Senses, at: date
 def _last_sign(move: Milestone, senses: Senses, now: datetime) -> datetime:
     """Return until when the worker of an instance that is kept is known to live.
 
-    Hierophant's list tells only of a worker that it had before, or if it has others of ours: else it may
-    be the list of another one.
+    That Hierophant does not list a worker counts only if it listed the worker before, or lists others of
+    ours: otherwise it may be another Hierophant.
     """
     signs = [now]
     if move.beaten_at is not None or move.announced_at is not None:

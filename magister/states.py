@@ -76,7 +76,10 @@ PROOFS = frozenset({Reason.CALLED, Reason.ENROLLED})
 
 
 class Failure(StrEnum):
-    """Name in which way a box failed; a machine is held in quarantine by each way for itself."""
+    """Name in which way an instance failed.
+
+    If it failed before its worker verified, its machine is in quarantine for that, each way for itself.
+    """
 
     NEVER_BOOTED = "never_booted"
     NEVER_VERIFIED = "never_verified"
