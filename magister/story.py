@@ -8,6 +8,7 @@ from datetime import datetime
 
 from magister.decision import SHOWN, Candidate
 from magister.money import MICROS_PER_USD, usd
+from magister.money import price as hourly
 from magister.sentences import NAMED, About, Sentence, clock, counted, lasting, spaced, written
 from magister.states import WANTED, Reason, State
 from magister.traffic import KB_PER_GB, Traffic
@@ -88,7 +89,7 @@ def _choice(life: Life) -> Iterator[Sentence]:
         yield Sentence(
             About.CHOICE,
             f"The next best was offer {other.offer_id} on machine {other.machine_id} for "
-            f"{usd(other.price)} USD per hour: {_worse(other, chosen)}.",
+            f"{hourly(other.price)} USD per hour: {_worse(other, chosen)}.",
         )
     elif place == 0:
         yield Sentence(About.CHOICE, "No other offer fitted.")
@@ -99,15 +100,15 @@ def _numbers(one: Candidate) -> str:
     liked = ", which the settings prefer" if one.liked else ""
     held = f", though its machine is in quarantine ({one.quarantine})" if one.quarantine else ""
     return (
-        f"{usd(one.price)} USD per hour for {one.gpu_name} on machine {one.machine_id} of host {one.host_id}"
-        f"{liked}{held}; expected to verify with {one.verify:.0%}, within {lasting(one.boot)}, and then to "
-        f"work {lasting(one.life)}{_counting(one)}"
+        f"{hourly(one.price)} USD per hour for {one.gpu_name} on machine {one.machine_id} "
+        f"of host {one.host_id}{liked}{held}; expected to verify with {one.verify:.0%}, within "
+        f"{lasting(one.boot)}, and then to work {lasting(one.life)}{_counting(one)}"
     )
 
 
 def _counting(one: Candidate) -> str:
     """Say what an offer was compared by, if that is money and not Vast's score."""
-    return f"; an hour of its work counted as {usd(round(one.worth))} USD" if one.worth > 0 else ""
+    return f"; an hour of its work counted as {hourly(round(one.worth))} USD" if one.worth > 0 else ""
 
 
 def _worse(other: Candidate, chosen: Candidate) -> str:
@@ -130,7 +131,7 @@ def _worse(other: Candidate, chosen: Candidate) -> str:
     if other.boot > chosen.boot:
         details.append(f"it takes {lasting(other.boot)} to verify")
     because = f", for {' and '.join(details)}" if details else ""
-    return f"an hour of its work counted as {usd(round(other.worth))} USD{because}"
+    return f"an hour of its work counted as {hourly(round(other.worth))} USD{because}"
 
 
 def _rejections(candidates: tuple[Candidate, ...]) -> Iterator[Sentence]:
@@ -221,13 +222,21 @@ def _end(life: Life) -> Iterator[Sentence]:
 
 def _autopsy(life: Life) -> Iterator[Sentence]:
     if life.failure is not None:
-        blame = "that is held against nobody" if life.excused else "that counts against its machine"
-        yield Sentence(About.AUTOPSY, f"It failed in this way: {spaced(life.failure)}; {blame}.")
+        yield Sentence(About.AUTOPSY, f"It failed in this way: {spaced(life.failure)}; {_blame(life)}.")
     if life.autopsy_at is None:
         return
     lines = len((life.autopsy or "").splitlines())
     found = f"{counted(lines, 'line')} of them kept" if lines else "nothing came"
     yield Sentence(About.AUTOPSY, f"Its logs were asked for before its end: {found}.", life.autopsy_at)
+
+
+def _blame(life: Life) -> str:
+    """Say what its failure means for its machine: only one before its worker verified leads to quarantine."""
+    if life.excused:
+        return "that is held against nobody"
+    if life.verified_at is not None:
+        return "that shortens the life expected on its machine"
+    return "that counts against its machine"
 
 
 def jsonable(life: Life) -> dict[str, object]:

@@ -56,7 +56,9 @@ def test_a_life_is_read_as_it_was(pool: Controller) -> None:
         life = chronicle.life(session, 1, pool.clock.now)
     assert life is not None
     sentences = {about: [one.said for one in told(life) if one.about is about] for about in About}
-    assert sentences[About.CHOICE][0].startswith("It was the best of 5 offers that fitted: 0.10 USD per hour")
+    assert sentences[About.CHOICE][0].startswith(
+        "It was the best of 5 offers that fitted: 0.1000 USD per hour"
+    )
     assert sentences[About.CHOICE][1].startswith("The next best was offer ")
     assert [move.new for move in life.moves] == [
         State.REQUESTED,

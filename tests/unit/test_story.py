@@ -53,11 +53,11 @@ def test_the_choice_names_its_numbers_the_runner_up_and_the_rejections() -> None
         a_candidate(5, rejection="another offer of machine 101 is better"),
     )
     assert said(a_life(candidates=candidates), About.CHOICE) == [
-        "It was the best of 2 offers that fitted: 0.40 USD per hour for RTX 4090 on machine 101 of host 11; "
-        "expected to verify with 80%, within 3 min, and then to work 12 h; an hour of its work counted as "
-        "0.42 USD.",
-        "The next best was offer 2 on machine 102 for 0.40 USD per hour: an hour of its work counted as "
-        "0.51 USD, for it verifies with 50% only.",
+        "It was the best of 2 offers that fitted: 0.4000 USD per hour for RTX 4090 on machine 101 of host 11"
+        "; expected to verify with 80%, within 3 min, and then to work 12 h; an hour of its work counted as "
+        "0.4200 USD.",
+        "The next best was offer 2 on machine 102 for 0.4000 USD per hour: an hour of its work counted as "
+        "0.5100 USD, for it verifies with 50% only.",
         "3 offers did not come into question: it costs more than cost_per_hour (2); another offer of its "
         "machine is better (1).",
     ]
@@ -69,7 +69,11 @@ def test_the_choice_names_its_numbers_the_runner_up_and_the_rejections() -> None
         ({"quarantine": "died twice"}, "its machine is in quarantine (died twice)"),
         ({"liked": False}, "it is not among good_machines or good_hosts"),
         ({"liked": True}, "more of our boxes are on its machine or its host already"),
-        ({"liked": True, "worth": 430_000.0}, "an hour of its work counted as 0.43 USD"),
+        ({"liked": True, "worth": 421_000.0}, "an hour of its work counted as 0.4210 USD"),
+        (
+            {"liked": True, "worth": 430_000.0, "left": 3600.0},
+            "an hour of its work counted as 0.4300 USD, for it is offered for 60 min only",
+        ),
     ],
 )
 def test_the_runner_up_is_worse_by_what_tells_the_two_apart(other: dict[str, object], why: str) -> None:
@@ -168,6 +172,10 @@ def test_a_failure_is_told_with_what_it_means_and_what_the_logs_left() -> None:
         "Its logs were asked for before its end: nothing came.",
     ]
     assert jsonable(life)["log"] == ["one", "two"]
+    worked = replace(life, failure="died", verified_at=ago(hours=2))
+    assert said(worked, About.AUTOPSY)[0] == (
+        "It failed in this way: died; that shortens the life expected on its machine."
+    )
 
 
 def a_standing(**facts: object) -> Standing:
