@@ -14,7 +14,7 @@ from magister.moments import said
 from magister.money import price
 from magister.outlook import Blame, Outlook
 from magister.owners import shown
-from magister.sentences import NAMED
+from magister.sentences import NAMED, lasting
 from magister.states import State
 
 DESTROY_ALARM = timedelta(minutes=10)
@@ -276,17 +276,20 @@ def _failures(fleet: Fleet, symptoms: Symptoms, now: datetime) -> Iterator[Condi
 
 def _short_lives(fleet: Fleet, outlook: Outlook, bound: str, now: datetime) -> Condition:
     """Say that workers verify and end soon, and what to check: the template and the network."""
-    lasting = f"{fleet.caution.short_life.total_seconds() / 60:g} min"
+    short_life = lasting(fleet.caution.short_life.total_seconds())
     ends = outlook.trial_ends(fleet.caution)
     if ends is not None and now < ends:
-        bound = f"{bound}; the one that runs now is watched until {said(ends, now)}"
+        watched = outlook.waiting(fleet.caution)
+        who = "the one that runs now is" if watched == 1 else f"the {watched} that run now are"
+        first = "" if watched == 1 else ", the first"
+        bound = f"{bound}; {who} watched{first} until {said(ends, now)}"
     some = "" if outlook.short_lives == outlook.failures else f"{outlook.short_lives} of "
     return Condition(
         f"the last {outlook.failures} rentals failed: the workers of {some}these verified, but ended within "
-        f"{lasting}; {bound}",
+        f"{short_life}; {bound}",
         "see how they ended with `magister history` and `magister why ID`, and check that the worker of the "
         "template keeps running and still reaches Hierophant and this_magister_addr; a worker that lives for "
-        f"{lasting} ends the caution, and {RESUME}",
+        f"{short_life} ends the caution, and {RESUME}",
         "rentals_fail",
     )
 

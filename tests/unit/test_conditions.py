@@ -9,7 +9,7 @@ from magister.conditions import OTHER_ACCOUNT, Failing, Symptoms, conditions
 from magister.errors import BadKey, IncompleteListing, NoCredit, OtherAccount, Refused, Transient, VastError
 from magister.facts import Route
 from magister.held import Held
-from magister.outlook import Outlook, Verdict
+from magister.outlook import Caution, Outlook, Verdict
 from magister.states import State
 from tests.builders import NOW, a_fleet, ago, held
 
@@ -172,6 +172,15 @@ def test_the_one_that_is_watched_is_told_and_how_many_of_the_failures_were_short
         "the last 5 rentals failed: the workers of 3 of these verified, but ended within 5 min; "
         "one instance at a time is tried; the one that runs now is watched until 12:04:00 UTC"
     ]
+    several = replace(outlook, on_trial=(ago(minutes=1), ago(minutes=3)))
+    (what,) = told(outlook=several)
+    assert what.endswith("; the 2 that run now are watched, the first until 12:02:00 UTC")
+
+
+def test_a_short_life_that_is_no_whole_number_of_minutes_is_told_in_round_numbers() -> None:
+    fleet = a_fleet(caution=Caution(short_life=timedelta(seconds=400)))
+    (condition,) = conditions(fleet, (), replace(WELL, outlook=short_lives(4, 14, 24, 34)), NOW)
+    assert "but ended within 7 min;" in condition.what
 
 
 def test_one_short_life_is_no_condition() -> None:
