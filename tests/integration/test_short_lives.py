@@ -31,8 +31,8 @@ class Short:
     """Run a pool whose workers verify after `boot` seconds and end in one way after `life` seconds more.
 
     Both are asked for each instance, by its number; a `boot` of None never verifies. While a worker lives its
-    instance sends a heartbeat each half minute, and Hierophant lists it. A worker that is forgotten sends
-    heartbeats until the end.
+    instance sends a heartbeat each half minute, and Hierophant lists it. Of a worker that is forgotten the
+    list alone tells: its instance cannot send heartbeats, which would outweigh the list.
     """
 
     sessions: Sessions
@@ -77,7 +77,8 @@ class Short:
         if row.state is State.CREATED:
             boot = self.boot(row.id)
             if boot is not None and row.created_at and now >= row.created_at + timedelta(seconds=boot):
-                self._announce(row, now)
+                if self.way != "is forgotten":
+                    self._announce(row, now)
                 self.pool.verify(row)
                 self.pool.hierophant.living.add(self._address(row))
             return
@@ -85,7 +86,7 @@ class Short:
         if now >= due and row.id not in self.ended:
             self.ended.add(row.id)
             self._end(row)
-        if row.id not in self.ended or self.way == "is forgotten":
+        if row.id not in self.ended and self.way != "is forgotten":
             self._beat(row, now)
 
     def _end(self, row: Held) -> None:
