@@ -215,6 +215,7 @@ def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(
         controller.run(120, every=30)
         controller.verify_all()
         assert len(controller.rows(State.VERIFIED)) == few // 2
+        controller.run(controller.fleet.caution.short_life.total_seconds(), every=30)
         for row in controller.rows(State.VERIFIED):
             controller.drop(row)
 
@@ -244,7 +245,7 @@ def test_an_offer_that_comes_back_under_its_old_id_is_rented_again_at_once(sessi
     controller.drop(first)
     controller.run(60)
     controller.vast.stock([offer])  # the market of one machine shows the offer again, under the same id
-    controller.run(180)
+    controller.run(60)
     controller.verify_all()
     (second,) = controller.rows(State.VERIFIED)
     assert (second.offer_id, second.id != first.id) == (77, True)
