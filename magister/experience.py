@@ -1,6 +1,7 @@
 """Read what earlier rentals showed of machines, hosts, templates and the way as a whole."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, exists, func, or_, select, text
@@ -22,6 +23,10 @@ VERDICTS = 64
 
 RENTALS = 5000
 """How many of the last rentals say what may be expected of a machine."""
+
+
+_HEARD_TO_THE_END = frozenset({Failure.SILENT, Failure.DIED, Failure.OFFLINE})
+"""Ways to fail that are believed only some time after the last heartbeat, of an instance that has any."""
 
 
 def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
@@ -79,7 +84,9 @@ def rentals(
     """Return what came of the `newest` rentals that verified or failed, the newest first.
 
     Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody;
-    `in_force` is the template in force, as `blamed` takes it.
+    `in_force` is the template in force, as `blamed` takes it. Of the lives that ended among many, the first
+    on each machine was ended by nobody's fault. The others count, or a machine on which instances soon end
+    would be taken for the best of all wherever several end together.
     """
     # columns, for most of a row is what Vast said of its offer, and nothing of that is asked
     query = (
@@ -112,6 +119,7 @@ def rentals(
         .limit(newest)
     )
     found: list[Rental] = []
+    oldest_excused: dict[int | None, int] = {}  # by machine, its place in `found`
     for (
         asked,
         made,
@@ -133,8 +141,8 @@ def rentals(
             # one that counts as verified since a backup was put back had called by its deadline, if ever
             boot = max((min(verified, due or verified) - (made or asked)).total_seconds(), 0.0)
             ended = dropped or gone or now
-            if told == Failure.SILENT and beaten is not None:
-                ended = min(ended, beaten)  # the silence was paid for, but no work
+            if told in _HEARD_TO_THE_END and beaten is not None:
+                ended = min(ended, beaten)  # what came after it was paid for, but no work
             worked = max((ended - verified).total_seconds(), 0.0)
         rental = Rental(
             at=asked,
@@ -144,10 +152,14 @@ def rentals(
             price=price,
             boot=boot,
             worked=worked,
-            failure=None if excused or told is None else Failure(told),
+            failure=None if told is None else Failure(told),
             template_hash=template,
         )
+        if excused:
+            oldest_excused[machine] = len(found)
         found.append(rental)
+    for place in oldest_excused.values():
+        found[place] = replace(found[place], failure=None)
     return without(found, blamed(session, in_force=in_force))
 
 
