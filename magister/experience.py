@@ -1,6 +1,7 @@
 """Read what earlier rentals showed of machines, hosts, templates and the way as a whole."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,8 +26,8 @@ RENTALS = 5000
 """How many of the last rentals say what may be expected of a machine."""
 
 
-_HEARD_TO_THE_END = frozenset({Failure.SILENT, Failure.DIED, Failure.OFFLINE})
-"""Ways to fail that are believed only some time after the last heartbeat, of an instance that has any."""
+ONE_EVENT = timedelta(days=1)
+"""What was rented so soon after many were lost at once, and is lost so as well, is not excused again."""
 
 
 def trials(session: Session, now: datetime, within: timedelta) -> tuple[Trial, ...]:
@@ -79,14 +80,20 @@ def _failed(old: State | None, new: State, reason: Reason, told: str | None) -> 
 
 
 def rentals(
-    session: Session, now: datetime, *, newest: int = RENTALS, in_force: str | None = None
+    session: Session,
+    now: datetime,
+    *,
+    newest: int = RENTALS,
+    in_force: str | None = None,
+    short_life: timedelta = timedelta(),
 ) -> tuple[Rental, ...]:
     """Return what came of the `newest` rentals that verified or failed, the newest first.
 
     Adopted ones are left out, since nobody saw them boot, and failures that are held against nobody;
-    `in_force` is the template in force, as `blamed` takes it. Of the lives that ended among many, the first
-    on each machine was ended by nobody's fault. The others count, or a machine on which instances soon end
-    would be taken for the best of all wherever several end together.
+    `in_force` is the template in force, as `blamed` takes it. A life that ended among many was ended by
+    nobody's fault, unless it began within ONE_EVENT after such an end. Then it counts, or machines on which
+    instances soon end would be taken for the best of all wherever several end together. A life that failed
+    within `short_life` is marked; zero = none is.
     """
     # columns, for most of a row is what Vast said of its offer, and nothing of that is asked
     query = (
@@ -98,6 +105,7 @@ def rentals(
             Instance.dropped_at,
             Instance.destroyed_at,
             Instance.beaten_at,
+            Instance.sick_since,
             Instance.machine_id,
             Instance.host_id,
             Instance.gpu_name,
@@ -119,7 +127,7 @@ def rentals(
         .limit(newest)
     )
     found: list[Rental] = []
-    oldest_excused: dict[int | None, int] = {}  # by machine, its place in `found`
+    excused_at: dict[int, datetime] = {}  # by the place in `found`
     for (
         asked,
         made,
@@ -128,6 +136,7 @@ def rentals(
         dropped,
         gone,
         beaten,
+        sick,
         machine,
         host,
         gpu,
@@ -140,9 +149,7 @@ def rentals(
         if verified is not None:
             # one that counts as verified since a backup was put back had called by its deadline, if ever
             boot = max((min(verified, due or verified) - (made or asked)).total_seconds(), 0.0)
-            ended = dropped or gone or now
-            if told in _HEARD_TO_THE_END and beaten is not None:
-                ended = min(ended, beaten)  # what came after it was paid for, but no work
+            ended = _worked_until(told, beaten, sick, dropped or gone or now)
             worked = max((ended - verified).total_seconds(), 0.0)
         rental = Rental(
             at=asked,
@@ -156,11 +163,38 @@ def rentals(
             template_hash=template,
         )
         if excused:
-            oldest_excused[machine] = len(found)
+            excused_at[len(found)] = max(dropped or gone or now, asked)
         found.append(rental)
-    for place in oldest_excused.values():
+    for place in _once(found, excused_at):
         found[place] = replace(found[place], failure=None)
-    return without(found, blamed(session, in_force=in_force))
+    marked = (replace(one, ended_soon=_ended_soon(one, short_life)) for one in found)
+    return without(marked, blamed(session, in_force=in_force))
+
+
+def _worked_until(
+    told: str | None, beaten: datetime | None, sick: datetime | None, ended: datetime
+) -> datetime:
+    """Return until when an instance worked that was kept until `ended`: the rest was paid for, but no work.
+
+    It is given up only some time after its last heartbeat, or after Vast said that it stopped.
+    """
+    signs = {Failure.SILENT: (beaten,), Failure.DIED: (beaten, sick), Failure.OFFLINE: (beaten, sick)}
+    known = signs.get(Failure(told), ()) if told is not None else ()
+    return min(ended, max((moment for moment in known if moment is not None), default=ended))
+
+
+def _once(found: Sequence[Rental], excused_at: Mapping[int, datetime]) -> Iterator[int]:
+    """Yield the places of the excused that were not rented within ONE_EVENT after another such end."""
+    ends = sorted(excused_at.values())
+    for place in excused_at:
+        earlier = bisect_left(ends, found[place].at)
+        if earlier == 0 or found[place].at - ends[earlier - 1] > ONE_EVENT:
+            yield place
+
+
+def _ended_soon(rental: Rental, short_life: timedelta) -> bool:
+    verified = rental.boot is not None
+    return verified and rental.failure is not None and rental.worked < short_life.total_seconds()
 
 
 def blamed(session: Session, *, in_force: str | None = None) -> Mapping[Kind, int]:

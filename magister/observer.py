@@ -50,7 +50,9 @@ def observe(
         memory.tried, memory.tried_until = tried, latest
     tried = memory.tried
     if memory.judged_at is None or not timedelta() <= now - memory.judged_at < fleet.search_every:
-        rentals = experience.rentals(session, now, in_force=fleet.template_hash)
+        rentals = experience.rentals(
+            session, now, in_force=fleet.template_hash, short_life=fleet.caution.short_life
+        )
         memory.reputation, memory.judged_at = reputation(rentals, now), now
     forgiven = experience.blamed(session, in_force=fleet.template_hash)
     view = replace(

@@ -55,7 +55,7 @@ class Rental:
 
     `boot` is how long it took until its worker verified, None = it never did; `worked` how long it then
     was kept. `price` is in micro-dollars per hour, None = unknown. `failure` None = it goes on, or it ended
-    by nobody's fault.
+    by nobody's fault. `ended_soon` = its worker verified, and failed so soon afterwards that the try failed.
     """
 
     at: datetime
@@ -67,14 +67,15 @@ class Rental:
     worked: float = 0.0
     failure: Failure | None = None
     template_hash: str | None = None
+    ended_soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Say what may be expected of a rental.
 
-    `verify` is the probability that its worker verifies, `boot` how long that takes, and `life` how long
-    it then works; both in seconds.
+    `verify` is the probability that its worker verifies and does not end soon, `boot` how long that takes,
+    and `life` how long it then works; both in seconds.
     """
 
     verify: float
@@ -101,8 +102,9 @@ class Tally:
         self.tried += weight
         if rental.boot is None:
             return
-        self.verified += weight
-        self.boot += weight * rental.boot
+        if not rental.ended_soon:
+            self.verified += weight
+            self.boot += weight * rental.boot
         self.worked += weight * rental.worked
         self.ended += weight * (rental.failure is not None)
 

@@ -25,14 +25,20 @@ class Place:
     """
 
     def __init__(
-        self, sessions: Sessions, *, gap: float, template: str | None = "new", life: float | None = None
+        self,
+        sessions: Sessions,
+        *,
+        gap: float,
+        template: str | None = "new",
+        life: float | None = None,
+        bad: int = BAD,
     ) -> None:
         self.life = life
         self.pool = Controller(sessions, fleet=a_fleet(target=5, template_hash=template))
-        bad = [an_offer(price=CHEAP + 100 * n) for n in range(BAD)]
+        worse = [an_offer(price=CHEAP + 100 * n) for n in range(bad)]
         good = [an_offer(price=round(CHEAP * (1 + gap)) + 1000 * n, reliability=0.99) for n in range(GOOD)]
-        self.bad = {offer.machine_id for offer in bad}
-        self.pool.vast.stock([*bad, *good])
+        self.bad = {offer.machine_id for offer in worse}
+        self.pool.vast.stock([*worse, *good])
         self._ids = count(100_000)
 
     def run(self, seconds: float, every: float = 5) -> None:
@@ -101,3 +107,15 @@ def test_machines_on_which_instances_soon_end_are_left_although_all_of_them_end_
         place.run(10)
     assert place.works(), place.rented()
     assert max(place.rented().values()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("life", "within"), [(None, 1800), (45, 7200)], ids=["never verifies", "45 s, all together"]
+)
+def test_dearer_machines_are_tried_where_many_of_the_cheapest_are_bad(
+    sqlite_sessions: Sessions, life: float | None, within: float
+) -> None:
+    place = Place(sqlite_sessions, gap=0.2, life=life, bad=40)
+    while not place.works() and place.pool.clock.mono < 1000 + within:
+        place.run(10)
+    assert place.works(), place.rented()

@@ -1,6 +1,8 @@
 """What may be expected of a machine, from our own rentals and nothing else."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -72,6 +74,17 @@ def test_failures_of_the_cheapest_machines_say_little_of_dearer_ones() -> None:
     working = rental(machine_id=30, host_id=30, price=410_000)
     assert expected(*cheap, working, host=99, machine=99, price=0.4).verify > 0.3
     assert expected(*cheap, working, host=99, machine=99, price=0.33).verify < 0.2
+
+
+def test_workers_that_end_soon_say_as_much_of_a_price_as_workers_that_never_verify() -> None:
+    def dearer_by(rental_of: Callable[..., Rental]) -> float:
+        cheap = [rental_of(machine_id=n, host_id=n, price=300_000 + 2_000 * n) for n in range(10, 20)]
+        alike, dear = (expected(*cheap, host=99, machine=99, price=price).verify for price in (0.33, 0.45))
+        return dear / alike
+
+    ended_soon = dearer_by(partial(rental, worked=45.0, ended_soon=True))
+    assert ended_soon > 1.5
+    assert ended_soon == pytest.approx(dearer_by(partial(rental, verified=False)))
 
 
 def test_what_a_model_asks_says_nothing_of_another_model_at_that_price() -> None:
