@@ -11,6 +11,9 @@ from magister.held import Held
 from magister.offers import candidates
 from magister.states import State
 
+FURTHER = 16
+"""So many machines more are looked for with each failure in a row: all that a first page shows may be bad."""
+
 
 def shortage(fleet: Fleet, held: Iterable[Held]) -> int:
     """Count the instances to rent: short of the target, and not beyond target and surge in all."""
@@ -110,7 +113,8 @@ def fill(
             break
         yield Rent(offer, _praise(offer, view, why))
     if not fresh:
-        yield Search(len({row.machine_id for row in held if row.live}) + short, why, view.quarantines)
+        taken_by_us = len({row.machine_id for row in held if row.live})
+        yield Search(taken_by_us + short + FURTHER * view.outlook.failures, why, view.quarantines)
 
 
 def _to_send(fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], now: datetime) -> tuple[Held, ...]:

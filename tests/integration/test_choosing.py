@@ -9,6 +9,7 @@ import pytest
 from magister.database import Sessions
 from magister.facts import Offer
 from magister.states import State
+from magister.vast.market import CAP
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -119,3 +120,11 @@ def test_dearer_machines_are_tried_where_many_of_the_cheapest_are_bad(
     while not place.works() and place.pool.clock.mono < 1000 + within:
         place.run(10)
     assert place.works(), place.rented()
+
+
+def test_machines_behind_a_first_page_of_bad_ones_are_found(sqlite_sessions: Sessions) -> None:
+    place = Place(sqlite_sessions, gap=0.2, bad=CAP + 6)
+    while not place.works() and place.pool.clock.mono < 1000 + 3600:
+        place.run(10)
+    assert place.works(), place.rented()
+    assert max(place.rented().values()) == 1
