@@ -84,8 +84,13 @@ def _verified(
 
 
 def _at_fault(end: Milestone) -> bool:
-    """Say whether an end speaks against the instance: nobody asked for it, and its contract ran on."""
-    return end.reason in FAULTS and (end.end_date is None or end.at < end.end_date)
+    """Say whether an end makes its rental a failed one: nobody asked for it, and its contract ran on.
+
+    One that vanished speaks against no machine, for a person may have deleted it. Yet it was paid for
+    without use, and where each one vanishes the next shall not be rented at once.
+    """
+    by_itself = end.reason in FAULTS or end.reason is Reason.VANISHED
+    return by_itself and (end.end_date is None or end.at < end.end_date)
 
 
 def _alive_until(end: Milestone, verified_at: datetime, senses: Senses, at: datetime) -> datetime:
@@ -100,6 +105,8 @@ def _alive_until(end: Milestone, verified_at: datetime, senses: Senses, at: date
             last = max((moment for moment in heard if moment is not None), default=verified_at)
         case Reason.FORGOTTEN:
             last = end.off_roster_since or at
+        case Reason.VANISHED:
+            last = end.absent_since or at
         case Reason.EXITED | Reason.OFFLINE:
             last = max(end.sick_since or at, end.beaten_at or verified_at)
         case _:

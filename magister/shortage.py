@@ -11,8 +11,11 @@ from magister.held import Held
 from magister.offers import candidates
 from magister.states import State
 
-FURTHER = 16
-"""So many machines more are looked for with each failure in a row: all that a first page shows may be bad."""
+FURTHER, FURTHEST = 16, 192
+"""So many machines more are looked for with each failure in a row, and in all: a first page may be all bad.
+
+Vast counts the rows that it returns in a day, so there is a bound.
+"""
 
 
 def shortage(fleet: Fleet, held: Iterable[Held]) -> int:
@@ -113,8 +116,9 @@ def fill(
             break
         yield Rent(offer, _praise(offer, view, why))
     if not fresh:
+        further = min(FURTHER * view.outlook.failures, FURTHEST)
         taken_by_us = len({row.machine_id for row in held if row.live})
-        yield Search(taken_by_us + short + FURTHER * view.outlook.failures, why, view.quarantines)
+        yield Search(taken_by_us + short + further, why, view.quarantines)
 
 
 def _to_send(fleet: Fleet, held: tuple[Held, ...], rest: tuple[Held, ...], now: datetime) -> tuple[Held, ...]:
