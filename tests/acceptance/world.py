@@ -50,6 +50,7 @@ HURRY = QUICK_PACE | {
     "CAUTION_LAUNCH_BACKOFF_SECS": "0",
     "CAUTION_RECENT_SECS": "0",
     "CAUTION_TRIP": "64",
+    "CAUTION_SHORT_LIFE_SECS": "0",  # tests drop workers that have just verified
 }
 STEADY = HURRY | {
     "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "90",

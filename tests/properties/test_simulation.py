@@ -69,7 +69,7 @@ def test_the_law_finds_two_loops_that_do_not_know_what_was_spent() -> None:
         patch("magister.observer.outlay", lambda session, now: Outlay()),
         patch("magister.renting.outlay", lambda session, now: Outlay()),
     ):
-        assert run(poor(2, MONTH_END), sworn=frozenset({law})).broken.startswith(law)
+        assert run(poor(6, MONTH_END), sworn=frozenset({law})).broken.startswith(law)
 
 
 def test_a_seed_is_the_same_run_byte_for_byte() -> None:
