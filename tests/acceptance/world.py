@@ -38,6 +38,7 @@ QUICK_PACE = {
     "PACE_SEARCH_CACHE_SECS": "2",
     "PACE_TICK_SECS": "0.05",
     "PACE_RECHECK_SECS": "0.2",
+    "CAUTION_SHORT_LIFE_SECS": "0",  # tests drop workers that have just verified
 }
 HURRY = QUICK_PACE | {
     "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "6",
@@ -50,7 +51,6 @@ HURRY = QUICK_PACE | {
     "CAUTION_LAUNCH_BACKOFF_SECS": "0",
     "CAUTION_RECENT_SECS": "0",
     "CAUTION_TRIP": "64",
-    "CAUTION_SHORT_LIFE_SECS": "0",  # tests drop workers that have just verified
 }
 STEADY = HURRY | {
     "CONTEMPLANT_VERIFICATION_TIMEOUT_SECS": "90",
