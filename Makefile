@@ -112,7 +112,7 @@ serve: $(INSTALLED) ## run the service with .env and magister.toml
 
 test: $(INSTALLED) ## run all tests, and fail if the modules that handle money are not covered
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= $(ARGS)
-	$(BIN)/python -m coverage report --fail-under=90 --include='magister/planner.py,magister/listings.py,magister/losses.py,magister/outlook.py,magister/evidence.py,magister/adoption.py,magister/offers.py,magister/ledger.py,magister/findings.py,magister/books.py,magister/rates.py,magister/spending.py,magister/rows.py,magister/experience.py,magister/executor.py,magister/renting.py,magister/vast/*'
+	$(BIN)/python -m coverage report --fail-under=90 --include='magister/planner/plan.py,magister/planner/schedule.py,magister/planner/loss_breaker.py,magister/domain/risk/launch_breaker.py,magister/planner/evidence.py,magister/planner/adoption.py,magister/planner/ranking.py,magister/store/transitions.py,magister/store/observations.py,magister/store/cost_ledger.py,magister/domain/cost.py,magister/store/accounting/spending.py,magister/store/instances.py,magister/store/rental_history.py,magister/control/executor.py,magister/control/launcher.py,magister/vast/*'
 
 check: $(INSTALLED) ## check format, lint, types, layers, scripts and workflows
 	$(BIN)/ruff format --check .

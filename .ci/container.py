@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from magister.complaints import complain
 from magister.errors import BadSettings
-from magister.provenance import known
-from magister.settings import DOTENV, FILE, Settings, load, value
-from magister.settings_contemplant import PROVER_VARIABLES
-from magister.settings_sources import variables_in
+from magister.service.exit import complain
+from magister.settings.contemplant import PROVER_VARIABLES
+from magister.settings.describe import known
+from magister.settings.model import DOTENV, FILE, Settings, load, value
+from magister.settings.sources import variables_in
 
 READER = 1000
 """The user in the container."""

@@ -1,5 +1,5 @@
 """`python -m magister` does what `magister` does."""
 
-from magister.cli import main
+from magister.cli.main import main
 
 main()

@@ -6,9 +6,9 @@ from alembic import context
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from magister.database import open_database
-from magister.models_money import Rate
-from magister.views import views
+from magister.store.db.engine import open_database
+from magister.store.db.models_accounting import Rate
+from magister.store.db.views import views
 
 
 def drop_views(connection: Connection) -> None:

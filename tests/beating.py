@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from magister import ledger, operations, pool, rows
-from magister.database import Sessions
 from magister.states import Reason, State
+from magister.store import instances, pool, requests, transitions
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -47,11 +47,11 @@ class Beating:
         now = self.pool.clock.now
         with self.pool.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.timeout))
-            for row in rows.held(session):
+            for row in instances.held(session):
                 if self.every is not None and row.sends:  # as it was rented with
-                    ledger.learn(session, row, beat_secs=self.every)
+                    transitions.learn(session, row, beat_secs=self.every)
                 if beats and row.id in self.alive and row.wanted:
-                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
+                    requests.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def given_up(self) -> dict[int, Reason]:
         """Return the instances that were given up, and why."""

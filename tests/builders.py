@@ -8,15 +8,15 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from magister import ledger, rows
-from magister.database import Sessions
-from magister.facts import Offer, Sighting
-from magister.fleet import Fleet, View
-from magister.held import Held, Learned
-from magister.models import Pool
-from magister.models_money import Rate
-from magister.settings import Settings
+from magister.domain.instance import Held, Learned
+from magister.domain.observed import Offer, Sighting
+from magister.domain.spec import Fleet, View
+from magister.settings.model import Settings
 from magister.states import Reason, State
+from magister.store import instances, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Pool
+from magister.store.db.models_accounting import Rate
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ADDRESS = "http://127.0.0.1:8555"
@@ -148,11 +148,11 @@ def a_row(
 
     `sent` = its create was sent and is unanswered, for a requested one.
     """
-    row = ledger.open_row(
+    row = transitions.open_row(
         session, offer or an_offer(), callback_key=callback_key, actor="test", why="a test", at=at
     )
     if sent or state is not State.REQUESTED:
-        row = ledger.claim_send(session, row, fence=1, at=at)
+        row = transitions.claim_send(session, row, fence=1, at=at)
     if state is not State.REQUESTED:
         facts = Learned(
             contract_id=contract_id or 9000 + row.id,
@@ -162,17 +162,17 @@ def a_row(
             last_seen_at=at,
             actual_status="running",
         )
-        ledger.learn(session, row, **facts)
+        transitions.learn(session, row, **facts)
     for to, reason in PATHS[state]:
-        ledger.move(session, _fresh(session, row), to, reason, actor="test", why="a test", at=at)
-    ledger.learn(session, row, **(learned or Learned()))
+        transitions.move(session, _fresh(session, row), to, reason, actor="test", why="a test", at=at)
+    transitions.learn(session, row, **(learned or Learned()))
     return _fresh(session, row)
 
 
 def state_of(sessions: Sessions, row: Held) -> State:
     """Return the state that a row has by now."""
     with sessions.read() as session:
-        found = rows.one(session, row.id)
+        found = instances.one(session, row.id)
     assert found is not None
     return found.state
 
@@ -186,7 +186,7 @@ def forget_instances(session: Session) -> None:
 
 
 def _fresh(session: Session, row: Held) -> Held:
-    found = rows.one(session, row.id)
+    found = instances.one(session, row.id)
     assert found is not None
     return found
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import event, text
 
-from magister import telemetry
-from magister.database import Sessions, open_database
-from magister.schema import migrate
+from magister.service import logging as telemetry
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.migrations import migrate
 from tests import postgres
 from tests.waiting import PATIENCE
 
@@ -36,6 +36,7 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+TESTS = Path(__file__).parent
 TRACED = {"unit", "contract", "integration", "migrations"}
 """The folders whose tests show what is run of the modules that handle money.
 
@@ -64,7 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         call = getattr(item, "callspec", None)
         second = call is not None and call.params.get("sessions") == "postgres"
-        if item.path.parent.name not in TRACED or item.path.stem in LENGTHY or second:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder not in TRACED or item.path.stem in LENGTHY or second:
             item.add_marker(pytest.mark.no_cover)
 
 

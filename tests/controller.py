@@ -8,18 +8,19 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from magister import ledger, pool, rows
-from magister.database import Sessions
-from magister.executor import Executor
-from magister.facts import Order
-from magister.fleet import Fleet
-from magister.held import Held
-from magister.lanes import InlineLanes
-from magister.lease import KernelLock, LeaseHolder
-from magister.models import Instance, Transition
-from magister.renting import Renter
+from magister.control.executor import Executor
+from magister.control.lanes import InlineLanes
+from magister.control.launcher import Renter
+from magister.control.reconciler import Clock, Report, Worker
+from magister.domain.instance import Held
+from magister.domain.observed import Order
+from magister.domain.spec import Fleet
 from magister.states import Reason, State
-from magister.worker import Clock, Report, Worker
+from magister.store import instances as rows
+from magister.store import pool, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import KernelLock, LeaseHolder
+from magister.store.db.models import Instance, Transition
 from tests.builders import ADDRESS, a_fleet
 from tests.fakes import FakeClock, FakeHierophant, FakeVast
 
@@ -165,4 +166,4 @@ class Controller:
     def _move(self, row: Held, to: State, reason: Reason, why: str) -> None:
         current = self.row(row.id)
         with self.sessions.write() as session:
-            ledger.move(session, current, to, reason, actor="test", why=why, at=self.clock.now)
+            transitions.move(session, current, to, reason, actor="test", why=why, at=self.clock.now)

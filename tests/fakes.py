@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
-from magister.facts import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
-from magister.vast import market
+from magister.domain.observed import Account, Charge, Listing, Offer, Order, Roster, Route, Sighting
+from magister.vast import offers as market
 
 Fault = BaseException | Callable[[], BaseException]
 

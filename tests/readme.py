@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from magister.cli import main as magister
-from magister.provenance import Described
-from magister.settings import described
+from magister.cli.main import main as magister
+from magister.settings.describe import Described
+from magister.settings.model import described
 from magister.states import diagram
 from tests.pages import DOCS, README, ROOT
 

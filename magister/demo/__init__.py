@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 from sqlalchemy.exc import DBAPIError
 
-from magister import assembly, reports
-from magister.complaints import complain
-from magister.database import Sessions
-from magister.demo.parts import PartDied, Parts, parts
-from magister.demo.place import Place, open_place
-from magister.demo.story import Chapter, Story, story, whole
+from magister.demo.processes import PartDied, Parts, parts
+from magister.demo.scenario import Chapter, Story, story, whole
 from magister.demo.view import DemoView, demo_view
-from magister.reports import Event, Overview
-from magister.signals import Inbox, inbox
+from magister.demo.workspace import Place, open_place
+from magister.reports import overview as reports
+from magister.reports.overview import Event, Overview
+from magister.service import wiring
+from magister.service.exit import complain
+from magister.service.signals import Inbox, inbox
+from magister.store.db.engine import Sessions
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the pool."""
@@ -107,7 +108,7 @@ def look(place: Place, sessions: Sessions) -> tuple[Overview, tuple[Event, ...]]
         return None
     try:
         with sessions.read() as session:
-            overview = reports.overview(session, assembly.now(), last=1)
+            overview = reports.overview(session, wiring.now(), last=1)
             if overview.heartbeat_age_secs is None:
                 return None
             return overview, reports.history(session, HISTORY)
@@ -116,7 +117,7 @@ def look(place: Place, sessions: Sessions) -> tuple[Overview, tuple[Event, ...]]
 
 
 def _run(place: Place, running: Parts, box: Inbox, deadline: float | None) -> int:
-    sessions = assembly.database(place.settings)
+    sessions = wiring.database(place.settings)
     seen = look(place, sessions)
     overview, events = seen or (None, ())
     view = demo_view(events)
@@ -129,7 +130,7 @@ def _run(place: Place, running: Parts, box: Inbox, deadline: float | None) -> in
             parts=running,
             sessions=sessions,
             view=view,
-            began_at=assembly.now(),
+            began_at=wiring.now(),
             before=len(events),
             boxes=0 if overview is None else sum(each.billed for each in overview.instances),
         )

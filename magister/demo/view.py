@@ -10,9 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from magister import screen
-from magister.demo.story import CHAPTERS, Stage, Story
-from magister.reports import Event, Overview
+from magister.demo.scenario import CHAPTERS, Stage, Story
+from magister.reports import terminal
+from magister.reports.overview import Event, Overview
 
 EVENTS = 10
 """Moves shown below the picture."""
@@ -62,8 +62,8 @@ class PlainView:
         for event in events:
             if _identity(event) not in self._known:
                 self._known.add(_identity(event))
-                self._write(screen.told(event))
-        headline = screen.headline(overview)
+                self._write(terminal.told(event))
+        headline = terminal.headline(overview)
         if headline != self._headline:
             self._headline = headline
             self._write(headline)
@@ -107,12 +107,12 @@ class LiveView:
             mark, style = MARKS[stage]
             chapters.append(_line(f"{mark}{chapter.title}", style))
         self._picture = (
-            Text(screen.headline(overview), style="bold"),
-            screen.table(overview, self._live.console.width),
+            Text(terminal.headline(overview), style="bold"),
+            terminal.table(overview, self._live.console.width),
             Text(),
             *chapters,
             Text(),
-            *(screen.painted(event) for event in events[-EVENTS:]),
+            *(terminal.painted(event) for event in events[-EVENTS:]),
         )
         self._draw()
 
@@ -127,7 +127,7 @@ class LiveView:
 
 def demo_view(known: Iterable[Event]) -> DemoView:
     """Return the view that fits where stdout leads; `known` are events that need not be told again."""
-    if screen.terminal():
+    if terminal.terminal():
         return LiveView(Console())
     view = PlainView()
     view.known(known)

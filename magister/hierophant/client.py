@@ -14,10 +14,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from magister import __version__
+from magister.domain.observed import Roster
 from magister.errors import Unreachable
-from magister.facts import Roster
-from magister.hierophant import wire
-from magister.mishaps import one_line, told
+from magister.hierophant import schemas
+from magister.http_errors import one_line, told
 
 BODY_LIMIT = 512 * 1024 * 1024
 """Bytes of a list, more than a million entries: the dead are never pruned. They are read as they come."""
@@ -78,11 +78,11 @@ class HttpHierophant:
         """Close the connections that are kept open; a later call opens new ones."""
         self._session.close()
 
-    def _listed(self, path: str) -> wire.Listed:
+    def _listed(self, path: str) -> schemas.Listed:
         url = self._url + path
         try:
-            return wire.read(self._chunks(url))
-        except wire.NoList as oddity:
+            return schemas.read(self._chunks(url))
+        except schemas.NoList as oddity:
             raise Unreachable(f"{url} gave no list of workers: {oddity}") from None
         except _FAILURES as failure:
             raise Unreachable(f"{url} cannot be read: {told(failure)}") from None
@@ -95,14 +95,14 @@ class HttpHierophant:
             stream=True,
         ) as response:
             if response.status_code != HTTPStatus.OK:
-                raise wire.NoList(one_line(f"{response.status_code} {response.reason or ''}"))
+                raise schemas.NoList(one_line(f"{response.status_code} {response.reason or ''}"))
             read, ends = 0, self._monotonic() + self._timeout
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 read += len(chunk)
                 if read > self._body_limit:
-                    raise wire.NoList(f"more than {self._body_limit} bytes")
+                    raise schemas.NoList(f"more than {self._body_limit} bytes")
                 if self._monotonic() > ends:
-                    raise wire.NoList(f"the body did not end within {self._timeout:g} s")
+                    raise schemas.NoList(f"the body did not end within {self._timeout:g} s")
                 yield chunk
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from magister.facts import Roster
+from magister.domain.observed import Roster
 
 
 class Hierophant(Protocol):

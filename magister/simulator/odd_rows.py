@@ -1,6 +1,6 @@
 """Rows as Vast should not send them: prices without the disk, and values that fit nowhere."""
 
-from magister.simulator.faults import Faults
+from magister.simulator.runtime.faults import Faults
 
 Row = dict[str, object]
 

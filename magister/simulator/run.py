@@ -12,17 +12,17 @@ from typing import Self
 
 from flask import Flask, Response
 
-from magister.simulator.boxes import Boxes
-from magister.simulator.clock import Clock
-from magister.simulator.contemplants import Crew
-from magister.simulator.hierophant import Hierophant
-from magister.simulator.listener import Listener
-from magister.simulator.market import Market
-from magister.simulator.plan import MarketPlan
-from magister.simulator.rates import RatePlan, Rates
-from magister.simulator.server import app_for
-from magister.simulator.simulation import DEFAULT_KEY, Simulation
-from magister.simulator.state_file import load, save
+from magister.simulator.http.listener import Listener
+from magister.simulator.http.server import app_for
+from magister.simulator.market.clock import Clock
+from magister.simulator.market.config import MarketPlan
+from magister.simulator.market.market import Market
+from magister.simulator.runtime.boxes import Boxes
+from magister.simulator.runtime.coordinator import Hierophant
+from magister.simulator.runtime.rate_limits import RatePlan, Rates
+from magister.simulator.runtime.simulation import DEFAULT_KEY, Simulation
+from magister.simulator.runtime.state_file import load, save
+from magister.simulator.runtime.workers import Crew
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def _assemble(options: SimulatorOptions) -> Simulation:
 
 def hierophant_app(sim: Simulation) -> Flask:
     """Build the app of the coordinator's two lists."""
-    app = Flask("magister.simulator.hierophant", static_folder=None)
+    app = Flask("magister.simulator.runtime.coordinator", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = True  # a cut is the server's to see
 
     def view(index: int) -> Callable[[], Response]:

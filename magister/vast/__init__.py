@@ -2,7 +2,7 @@
 
 from magister.vast.access import Access
 from magister.vast.client import HttpVast
-from magister.vast.pacer import Pacer
 from magister.vast.protocol import Vast
+from magister.vast.rate_limiter import Pacer
 
 __all__ = ["Access", "HttpVast", "Pacer", "Vast"]

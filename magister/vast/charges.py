@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from magister.domain.observed import Charge
 from magister.errors import Transient
-from magister.facts import Charge
 from magister.vast import values
-from magister.vast.answer import Answer
+from magister.vast.response import Answer
 
 LIMIT = 500
 """Rows a page; Vast's own maximum."""

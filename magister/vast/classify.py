@@ -22,7 +22,7 @@ from magister.errors import (
     Transient,
     VastError,
 )
-from magister.vast.answer import Answer
+from magister.vast.response import Answer
 from magister.vast.values import identity, number
 
 Explained = TypeVar("Explained", BadKey, NoCredit)

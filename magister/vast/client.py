@@ -8,14 +8,14 @@ from datetime import date, datetime
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from magister.domain.observed import Account, Charge, Listing, Offer, Order, Route, Sighting
 from magister.errors import IncompleteListing, RateLimited, Refused, Transient
-from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
-from magister.vast import charges, classify, market, values, wire
+from magister.vast import charges, classify, offers, schemas, values
 from magister.vast.access import Access
-from magister.vast.answer import Answer
 from magister.vast.listing import Page, complete, page
 from magister.vast.logs import TAIL, Shelf
-from magister.vast.pacer import Pacer
+from magister.vast.rate_limiter import Pacer
+from magister.vast.response import Answer
 from magister.vast.transport import ASKS, Call, Line
 
 LISTED = 25
@@ -58,7 +58,7 @@ class HttpVast:
 
     def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
         """Search the market, cheapest first, until offers that `fit` were found on so many machines."""
-        return market.offers(self._offered, machines, fit)
+        return offers.offers(self._offered, machines, fit)
 
     def create(self, offer_id: int, order: Order) -> int:
         """Rent an offer with one single request and return the contract.
@@ -156,11 +156,11 @@ class HttpVast:
             raise IncompleteListing(str(refusal)) from None
         return page(answer, first=token is None)
 
-    def _offered(self, start: market.Start | None) -> market.Page:
+    def _offered(self, start: offers.Start | None) -> offers.Page:
         access = self._access
-        body = market.query(access.filters, storage=access.allocated_storage, limit=access.limit, start=start)
+        body = offers.query(access.filters, storage=access.allocated_storage, limit=access.limit, start=start)
         call = Call(route=Route.SEARCH, method="POST", path="/api/v0/bundles/", body=body)
-        return market.page(self._ask(call), access.limit, disk_gb=access.allocated_storage)
+        return offers.page(self._ask(call), access.limit, disk_gb=access.allocated_storage)
 
     def _ask(self, call: Call, *, fine: Callable[[Answer], bool] | None = None) -> Answer:
         """Make a call that may be made again, a few times if need be; `fine` knows refusals that are none."""
@@ -216,7 +216,7 @@ def _shown(answer: Answer, contract_id: int) -> Sighting | None:
     if found is None or (rows is not None and not rows):
         return None
     for row in (found,) if rows is None else rows:
-        sighting, odd = wire.sighting(row)
+        sighting, odd = schemas.sighting(row)
         if sighting is not None and sighting.contract_id == contract_id:
             if odd:
                 log.debug("unusable values of %d, taken as unknown: %s", contract_id, ", ".join(sorted(odd)))

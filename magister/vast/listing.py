@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from magister.domain.observed import Sighting
 from magister.errors import IncompleteListing
-from magister.facts import Sighting
-from magister.vast import values, wire
-from magister.vast.answer import Answer
+from magister.vast import schemas, values
+from magister.vast.response import Answer
 
 READINGS = 3
 """Times that the whole listing is read before it is given up."""
@@ -50,7 +50,7 @@ def page(answer: Answer, *, first: bool) -> Page:
         if not (nothing and first and token is None):
             raise IncompleteListing("Vast sent no list of instances")
         rows = ()
-    read = [wire.sighting(row) for row in rows]
+    read = [schemas.sighting(row) for row in rows]
     seen = tuple(sighting for sighting, _ in read if sighting is not None)
     if len(seen) != len(rows):
         raise IncompleteListing("Vast listed an instance without a usable id")

@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from magister import __version__
 from magister.errors import Refused, Transient
-from magister.mishaps import told
+from magister.http_errors import told
 
 TAIL = 200
 """Lines that Vast is asked for."""

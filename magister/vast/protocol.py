@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Protocol
 
-from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
+from magister.domain.observed import Account, Charge, Listing, Offer, Order, Route, Sighting
 
 
 class Vast(Protocol):

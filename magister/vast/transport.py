@@ -13,10 +13,10 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ClosedPoolError, ConnectTimeoutError, HTTPError, NewConnectionError
 
 from magister import __version__
+from magister.domain.observed import Route
 from magister.errors import Ambiguous, BadKey, NotSent, Transient, VastError
-from magister.facts import Route
-from magister.mishaps import causes, told
-from magister.vast import answer
+from magister.http_errors import causes, told
+from magister.vast import response as answer
 from magister.vast.access import Access
 
 CONNECTIONS = 16

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 from flask import Flask, Response
 
-from magister.database import Sessions
-from magister.settings import Settings
-from magister.wanted import fleet
-from magister.web import costs, problems, stories
+from magister.settings.model import Settings
+from magister.settings.spec import fleet
+from magister.store.db.engine import Sessions
+from magister.web import costs, instance, problems
 from magister.web.api import Api, blueprint
 from magister.web.callbacks import Callbacks
-from magister.web.kept import KeptDrops
+from magister.web.drops.queue import KeptDrops
 from magister.web.pages import pages
-from magister.web.store import Store
+from magister.web.transactions import Store
 
 
 def create_app(
@@ -53,7 +53,7 @@ def create_app(
         pages=for_people,
     )
     app.register_blueprint(blueprint(api))
-    app.register_blueprint(stories.blueprint(stories.Stories(store, for_people)))
+    app.register_blueprint(instance.blueprint(instance.Stories(store, for_people)))
     app.register_blueprint(costs.blueprint(costs.Costs(store)))
     problems.install(app, store.log)
     app.after_request(_guarded)

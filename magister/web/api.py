@@ -13,18 +13,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import BadRequest
 
-from magister import __version__, operations, readiness, reports
-from magister.arrival import REASON_LIMIT
+from magister import __version__
+from magister.domain.instance import Held
+from magister.domain.observed import LARGEST_ID
 from magister.errors import DatabaseUnusable, TooEarly, UnknownInstance
-from magister.facts import LARGEST_ID
-from magister.held import Held
-from magister.web import openapi, pages, shapes
+from magister.reports import overview, readiness
+from magister.store import requests
+from magister.web import openapi, pages, serializers
 from magister.web.browsers import refuse_pages
 from magister.web.callbacks import Callbacks
-from magister.web.kept import KeptDrops
+from magister.web.drops.queue import KeptDrops
+from magister.web.drops.spool import Drop
 from magister.web.pages import Pages
-from magister.web.spool import Drop
-from magister.web.store import Store
+from magister.web.server.request_buffer import REASON_LIMIT
+from magister.web.transactions import Store
 from magister.web.waiting import Place
 
 log = structlog.get_logger("magister.web")
@@ -58,31 +60,33 @@ class Api:
 
     def index(self) -> Response:
         """Show the pool to a browser, and name the endpoints to everybody else."""
-        answer = self.pages.pool() if pages.wanted() else shown(shapes.index(ENDPOINTS, __version__))
+        answer = self.pages.pool() if pages.wanted() else shown(serializers.index(ENDPOINTS, __version__))
         answer.vary.add("Accept")
         return answer
 
     def summary(self) -> Response:
         """Show what is kept and what it costs."""
-        return shown(shapes.summary(self.store.read(reports.summary)))
+        return shown(serializers.summary(self.store.read(overview.summary)))
 
     def instances(self) -> Response:
         """Show every instance with a contract that is not proved gone; with `pending=1` the others too."""
         pending = request.args.get("pending") == "1"
-        views = self.store.read(reports.instances)
-        return shown([shapes.instance(view) for view in views if pending or view.instance_id is not None])
+        views = self.store.read(overview.instances)
+        return shown(
+            [serializers.instance(view) for view in views if pending or view.instance_id is not None]
+        )
 
     def verify(self, which: str) -> Response:
         """Hear a worker; HEAD is told what a worker would be, and changes nothing."""
         offer_id, key = id_in(which), request.args.get("key") or None
         if request.method == "HEAD":
             seen = self.store.read(lambda session: self._find(session, offer_id, key))
-            return shown(shapes.answer(operations.current(seen)))
+            return shown(serializers.answer(requests.current(seen)))
         self._refuse_pages()
         beat = "beat" in request.args
         with self._admitted(offer_id, key, waits=not beat) as place:
             row = self.store.write(
-                lambda session, now: operations.verify(
+                lambda session, now: requests.verify(
                     session, offer_id, key=key, now=now, beat=beat, open_callbacks=self.open_callbacks
                 ),
                 place,
@@ -99,35 +103,35 @@ class Api:
                 contract=row.contract_id,
                 beat=beat,
             )
-        return shown(shapes.answer(row))
+        return shown(serializers.answer(row))
 
     def announce(self, which: str) -> Response:
         """Hear that the heartbeats of an instance begin; HEAD changes nothing."""
         offer_id, key = id_in(which), request.args.get("key") or None
         seen = self.store.read(lambda session: self._find(session, offer_id, key))
         if request.method == "HEAD" or seen.announced_at is not None:  # it is repeated while no worker runs
-            return shown(shapes.answer(operations.current(seen)))
+            return shown(serializers.answer(requests.current(seen)))
         self._refuse_pages()
         with self._admitted(offer_id, key, waits=False) as place:
             row = self.store.write(
-                lambda session, now: operations.announce(
+                lambda session, now: requests.announce(
                     session, offer_id, key=key, now=now, open_callbacks=self.open_callbacks
                 ),
                 place,
             )
         log.debug("heartbeat.announced", instance=row.id, offer=offer_id, contract=row.contract_id)
-        return shown(shapes.answer(row))
+        return shown(serializers.answer(row))
 
     def drop(self, which: str) -> Response:
         """Hear the coordinator."""
         offer_id, key = id_in(which), request.args.get("key") or None
         self._refuse_pages()
-        why = operations.legible(reason())
+        why = requests.legible(reason())
         asked = Drop(offer_id=offer_id, key=key, why=why, heard_at=self.store.clock())
         with self.kept.until_heard(asked), self._admitted(offer_id, key) as place:
             self.kept.require_no_crowd()
             row = self.store.write(
-                lambda session, now: operations.drop(
+                lambda session, now: requests.drop(
                     session, offer_id, key=key, why=why, now=now, open_callbacks=self.open_callbacks
                 ),
                 place,
@@ -135,13 +139,13 @@ class Api:
         self.store.log.info(
             "drop.heard", per=row.id, instance=row.id, offer=offer_id, state=row.state, why=why
         )
-        return shown(shapes.answer(row))
+        return shown(serializers.answer(row))
 
     def _refuse_pages(self) -> None:
         refuse_pages(dict(request.headers), method=request.method, address=self.address)
 
     def _find(self, session: Session, offer_id: int, key: str | None) -> Held:
-        return operations.find(session, offer_id, key=key, open_callbacks=self.open_callbacks)
+        return requests.find(session, offer_id, key=key, open_callbacks=self.open_callbacks)
 
     @contextmanager
     def _admitted(self, offer_id: int, key: str | None, *, waits: bool = True) -> Iterator[Place | None]:
@@ -186,7 +190,7 @@ class Api:
         except (DatabaseUnusable, SQLAlchemyError, OSError):  # it may answer, and hold no tables of ours
             ready = readiness.unreachable()
         ready = replace(ready, conditions=(*ready.conditions, *self.kept.conditions()))
-        return shown(shapes.readiness(ready), 200 if ready.ready else 503)
+        return shown(serializers.readiness(ready), 200 if ready.ready else 503)
 
     def openapi(self) -> Response:
         """Describe the API."""

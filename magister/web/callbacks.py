@@ -10,9 +10,10 @@ import threading
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from magister import callback_key, pool, rows
-from magister.database import Sessions
+from magister.domain import callback_key
 from magister.errors import DatabaseUnusable
+from magister.store import instances, pool
+from magister.store.db.engine import Sessions
 
 EVERY = 5.0
 """Seconds between two readings: an instance of the last ones is not remembered yet."""
@@ -51,7 +52,7 @@ class Callbacks:
             self._live |= heard
         try:
             with self._sessions.read() as session:
-                live, secret = rows.live_callbacks(session), pool.made_secret(session)
+                live, secret = instances.live_callbacks(session), pool.made_secret(session)
         except (SQLAlchemyError, DatabaseUnusable, OSError) as error:
             log.debug(
                 "callbacks.not_read", error=" ".join(str(getattr(error, "orig", None) or error).split())
@@ -75,7 +76,7 @@ class Callbacks:
         secret = self._secret
         return key is not None and secret is not None and callback_key.is_signed(secret, offer_id, key)
 
-    def _is_open(self, row: rows.Callback) -> bool:
+    def _is_open(self, row: instances.Callback) -> bool:
         """Say whether a call without a key may mean this instance."""
         return self._open_callbacks or row.keyless
 

@@ -8,10 +8,11 @@ from typing import TypeVar
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
-from magister import bills, statements
-from magister.statements import Wish
+from magister.reports import statements
+from magister.reports.statements import Wish
+from magister.store.accounting import invoice
 from magister.web.api import shown
-from magister.web.store import Store
+from magister.web.transactions import Store
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -36,7 +37,7 @@ class Costs:
         """Hold the estimate against what Vast charged."""
         given, now = parameters("from", "to", "format"), self.store.clock()
         asked, as_csv = wish(given, now), wants_csv(given.get("format"))
-        told = self.store.read(lambda session: bills.reconcile(session, asked.first, asked.last, now))
+        told = self.store.read(lambda session: invoice.reconcile(session, asked.first, asked.last, now))
         return told_as(as_csv, statements.bill_jsonable, statements.bill_as_csv, told)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from magister.arrival import REASON_LIMIT
-from magister.facts import LARGEST_ID
-from magister.spending import By
+from magister.domain.observed import LARGEST_ID
+from magister.store.accounting.spending import By
 from magister.web.openapi_schemas import TEXT, ref, schemas
 from magister.web.problems import MEDIA_TYPE
-from magister.web.shapes import Json
+from magister.web.serializers import Json
+from magister.web.server.request_buffer import REASON_LIMIT
 
 PROBLEMS = {
     400: "The id or the query is not what it must be, or the request cannot be read.",

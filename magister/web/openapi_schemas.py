@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from magister.states import LIVE, Reason, State
-from magister.web.shapes import Json
+from magister.web.serializers import Json
 
 TEXT: Json = {"type": "string"}
 WHOLE: Json = {"type": "integer", "minimum": 0}

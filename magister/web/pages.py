@@ -9,19 +9,19 @@ from pathlib import Path
 
 from flask import Response, render_template, request
 
-from magister import readiness
-from magister.budget import Cap
-from magister.conditions import Condition
-from magister.dashboard import LATELY, Dashboard, dashboard
-from magister.fleet import Fleet
+from magister.domain.sentences import About, capital, lasting, spaced
+from magister.domain.spec import Fleet
 from magister.money import price, total
-from magister.reports import Event, InstanceView
-from magister.sentences import About, capital, lasting, spaced
-from magister.standing import explained
+from magister.planner.budget import Cap
+from magister.planner.conditions import Condition
+from magister.reports import readiness
+from magister.reports.dashboard import LATELY, Dashboard, dashboard
+from magister.reports.instance_story import Life, told
+from magister.reports.overview import Event, InstanceView
+from magister.reports.pool_story import explained
 from magister.states import LOOP, State
-from magister.story import Life, told
-from magister.web.kept import KeptDrops
-from magister.web.store import Store
+from magister.web.drops.queue import KeptDrops
+from magister.web.transactions import Store
 
 HTML = "text/html"
 JSON = "application/json"

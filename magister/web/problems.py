@@ -20,7 +20,7 @@ from magister.errors import (
     UnknownInstance,
     WrongKey,
 )
-from magister.limited_log import LimitedLog
+from magister.web.server.limited_log import LimitedLog
 
 MEDIA_TYPE = "application/problem+json"
 

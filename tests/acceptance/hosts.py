@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from magister.lease import Ground
 from magister.simulator.run import SimulatorServer
+from magister.store.db.lease import Ground
 from tests.acceptance import records
 from tests.acceptance.host import TAIL, Host
 from tests.acceptance.records import Tenure

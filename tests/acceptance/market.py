@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from magister.simulator.contracts import Contract, Worker
-from magister.simulator.faults import Fault
-from magister.simulator.incidents import befall
-from magister.simulator.journal import Entry
+from magister.simulator.market.contracts import Contract, Worker
 from magister.simulator.run import SimulatorServer
+from magister.simulator.runtime.faults import Fault
+from magister.simulator.runtime.incidents import befall
+from magister.simulator.runtime.request_log import Entry
 
 
 @dataclass

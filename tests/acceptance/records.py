@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
-from magister.database import Sessions, open_database
-from magister.held import Held
-from magister.models import Instance, Lease, Transition
-from magister.rows import as_held
+from magister.domain.instance import Held
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.models import Instance, Lease, Transition
+from magister.store.instances import as_held
 from tests.waiting import PATIENCE
 
 

@@ -13,14 +13,14 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from magister import pool
-from magister.conditions import Condition
-from magister.database import Sessions
-from magister.held import Learned
-from magister.models import Pool
-from magister.settings import Settings
-from magister.settings_policy import Budget
+from magister.domain.instance import Learned
+from magister.planner.conditions import Condition
+from magister.settings.model import Settings
+from magister.settings.policy import Budget
 from magister.states import State
+from magister.store import pool
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Pool
 from magister.web import create_app
 from tests.builders import NOW, a_row, ago, an_offer
 from tests.waiting import PATIENCE

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from magister.demo.story import CHAPTERS, Stage, story
-from magister.reports import Event, Overview
+from magister.demo.scenario import CHAPTERS, Stage, story
+from magister.reports.overview import Event, Overview
 from magister.states import LIVE, Reason, State
 from tests.acceptance.test_processes import alive, family
 from tests.builders import NOW

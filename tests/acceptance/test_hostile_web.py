@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from magister import pool
-from magister.database import open_database
-from magister.held import Held
-from magister.limited_log import LINES
+from magister.domain.instance import Held
 from magister.states import Reason, State
+from magister.store import pool
+from magister.store.db.engine import open_database
+from magister.web.server.limited_log import LINES
 from tests.acceptance.host import PATIENT
 from tests.acceptance.records import drop_path
 from tests.acceptance.world import QUICK_PACE, World, a_market

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from magister.lease import Ground
 from magister.states import Reason
+from magister.store.db.lease import Ground
 from tests.acceptance.host import Host
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.laws import assert_no_row_was_sent_twice, assert_nothing_is_lost, tallied

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from magister.simulator.contracts import FIRST_ACCOUNT
-from magister.simulator.simulation import DEFAULT_KEY, OTHER_KEY
+from magister.simulator.market.contracts import FIRST_ACCOUNT
+from magister.simulator.runtime.simulation import DEFAULT_KEY, OTHER_KEY
 from magister.states import Reason, State
 from tests.acceptance.records import an_empty_database
 from tests.acceptance.world import World, a_world

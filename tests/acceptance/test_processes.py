@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from magister.simulator.faults import Fault
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.simulator.runtime.faults import Fault
 from tests.acceptance.host import ANSWER_WITHIN
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until

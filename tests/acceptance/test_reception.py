@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from magister.reception import BACKLOG_BYTES
+from magister.web.server.worker import BACKLOG_BYTES
 from tests.acceptance.host import PATIENT
 from tests.acceptance.large import SIZE
 from tests.ports import free_port

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from magister.held import Held
-from magister.lease import Ground
+from magister.domain.instance import Held
 from magister.simulator.run import SimulatorServer
 from magister.states import Reason, State
+from magister.store.db.lease import Ground
 from tests.acceptance import gate
 from tests.acceptance.host import Host
 from tests.acceptance.hosts import Hosts

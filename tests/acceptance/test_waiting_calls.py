@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import callback_key, pool
-from magister.database import open_database
+from magister.domain import callback_key
+from magister.store import pool
+from magister.store.db.engine import open_database
 from magister.web.waiting import OTHER_PLACES
 from tests.acceptance.host import Host
 from tests.ports import free_port

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from magister.simulator.contracts import Contract
-from magister.simulator.orders import order_from
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.contracts import Contract
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.simulator.views.order import order_from
 from magister.states import Reason, State
 from tests.acceptance import records
 from tests.acceptance.host import Host

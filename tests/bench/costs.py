@@ -10,19 +10,21 @@ from random import Random
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from magister import bills, pool, rates, records, spending
-from magister.dashboard import dashboard
-from magister.database import Sessions, open_database
-from magister.fleet import Fleet
-from magister.memory import Memory
-from magister.models import Instance, Transition
-from magister.models_money import Bill, DayCost, DayTraffic, InstanceTotal, PoolHour, Rate
-from magister.observer import observe
-from magister.rates import Hour, Interval, Line, Work
-from magister.schema import migrate
-from magister.spending import By
+from magister.control.cache import Memory
+from magister.control.observer import observe
+from magister.domain import cost
+from magister.domain.cost import Hour, Interval, Line, Work
+from magister.domain.spec import Fleet
+from magister.domain.traffic import KB_PER_GB
+from magister.reports.dashboard import dashboard
 from magister.states import Failure, Reason, State
-from magister.traffic import KB_PER_GB
+from magister.store import machines, pool
+from magister.store.accounting import invoice, spending
+from magister.store.accounting.spending import By
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.migrations import migrate
+from magister.store.db.models import Instance, Transition
+from magister.store.db.models_accounting import Bill, DayCost, DayTraffic, InstanceTotal, PoolHour, Rate
 from tests.bench.figures import Figure, below
 
 PAST = 100_000
@@ -79,16 +81,16 @@ def _costs(sessions: Sessions) -> Iterator[Figure]:
 def _bill(sessions: Sessions) -> Iterator[Figure]:
     last = END.date()
     for what, days in {"a month": 30, "a year": DAYS}.items():
-        asked = partial(bills.reconcile, first=last - timedelta(days=days), last=last, now=END)
+        asked = partial(invoice.reconcile, first=last - timedelta(days=days), last=last, now=END)
         yield below(
             f"the bill of {what} against its estimate", _slowest(sessions, asked), BILL_AIMS_MS[days], "ms", 1
         )
-    took = _slowest(sessions, lambda session: bills.unknown(session, END))
+    took = _slowest(sessions, lambda session: invoice.unknown(session, END))
     yield below("charges of a week that nobody knows, as the loop asks", took, AIM_MS, "ms", 1)
 
 
 def _views(sessions: Sessions) -> Iterator[Figure]:
-    took = _slowest(sessions, lambda session: records.machines(session, 50))
+    took = _slowest(sessions, lambda session: machines.machines(session, 50))
     yield below(f"magister machines, {MACHINES:,} machines", took, MACHINES_AIM_MS, "ms", 1)
     stale_after = timedelta(seconds=60)
     took = _slowest(sessions, lambda session: dashboard(session, FLEET, END, stale_after, last=20, lost=10))
@@ -144,7 +146,7 @@ def _fill(sessions: Sessions) -> None:
             session.execute(insert(InstanceTotal), [_total(row, found) for row, found in lives])
             session.execute(insert(Transition), [move for row, _ in lives for move in _moves(row)])
         for row, found in lives:
-            for number, hour in rates.by_hour(found, _work(row)).items():
+            for number, hour in cost.by_hour(found, _work(row)).items():
                 hours.setdefault(number, []).append(hour)
     with sessions.write() as session:
         session.execute(insert(PoolHour), [_hour(number, found) for number, found in hours.items()])
@@ -212,7 +214,7 @@ def _moved(row: dict[str, object]) -> dict[str, object]:
 def _charges(row: dict[str, object], found: tuple[Interval, ...]) -> Iterator[dict[str, object]]:
     """Return what Vast charged for a box: a line each for its GPU, its disk and its traffic, a day."""
     shared = {"contract_id": row["contract_id"], "label": f"magister:{row['key']}", "read_at": END}
-    for day, micros in rates.by_day(found, END).items():
+    for day, micros in cost.by_day(found, END).items():
         for line, part in (("gpu", 0.96), ("disk", 0.04), ("bandwidth", 0.1)):
             yield {"day": day, "line": line, "micros": round(micros * part), **shared}
 
@@ -230,7 +232,7 @@ def _shared(row: dict[str, object]) -> dict[str, object]:
 
 def _days(row: dict[str, object], found: tuple[Interval, ...]) -> Iterator[dict[str, object]]:
     moved = _moved(row)
-    for day, micros in rates.by_day(found, END).items():
+    for day, micros in cost.by_day(found, END).items():
         traffic = 60_000 if day == moved["day"] else 0
         yield {"day": day, "micros": micros, "traffic_micros": traffic, **_shared(row)}
 
@@ -243,7 +245,7 @@ def _work(row: dict[str, object]) -> Work:
 
 def _total(row: dict[str, object], found: tuple[Interval, ...]) -> dict[str, object]:
     work = _work(row)
-    sums = rates.total(found, work, END)
+    sums = cost.total(found, work, END)
     return {
         "adopted": False,
         "boot_seconds": None if work.since is None else 120,

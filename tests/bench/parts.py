@@ -9,9 +9,9 @@ from pathlib import Path
 
 import requests
 
-from magister.simulator.journal import Entry
-from magister.simulator.plan import MarketPlan
+from magister.simulator.market.config import MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.simulator.runtime.request_log import Entry
 from tests.acceptance.world import World
 from tests.bench import usage
 from tests.bench.figures import Figure, below, spread

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
+from magister.domain.observed import Account, Charge, Listing, Offer, Order, Route, Sighting
 from magister.errors import OfferGone, Transient
-from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
-from magister.simulator import contracts
-from magister.simulator.clock import Calendar
-from magister.simulator.instance_view import instance_view
-from magister.simulator.market import Market
-from magister.simulator.rates import INTERVALS
-from magister.simulator.refusals import Refused
-from magister.simulator.search import search
-from magister.vast import wire
+from magister.simulator.market import contracts
+from magister.simulator.market.clock import Calendar
+from magister.simulator.market.errors import Refused
+from magister.simulator.market.market import Market
+from magister.simulator.runtime.rate_limits import INTERVALS
+from magister.simulator.views.instance import instance_view
+from magister.simulator.views.search import search
+from magister.vast import schemas
 
 CALENDAR = Calendar()
 """The market's seconds are those of Unix."""
@@ -39,7 +39,7 @@ class VirtualVast:
         query = {"allocated_storage": self._disk, "order": [["dph_total", "asc"]]}
         rows = search(self._market, query, CALENDAR)["offers"]
         assert isinstance(rows, list)
-        return tuple(offer for row in rows if isinstance(offer := wire.offer(row), Offer))
+        return tuple(offer for row in rows if isinstance(offer := schemas.offer(row), Offer))
 
     def create(self, offer_id: int, order: Order) -> int:
         """Rent an offer."""
@@ -99,7 +99,7 @@ class VirtualVast:
         self._opens[route] = self._market.now + INTERVALS[route]
 
     def _seen(self, contract: contracts.Contract) -> Sighting:
-        seen, _ = wire.sighting(instance_view(self._market, contract, CALENDAR))
+        seen, _ = schemas.sighting(instance_view(self._market, contract, CALENDAR))
         assert seen is not None
         return seen
 

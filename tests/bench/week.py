@@ -7,21 +7,22 @@ from datetime import timedelta
 
 from sqlalchemy import func, select, update
 
-from magister import assembly, operations, pool
+from magister.control.cache import route_of
+from magister.control.executor import Executor
+from magister.control.lanes import InlineLanes
+from magister.control.launcher import Renter
+from magister.control.reconciler import Clock, Report
+from magister.control.reconciler import Worker as LoopWorker
 from magister.errors import InstanceEnded
-from magister.executor import Executor
-from magister.lanes import InlineLanes
-from magister.lease import LeaseHolder
-from magister.memory import route_of
-from magister.models import Instance, Pool
-from magister.renting import Renter
-from magister.simulator import bill
-from magister.simulator.contracts import Contract, Worker
-from magister.simulator.market import Market
-from magister.simulator.plan import MarketPlan
-from magister.wanted import fleet
-from magister.worker import Clock, Report
-from magister.worker import Worker as LoopWorker
+from magister.service import wiring
+from magister.settings.spec import fleet
+from magister.simulator.market import billing
+from magister.simulator.market.config import MarketPlan
+from magister.simulator.market.contracts import Contract, Worker
+from magister.simulator.market.market import Market
+from magister.store import pool, requests
+from magister.store.db.lease import LeaseHolder
+from magister.store.db.models import Instance, Pool
 from tests.bench.virtual_vast import VirtualVast, moment
 from tests.controller import FreeLock
 from tests.fakes import FakeClock, FakeHierophant
@@ -231,7 +232,7 @@ class Week:
         measures.working_after_fill += min(len(works), target) / target * secs
         useful = {box.id for box in works}
         for box in live:
-            paid = bill.spent(box)
+            paid = billing.spent(box)
             new, self._paid[box.id] = paid - self._paid.get(box.id, 0.0), paid
             measures.spent += new
             measures.useful += new if box.id in useful else 0.0
@@ -241,7 +242,7 @@ class Week:
         box.worker_due = None
         try:
             with self._sessions.write() as session:
-                operations.verify(
+                requests.verify(
                     session, box.offer_id, key=None, now=moment(self.market.now), open_callbacks=True
                 )
             box.worker = Worker.VERIFIED
@@ -288,7 +289,7 @@ class Week:
             vast=self._vast,
             lease=lease,
             fleet=wanted,
-            order=lambda row: assembly.order(known, row),
+            order=lambda row: wiring.order(known, row),
             clock=clock.wall,
         )
         executor = Executor(
@@ -308,7 +309,7 @@ class Week:
             wait_secs=self._vast.wait_secs,
             fleet=wanted,
             clock=clock,
-            rhythm=replace(assembly.rhythm(known), heartbeat=300.0),
+            rhythm=replace(wiring.rhythm(known), heartbeat=300.0),
         )
 
 

@@ -12,8 +12,8 @@ import requests
 
 from magister.errors import Unreachable
 from magister.hierophant import HttpHierophant
-from magister.simulator.contracts import Contract, Order, Worker
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.contracts import Contract, Order, Worker
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from tests.waiting import PATIENCE
 

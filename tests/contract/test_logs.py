@@ -10,17 +10,17 @@ import responses
 from flask import Flask
 from pydantic import SecretStr
 
-from magister.autopsy import findings
+from magister.domain.observed import Order, Route
+from magister.domain.risk.failure_logs import findings
 from magister.errors import BadKey, RateLimited, Refused, Stopping, Transient
-from magister.facts import Order, Route
-from magister.simulator.faults import Fault
-from magister.simulator.market import Market
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
-from magister.simulator.rates import RatePlan, Rates
-from magister.simulator.server import create_app
-from magister.simulator.simulation import DEFAULT_KEY, Simulation
+from magister.service.logging import masker
+from magister.simulator.http.server import create_app
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.market import Market
+from magister.simulator.runtime.faults import Fault
+from magister.simulator.runtime.rate_limits import RatePlan, Rates
+from magister.simulator.runtime.simulation import DEFAULT_KEY, Simulation
 from magister.states import Failure
-from magister.telemetry import masker
 from magister.vast import Access, HttpVast, Pacer
 from magister.vast.logs import KEPT
 

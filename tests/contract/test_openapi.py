@@ -12,14 +12,15 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from sqlalchemy import text, update
 
-from magister import __version__, pool
-from magister.arrival import BODY_LIMIT
-from magister.database import Sessions
-from magister.models import Pool
+from magister import __version__
 from magister.states import State
+from magister.store import pool
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Pool
 from magister.web import create_app
 from magister.web.api import ENDPOINTS
 from magister.web.openapi import document
+from magister.web.server.request_buffer import BODY_LIMIT
 from tests.builders import NOW, a_row, ago, an_offer, some_settings
 from tests.fakes import FakeClock
 

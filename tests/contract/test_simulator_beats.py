@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from magister import onstart
-from magister.simulator.contracts import Contract, Worker
-from magister.simulator.incidents import befall
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.onstart import script
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.contracts import Contract, Worker
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.simulator.runtime.incidents import befall
 from tests.box import Listener
 from tests.builders import some_settings
 from tests.waiting import PATIENCE, until
@@ -52,7 +52,7 @@ def rent(url: str, magister: Listener) -> int:
         "template_hash_id": KNOWN_TEMPLATE,
         "label": "mine",
         "disk": 16,
-        "onstart": onstart.render(settings, onstart.drop_url(settings, offer, None)),
+        "onstart": script.render(settings, script.drop_url(settings, offer, None)),
     }
     rented = requests.put(f"{url}/api/v0/asks/{offer}/", json=body, headers=KEY, timeout=PATIENCE)
     return int(rented.json()["new_contract"])

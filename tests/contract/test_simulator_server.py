@@ -16,11 +16,11 @@ import pytest
 import requests
 from flask import Flask, Response, request
 
-from magister.simulator.box_shell import run_onstart
-from magister.simulator.contemplants import on_loopback
-from magister.simulator.listener import Listener
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.http.listener import Listener
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
+from magister.simulator.runtime.shell import run_onstart
+from magister.simulator.runtime.workers import on_loopback
 from tests.waiting import PATIENCE, until
 
 KEY = {"Authorization": "Bearer simulated-key"}

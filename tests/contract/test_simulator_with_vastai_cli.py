@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from tests.waiting import PATIENCE
 

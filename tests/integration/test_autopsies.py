@@ -2,16 +2,16 @@
 
 import pytest
 
-from magister import experience
-from magister import pool as pool_row
-from magister.actions import Autopsy, Destroy
-from magister.database import Sessions
+from magister.domain.actions import Autopsy, Destroy
+from magister.domain.observed import Route
+from magister.domain.risk.quarantine import quarantines
+from magister.domain.risk.suspicion import without
 from magister.errors import RateLimited, Refused, Transient
-from magister.facts import Route
-from magister.models import Instance
-from magister.quarantine import quarantines
 from magister.states import Failure, Reason, State
-from magister.suspicion import without
+from magister.store import pool as pool_row
+from magister.store import rental_history
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -137,9 +137,9 @@ def test_machines_stay_in_doubt_until_the_template_that_failed_on_them_is_change
     broken(pool, "OCI runtime create failed")
     caution = pool.fleet.caution
     with pool.sessions.read() as session:
-        assert experience.blamed(session) == experience.blamed(session, in_force="broken") == {}
-        tried = experience.trials(session, pool.clock.now, caution.quarantine_cap)
-        blamed = experience.blamed(session, in_force="another")
+        assert rental_history.blamed(session) == rental_history.blamed(session, in_force="broken") == {}
+        tried = rental_history.trials(session, pool.clock.now, caution.quarantine_cap)
+        blamed = rental_history.blamed(session, in_force="another")
         assert set(blamed) == {("broken", Failure.DRIVER_OCI)}
         assert quarantines(tried, caution, pool.clock.now).machines, "or this would prove nothing"
         assert quarantines(without(tried, blamed), caution, pool.clock.now).machines == {}
@@ -151,8 +151,8 @@ def test_a_template_that_ever_worked_is_not_blamed_and_the_machines_are(pool: Co
         pool.step(10)
     pool.verify(pool.rows(State.CREATED)[0])
     with pool.sessions.read() as session:
-        tried = experience.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
-        assert experience.blamed(session) == experience.suspected(session, tried) == {}
+        tried = rental_history.trials(session, pool.clock.now, pool.fleet.caution.quarantine_cap)
+        assert rental_history.blamed(session) == rental_history.suspected(session, tried) == {}
         failures = [one for one in tried if one.failure is not None]
-        assert experience.suspected(session, failures) == {}, "also when the success is too old"
+        assert rental_history.suspected(session, failures) == {}, "also when the success is too old"
         assert quarantines(tried, pool.fleet.caution, pool.clock.now).machines

@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import assembly, copies, experience, rows, schema
-from magister.cli import main
-from magister.database import Sessions, open_database
+from magister.cli.main import main
+from magister.domain.instance import Held
 from magister.errors import Ambiguous, Transient, Unusable
-from magister.held import Held
-from magister.lease import kernel_lock
+from magister.service import wiring
 from magister.states import LIVE, Reason, State
+from magister.store import instances, rental_history
+from magister.store.db import migrations, sqlite_backup
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import kernel_lock
 from tests.builders import ADDRESS, NOW, a_fleet, a_row, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock, FakeVast
-from tests.unit.test_cli import SETTINGS
+from tests.unit.cli.test_main import SETTINGS
 from tests.waiting import PATIENCE
 
 DATABASE = Path("magister.db")
@@ -34,7 +36,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     monkeypatch.chdir(tmp_path)
     Path("magister.toml").write_text(SETTINGS.replace("http://magister.example", ADDRESS))
     clock = FakeClock()
-    monkeypatch.setattr(assembly, "now", clock.wall)
+    monkeypatch.setattr(wiring, "now", clock.wall)
     return clock
 
 
@@ -92,7 +94,7 @@ def test_a_backup_says_what_it_holds(sqlite_sessions: Sessions) -> None:
         a_row(session, state=State.DESTROYED)
     result = run("backup", "backup.db")
     assert result.exit_code == 0
-    done = f"backed up sqlite:///magister.db to backup.db: revision {schema.head()}"
+    done = f"backed up sqlite:///magister.db to backup.db: revision {migrations.head()}"
     assert result.stdout.startswith(f"{done}, never used, 1 instances kept, ")
     assert BACKUP.stat().st_mode & 0o077 == 0, "it holds addresses and machines of the operator"
 
@@ -115,7 +117,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_either(tmp_path: Path)
         connection.execute("CREATE TABLE t (id INTEGER)")
     BACKUP.write_text("precious")
     with pytest.raises(Unusable, match="--force"):
-        copies.publish(copy, BACKUP, force=False)
+        sqlite_backup.publish(copy, BACKUP, force=False)
     assert BACKUP.read_text() == "precious"
 
 
@@ -231,9 +233,9 @@ def test_the_log_of_a_broken_database_does_not_get_into_the_restored_one(
     Path("magister.db-wal").write_bytes(b"garbage" * 1000 if garbage else wal)
     result = run("restore", "backup.db")
     assert result.exit_code == 0, result.stderr
-    assert not any(Path(f"magister.db{suffix}").exists() for suffix in copies.COMPANIONS)
+    assert not any(Path(f"magister.db{suffix}").exists() for suffix in sqlite_backup.COMPANIONS)
     with backed_up.read() as session:
-        assert {row.contract_id for row in rows.held(session)} == {1}
+        assert {row.contract_id for row in instances.held(session)} == {1}
     (aside,) = Path().glob("magister.db.2*Z")
     assert aside.stat().st_size > 0
 
@@ -318,10 +320,10 @@ def test_what_cannot_be_used_is_not_restored(
 
 def test_an_older_backup_is_brought_to_this_revision(backed_up: Sessions) -> None:
     old = open_database("sqlite:///backup.db", busy_timeout=5)
-    schema.downgrade(old, "0001")
+    migrations.downgrade(old, "0001")
     old.engine.dispose()
     assert run("restore", "backup.db").exit_code == 0
-    assert schema.revision(backed_up) == schema.head()
+    assert migrations.revision(backed_up) == migrations.head()
     assert contracts(BACKUP) == {1}
 
 
@@ -330,7 +332,7 @@ def test_a_restored_database_can_be_looked_at_before_the_next_start(
 ) -> None:
     run("restore", "backup.db")
     before = DATABASE.read_bytes()
-    monkeypatch.setattr(assembly, "vast", lambda settings, nap: FakeVast())
+    monkeypatch.setattr(wiring, "vast", lambda settings, nap: FakeVast())
     result = run("adopt", "--dry-run")
     assert result.exit_code == 0, result.stderr
     assert "it has 1 rows" in result.stdout
@@ -419,7 +421,7 @@ def test_the_age_of_a_backup_says_nothing_of_how_long_boxes_take_to_boot(pool: C
     pool.run(900, every=20)
     assert pool.row(intent.id).state is State.DESTROYED
     with pool.sessions.read() as session:
-        past = experience.rentals(session, pool.clock.now)
+        past = rental_history.rentals(session, pool.clock.now)
     assert pool.row(intent.id).machine_id not in {rental.machine_id for rental in past}
     boots = [rental.boot for rental in past if rental.at < pool.clock.now - timedelta(days=6)]
     assert len(boots) == 6
@@ -514,7 +516,7 @@ def test_the_copy_beside_the_database_is_gone_when_the_disk_is_full(
     def fail(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(copies, "synced", fail)
+    monkeypatch.setattr(sqlite_backup, "synced", fail)
     result = run("restore", "backup.db")
     assert (result.exit_code, result.stderr) == (
         2,

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from magister import bills, pool
-from magister.bills import Billed
-from magister.conditions import UnknownCharges
-from magister.database import Sessions
+from magister.domain.instance import Held
+from magister.domain.observed import Charge
 from magister.errors import Transient
-from magister.facts import Charge
-from magister.held import Held
+from magister.planner.conditions import UnknownCharges
 from magister.states import State
+from magister.store import pool
+from magister.store.accounting import invoice
+from magister.store.accounting.invoice import Billed
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, a_row, an_offer
 from tests.controller import Controller
 from tests.integration.test_web_api import a_client
@@ -30,13 +31,13 @@ def row_of(sessions: Sessions, at: datetime = datetime(2026, 11, 23, 22, tzinfo=
 
 def noted(sessions: Sessions, *charges: Charge, day: date = YESTERDAY) -> None:
     with sessions.write() as session:
-        bills.note(session, day, charges, tag="magister", at=TODAY)
+        invoice.note(session, day, charges, tag="magister", at=TODAY)
         pool.note_bills(session, TODAY)
 
 
-def reconciled(sessions: Sessions) -> bills.Reconciliation:
+def reconciled(sessions: Sessions) -> invoice.Reconciliation:
     with sessions.read() as session:
-        return bills.reconcile(session, date(2026, 11, 1), date(2026, 11, 30), TODAY)
+        return invoice.reconcile(session, date(2026, 11, 1), date(2026, 11, 30), TODAY)
 
 
 def test_the_estimate_of_a_day_is_held_against_its_bill(sessions: Sessions) -> None:
@@ -82,8 +83,8 @@ def test_charges_for_boxes_nobody_knows_are_counted(sessions: Sessions) -> None:
     noted(sessions, ORPHAN, Charge(666, "magister:0123", "bwd", 1), Charge(667, "magister", "disk", 7))
     assert reconciled(sessions).unknown == UnknownCharges(2, 250_008)
     with sessions.read() as session:
-        assert bills.unknown(session, TODAY) == UnknownCharges(2, 250_008)
-        assert bills.unknown(session, TODAY + timedelta(days=9)) == UnknownCharges()
+        assert invoice.unknown(session, TODAY) == UnknownCharges(2, 250_008)
+        assert invoice.unknown(session, TODAY + timedelta(days=9)) == UnknownCharges()
 
 
 def test_private_boxes_and_those_of_another_tag_are_nobodys_business(sessions: Sessions) -> None:
@@ -154,7 +155,7 @@ def test_no_charge_is_held_against_each_row_that_never_had_a_contract(sqlite_ses
 
     reconciled(sqlite_sessions)
     with sqlite_sessions.read() as session:
-        bills.unknown(session, TODAY)
+        invoice.unknown(session, TODAY)
     joined = [(statement, given) for statement, given in asked if "substr" in statement]
     assert len(joined) == 2
     for statement, given in joined:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from magister.database import Sessions
-from magister.simulator.incidents import befall
+from magister.simulator.runtime.incidents import befall
+from magister.store.db.engine import Sessions
 from tests.simulation.database import in_memory
 from tests.simulation.death import kind
 from tests.simulation.virtual import virtual

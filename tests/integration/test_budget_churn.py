@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from magister.database import Sessions
-from magister.facts import Order
+from magister.domain.observed import Order
 from magister.money import Budget
 from magister.states import Reason
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 

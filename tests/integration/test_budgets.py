@@ -10,17 +10,17 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import findings, ledger, rows, spending
-from magister import pool as pool_row
-from magister.actions import Adopt, Rent, Send
-from magister.database import Sessions
-from magister.decision import Decision
+from magister.domain.actions import Adopt, Rent, Send
+from magister.domain.instance import Held
+from magister.domain.observed import Adoptable, Listing, Order
 from magister.errors import NotSent, Stale
-from magister.facts import Adoptable, Listing, Order
-from magister.held import Held
-from magister.lease import LeaseHolder
 from magister.money import Budget, Outlay, cost
+from magister.planner.decision_record import Decision
 from magister.states import Reason, State
+from magister.store import instances, observations, pool, transitions
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import LeaseHolder
 from tests.builders import NOW, a_fleet, a_row, a_sighting, a_view, an_offer
 from tests.controller import Controller
 
@@ -40,12 +40,12 @@ def outlay(sessions: Sessions, now: datetime) -> Outlay:
 def listed(sessions: Sessions, at: datetime, row: Held, status: str | None) -> None:
     box = a_sighting(row.contract_id or 0, actual_status=status, price=PRICE, disk_price=DISK)
     with sessions.write() as session:
-        findings.note_listing(session, Listing(at, (box,)), fleet=a_fleet())
+        observations.note_listing(session, Listing(at, (box,)), fleet=a_fleet())
 
 
 def conditions(sessions: Sessions) -> list[tuple[str, str]]:
     with sessions.read() as session:
-        return [(one.what, one.cure) for one in pool_row.read(session).conditions if one.kind == "budget"]
+        return [(one.what, one.cure) for one in pool.read(session).conditions if one.kind == "budget"]
 
 
 def test_of_two_that_reserve_at_once_with_room_for_one_exactly_one_rents(sessions: Sessions) -> None:
@@ -64,7 +64,7 @@ def test_of_two_that_reserve_at_once_with_room_for_one_exactly_one_rents(session
         finally:
             rivals[number].set()
 
-    open_row, first = ledger.open_row, threading.Lock()
+    open_row, first = transitions.open_row, threading.Lock()
 
     def in_no_hurry(*args: object, **words: object) -> Held:
         if first.acquire(
@@ -75,7 +75,7 @@ def test_of_two_that_reserve_at_once_with_room_for_one_exactly_one_rents(session
 
     with (
         patch.object(LeaseHolder, "require", lambda *args: 1),  # the lease does not keep them apart
-        patch("magister.renting.ledger.open_row", in_no_hurry),
+        patch("magister.control.launcher.transitions.open_row", in_no_hurry),
         ThreadPoolExecutor(2) as threads,
     ):
         sent = [one for one in threads.map(reserve, range(2)) if one is not None]
@@ -116,7 +116,7 @@ def test_a_box_that_was_seen_loading_may_run_since(sessions: Sessions) -> None:
         row = a_row(
             session, state=State.CREATED, offer=an_offer(price=PRICE, disk_price=DISK), contract_id=9001
         )
-        ledger.learn(session, row, created_at=NOW)
+        transitions.learn(session, row, created_at=NOW)
     listed(sessions, after(minutes=30), row, "loading")
     assert outlay(sessions, after(minutes=90)).total == DISK // 2 + PRICE
     with sessions.read() as session:
@@ -131,7 +131,7 @@ def test_an_instance_whose_status_never_tells_counts_from_its_creation(
         row = a_row(
             session, state=State.CREATED, offer=an_offer(price=PRICE, disk_price=DISK), contract_id=9001
         )
-        ledger.learn(session, row, created_at=NOW)
+        transitions.learn(session, row, created_at=NOW)
     for minutes in (15, 30, 45):
         listed(sessions, after(minutes=minutes), row, status)
     assert outlay(sessions, after(hours=1)).total == PRICE
@@ -191,7 +191,7 @@ def test_nothing_is_set_aside_for_a_box_that_never_was(sessions: Sessions) -> No
         loop.step()
         assert outlay(sessions, loop.clock.now).total == 100_000
         with sessions.write() as session:
-            ledger.move(
+            transitions.move(
                 session, loop.row(1), State.DESTROYED, Reason.REFUSED, actor="test", why="", at=loop.clock.now
             )
         assert outlay(sessions, loop.clock.now).total == 0
@@ -216,7 +216,7 @@ def _running_since(session: Session, at: datetime, contract: int = 9001) -> None
         contract, actual_status="running", price=PRICE, disk_price=DISK, start_date=at, machine_id=7
     )
     found = Adopt(Adoptable(box, 1, None), State.VERIFIED, Reason.ADOPTED, "it is ours")
-    ledger.adopt(session, found, fleet=a_fleet(), at=at)
+    transitions.adopt(session, found, fleet=a_fleet(), at=at)
 
 
 def test_boxes_that_are_found_count_from_the_day_vast_made_them(sessions: Sessions) -> None:
@@ -251,11 +251,13 @@ def test_a_price_that_rises_across_a_midnight_is_paid_by_the_right_day(sessions:
     midnight = datetime(2026, 11, 25, tzinfo=UTC)
     with sessions.write() as session:
         _running_since(session, midnight - timedelta(hours=1))
-        row = rows.held(session)[0]
+        row = instances.held(session)[0]
     listed(sessions, midnight - timedelta(seconds=30), row, "running")
     with sessions.write() as session:
         dearer = a_sighting(9001, actual_status="running", price=3 * PRICE, disk_price=DISK)
-        findings.note_listing(session, Listing(midnight + timedelta(minutes=30), (dearer,)), fleet=a_fleet())
+        observations.note_listing(
+            session, Listing(midnight + timedelta(minutes=30), (dearer,)), fleet=a_fleet()
+        )
     found = outlay(sessions, midnight + timedelta(hours=1))
     assert found.day == PRICE // 2 + 3 * PRICE // 2
     assert found.total == found.day + PRICE

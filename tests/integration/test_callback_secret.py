@@ -2,8 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from magister import pool
-from magister.database import Sessions
+from magister.store import pool
+from magister.store.db.engine import Sessions
 
 
 def secret(sessions: Sessions) -> str:

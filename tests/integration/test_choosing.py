@@ -6,10 +6,10 @@ from itertools import count
 
 import pytest
 
-from magister.database import Sessions
-from magister.facts import Offer
+from magister.domain.observed import Offer
 from magister.states import State
-from magister.vast.market import CAP
+from magister.store.db.engine import Sessions
+from magister.vast.offers import CAP
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 

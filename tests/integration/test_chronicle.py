@@ -10,15 +10,16 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
-from magister import bans, chronicle, ledger, reports
-from magister.cli import main
-from magister.database import Sessions
-from magister.held import Learned
-from magister.lease import NoLock
-from magister.sentences import About
-from magister.standing import explained
+from magister.cli.main import main
+from magister.domain.instance import Learned
+from magister.domain.sentences import About
+from magister.reports import overview, queries
+from magister.reports.instance_story import told
+from magister.reports.pool_story import explained
 from magister.states import Reason, State
-from magister.story import told
+from magister.store import bans, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import NoLock
 from magister.web import create_app
 from tests.builders import NOW, a_fleet, a_row, an_offer, some_settings
 from tests.controller import Controller
@@ -53,7 +54,7 @@ def pool(sessions: Sessions) -> Controller:
 
 def test_a_life_is_read_as_it_was(pool: Controller) -> None:
     with pool.sessions.read() as session:
-        life = chronicle.life(session, 1, pool.clock.now)
+        life = queries.life(session, 1, pool.clock.now)
     assert life is not None
     sentences = {about: [one.said for one in told(life) if one.about is about] for about in About}
     assert sentences[About.CHOICE][0].startswith(
@@ -76,7 +77,7 @@ def test_a_life_is_read_as_it_was(pool: Controller) -> None:
 
 def test_no_story_tells_the_key_of_a_drop_address(pool: Controller) -> None:
     with pool.sessions.read() as session:
-        life = chronicle.life(session, 1, pool.clock.now)
+        life = queries.life(session, 1, pool.clock.now)
     assert life is not None
     assert MAC not in repr(life) + str(life.autopsy) + str(life.status_msg)
     assert "key=***" in str(life.status_msg)
@@ -88,7 +89,7 @@ def test_a_number_means_a_row_first_then_a_contract_then_the_newest_of_an_offer(
         two = a_row(session, offer=an_offer(id=7), contract_id=1)
         three = a_row(session, offer=an_offer(id=2), contract_id=8)
         found = {
-            number: [(each.id, each.kind) for each in chronicle.meant(session, number)]
+            number: [(each.id, each.kind) for each in queries.meant(session, number)]
             for number in (1, 2, 3, 7, 8, 99)
         }
     assert (one.id, two.id, three.id) == (1, 2, 3)
@@ -105,22 +106,22 @@ def test_a_number_means_a_row_first_then_a_contract_then_the_newest_of_an_offer(
 def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -> None:
     leaving = pool.rows(State.VERIFIED)[0]
     with pool.sessions.write() as session:
-        ledger.move(
+        transitions.move(
             session, leaving, State.DROPPING, Reason.OPERATOR, actor="me", why="enough", at=pool.clock.now
         )
         bans.ban(session, "machine", 5, why="slow", at=NOW)
         failed = a_row(session, state=State.CREATED)
         late = replace(failed, state=State.DROPPING)
-        ledger.move(
+        transitions.move(
             session, failed, State.DROPPING, Reason.UNVERIFIED, actor="me", why="late", at=pool.clock.now
         )
-        ledger.move(
+        transitions.move(
             session, late, State.DESTROYED, Reason.PROVED_GONE, actor="me", why="gone", at=pool.clock.now
         )
     with pool.sessions.read() as session:
         fleet = a_fleet(target=2, bad_hosts=frozenset({4}))
-        standing = chronicle.standing(
-            session, fleet, reports.glance(session, pool.clock.now), timedelta(seconds=60)
+        standing = queries.standing(
+            session, fleet, overview.glance(session, pool.clock.now), timedelta(seconds=60)
         )
     assert [one.id for one in standing.leaving] == [leaving.id]
     assert [(one.kind, one.id) for one in standing.bans] == [("host", 4), ("machine", 5)]
@@ -130,9 +131,9 @@ def test_the_pool_is_read_with_what_leaves_and_who_is_banned(pool: Controller) -
 
 def test_the_target_is_that_of_the_loop_and_settings_it_has_not_read_are_told_of(pool: Controller) -> None:
     with pool.sessions.read() as session:
-        seen = reports.glance(session, pool.clock.now)
-        told = chronicle.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
-        as_read = chronicle.standing(session, a_fleet(target=2), seen, timedelta(seconds=60))
+        seen = overview.glance(session, pool.clock.now)
+        told = queries.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
+        as_read = queries.standing(session, a_fleet(target=2), seen, timedelta(seconds=60))
     assert (told.target, told.unread) == (2, 9)
     assert (as_read.target, as_read.unread) == (2, None)
     assert "number_instances = 9" in explained(told)[2].said
@@ -142,8 +143,8 @@ def test_the_target_is_that_of_the_loop_and_settings_it_has_not_read_are_told_of
 def test_a_loop_that_has_ended_has_no_target_of_its_own(pool: Controller) -> None:
     pool.clock.advance(3600)
     with pool.sessions.read() as session:
-        seen = reports.glance(session, pool.clock.now)
-        told = chronicle.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
+        seen = overview.glance(session, pool.clock.now)
+        told = queries.standing(session, a_fleet(target=9), seen, timedelta(seconds=60))
     assert (told.target, told.unread) == (9, None)
 
 

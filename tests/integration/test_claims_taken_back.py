@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import ledger, rows
-from magister.database import Sessions
+from magister.domain.instance import Held
 from magister.errors import RateLimited
-from magister.held import Held
 from magister.states import Reason, State
+from magister.store import instances, transitions
+from magister.store.db.engine import Sessions
 from tests.builders import NOW, a_fleet, a_row, ago, an_offer
 from tests.controller import Controller
 
@@ -24,7 +24,7 @@ def dropped_before_the_claim_is_taken_back(
     pool: Controller, monkeypatch: pytest.MonkeyPatch, *, sends: int
 ) -> None:
     """Let the process stand still for 25 s after the claim of a send, and the row be dropped meanwhile."""
-    claim, withdraw = ledger.claim_send, ledger.withdraw_claim
+    claim, withdraw = transitions.claim_send, transitions.withdraw_claim
 
     def claimed(session: Session, row: Held, **more: object) -> Held:
         found = claim(session, row, **more)  # type: ignore[arg-type] # they are the function's own
@@ -33,13 +33,13 @@ def dropped_before_the_claim_is_taken_back(
         return found
 
     def withdrawn(session: Session, row: Held, **more: object) -> None:
-        fresh = rows.one(session, row.id)
+        fresh = instances.one(session, row.id)
         assert fresh is not None
-        ledger.move(session, fresh, State.DROPPING, Reason.COORDINATOR, actor="test", why="slow", at=NOW)
+        transitions.move(session, fresh, State.DROPPING, Reason.COORDINATOR, actor="test", why="slow", at=NOW)
         withdraw(session, row, **more)  # type: ignore[arg-type] # they are the function's own
 
-    monkeypatch.setattr(ledger, "claim_send", claimed)
-    monkeypatch.setattr(ledger, "withdraw_claim", withdrawn)
+    monkeypatch.setattr(transitions, "claim_send", claimed)
+    monkeypatch.setattr(transitions, "withdraw_claim", withdrawn)
 
 
 def test_a_row_ends_that_was_answered_429_and_dropped_while_its_next_claim_stood_still(
@@ -68,8 +68,8 @@ def test_a_claim_taken_back_from_the_first_send_leaves_nothing_to_judge(
 def test_a_row_that_an_earlier_version_left_without_a_moment_to_judge_from_ends(pool: Controller) -> None:
     with pool.sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, at=ago(hours=1))
-        ledger.move(session, row, State.DROPPING, Reason.COORDINATOR, actor="test", why="slow", at=NOW)
-        ledger.learn(session, row, unanswered=0, judge_from=None)
+        transitions.move(session, row, State.DROPPING, Reason.COORDINATOR, actor="test", why="slow", at=NOW)
+        transitions.learn(session, row, unanswered=0, judge_from=None)
     pool.restart(target=0)
     pool.run(400)
     assert pool.story(row.id)[-1] == (State.DESTROYED, Reason.NEVER_TOOK_EFFECT)

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from magister import ledger
-from magister import pool as pool_row
-from magister.database import Sessions
 from magister.errors import Ambiguous, NoCredit, Transient
-from magister.models import Instance
 from magister.states import Reason, State
+from magister.store import pool as pool_row
+from magister.store import transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -119,7 +119,7 @@ def test_a_silence_that_lack_of_credit_explains_destroys_nothing(sqlite_sessions
     pool.vast.stock(an_offer() for _ in range(3))
     pool.filled()
     with pool.sessions.write() as session:
-        ledger.learn(session, pool.rows()[0], beaten_at=pool.clock.now, beat_secs=60)
+        transitions.learn(session, pool.rows()[0], beaten_at=pool.clock.now, beat_secs=60)
     spend_all(pool)
     for _ in range(40):
         with pool.sessions.write() as session:

@@ -4,14 +4,15 @@ from datetime import timedelta
 
 from sqlalchemy import text, update
 
-from magister import dashboard, ledger, pool, rows
-from magister.dashboard import Dashboard
-from magister.database import Sessions
-from magister.fleet import Fleet
-from magister.models import Instance
-from magister.models_money import Rate
+from magister.domain.spec import Fleet
 from magister.money import Budget
+from magister.reports import dashboard
+from magister.reports.dashboard import Dashboard
 from magister.states import Reason, State
+from magister.store import instances, pool, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
+from magister.store.db.models_accounting import Rate
 from tests.builders import NOW, a_fleet, a_row, ago, an_offer
 
 
@@ -53,9 +54,9 @@ def test_an_hour_of_work_counts_what_runs_until_now_and_what_is_settled(sessions
         session.execute(verified.values(verified_at=ago(hours=2)))
         session.execute(update(Instance).where(Instance.id == gone.id).values(dropped_at=ago(hours=1)))
         session.expire_all()
-        dropped = rows.one(session, gone.id)
+        dropped = instances.one(session, gone.id)
         assert dropped is not None
-        ledger.move(
+        transitions.move(
             session,
             dropped,
             State.DESTROYED,
@@ -81,9 +82,11 @@ def test_what_left_lately_comes_newest_first_and_once_each(sqlite_sessions: Sess
             row = a_row(session, at=ago(hours=1))
             moves = ((State.DROPPING, Reason.EXITED), (State.DESTROYED, Reason.PROVED_GONE))
             for to, reason in moves:
-                now = rows.one(session, row.id)
+                now = instances.one(session, row.id)
                 assert now is not None
-                ledger.move(session, now, to, reason, actor="loop", why="it is so", at=ago(minutes=minutes))
+                transitions.move(
+                    session, now, to, reason, actor="loop", why="it is so", at=ago(minutes=minutes)
+                )
         a_row(session, state=State.CREATED, at=ago(minutes=1))
     lost = glance(sqlite_sessions).lost
     assert [(event.instance, event.reason) for event in lost] == [(2, Reason.EXITED), (1, Reason.EXITED)]
@@ -92,7 +95,7 @@ def test_what_left_lately_comes_newest_first_and_once_each(sqlite_sessions: Sess
 def test_an_offer_that_was_refused_is_no_box_that_left(sqlite_sessions: Sessions) -> None:
     with sqlite_sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=False, at=ago(minutes=1))
-        ledger.move(session, row, State.DESTROYED, Reason.OFFER_GONE, actor="loop", why="gone", at=NOW)
+        transitions.move(session, row, State.DESTROYED, Reason.OFFER_GONE, actor="loop", why="gone", at=NOW)
     assert glance(sqlite_sessions).lost == ()
 
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from magister import pool
-from magister.database import Sessions
 from magister.states import Reason, State
-from magister.web import hearing
+from magister.store import pool
+from magister.store.db.engine import Sessions
+from magister.web import liveness
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -66,7 +66,7 @@ def test_no_worker_is_given_up_for_a_call_that_nobody_could_hear(deaf: Controlle
     deaf.listens = False
     deaf.run(3600, every=30)
     assert [row.state for row in deaf.rows()] == [State.CREATED] * 3
-    hearing.sign(deaf.sessions, deaf.clock.wall, verify_within=deaf.fleet.verify_within)
+    liveness.sign(deaf.sessions, deaf.clock.wall, verify_within=deaf.fleet.verify_within)
     left = [(row.verify_by or deaf.clock.now) - deaf.clock.now for row in deaf.rows()]
     if deaf.sessions.engine.dialect.name == "sqlite":  # the server of the other has a clock of its own
         assert left == [timedelta(seconds=120)] * 3, "as much as when nobody heard any more"
@@ -78,8 +78,8 @@ def test_a_gap_gives_the_time_that_was_left_and_no_more(sqlite_sessions: Session
     controller.step()
     controller.listens = False
     controller.run(1800, every=30)
-    hearing.sign(sqlite_sessions, controller.clock.wall)
-    hearing.sign(sqlite_sessions, controller.clock.wall)
+    liveness.sign(sqlite_sessions, controller.clock.wall)
+    liveness.sign(sqlite_sessions, controller.clock.wall)
     controller.listens = True
     controller.run(150, every=10)
     assert {row.state for row in controller.rows()} == {State.CREATED}
@@ -92,6 +92,6 @@ def test_signs_without_a_gap_put_nothing_off(sessions: Sessions) -> None:
     controller.vast.stock([an_offer()])
     controller.step()
     (before,) = controller.rows()
-    hearing.sign(sessions, controller.clock.wall)
-    hearing.sign(sessions, controller.clock.wall)
+    liveness.sign(sessions, controller.clock.wall)
+    liveness.sign(sessions, controller.clock.wall)
     assert controller.row(before.id).verify_by == before.verify_by

@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from magister import bans, decision
-from magister import choices as kept_choices
-from magister.actions import Rent
-from magister.database import Sessions
-from magister.decision import Decision
-from magister.models_money import Choice
-from magister.planner import plan
-from magister.quarantine import Quarantine, Quarantines
-from magister.reputation import NOTHING_KNOWN, Group, Reputation, Tally
+from magister.domain.actions import Rent
+from magister.domain.risk.quarantine import Quarantine, Quarantines
+from magister.domain.risk.reputation import NOTHING_KNOWN, Group, Reputation, Tally
+from magister.planner import decision_record
+from magister.planner.decision_record import Decision
+from magister.planner.plan import plan
 from magister.states import State
+from magister.store import bans, decisions
+from magister.store.db.engine import Sessions
+from magister.store.db.models_accounting import Choice
 from tests.builders import NOW, a_fleet, a_row, a_view, an_offer
 from tests.controller import Controller
 
@@ -41,19 +41,19 @@ def test_a_recorded_decision_makes_the_same_plan_again(pool: Controller) -> None
     kept = choices(pool)
     assert len(kept) == 3
     for choice in kept:
-        known = decision.read(choice.facts)
+        known = decision_record.read(choice.facts)
         rented = [
             action
             for action in plan(known.fleet, known.held, known.view, known.now).actions
             if isinstance(action, Rent)
         ]
         assert pool.row(choice.instance_id).offer_id in {action.offer.id for action in rented}
-        assert decision.written(replace(known)) == choice.facts
+        assert decision_record.written(replace(known)) == choice.facts
 
 
 def test_the_candidates_are_kept_with_their_numbers_and_each_rejection(pool: Controller) -> None:
     pool.step()
-    found = decision.read_candidates(choices(pool)[0].candidates)
+    found = decision_record.read_candidates(choices(pool)[0].candidates)
     assert [candidate.price for candidate in found if candidate.rejection is None] == [
         100_000,
         200_000,
@@ -87,9 +87,9 @@ def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() ->
             {machine: Quarantine(NOW, "died once") for machine in (*many, offer.machine_id)}, {}
         ),
     )
-    text = decision.written(Decision(a_fleet(), (), view, NOW))
+    text = decision_record.written(Decision(a_fleet(), (), view, NOW))
     assert len(text) < 10_000
-    kept = decision.read(text).view
+    kept = decision_record.read(text).view
     for known in (kept.reputation.hosts, kept.reputation.machines, kept.quarantines.machines):
         assert len(known) == 1
 
@@ -97,15 +97,15 @@ def test_what_is_kept_does_not_grow_with_the_machines_that_were_ever_rented() ->
 def test_what_was_decided_by_is_kept_of_the_last_rentals_whatever_ids_are_missing(
     pool: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_choices, "REPLAYABLE", 3)
-    monkeypatch.setattr(kept_choices, "EXPLAINED", 6)
+    monkeypatch.setattr(decisions, "REPLAYABLE", 3)
+    monkeypatch.setattr(decisions, "EXPLAINED", 6)
     known = Decision(a_fleet(), (), a_view(), NOW)
     living = []
     with pool.sessions.write() as session:
         for number in range(9):
             row = a_row(session, state=State.VERIFIED if number == 1 else State.DESTROYED)
             if number % 4 != 2:  # as of a row that was adopted
-                kept_choices.note(session, row, known)
+                decisions.note(session, row, known)
             living += [row.id] if row.live else []
     kept = {choice.instance_id: choice.facts != "" for choice in choices(pool)}
     assert kept == {2: False, 4: False, 5: False, 6: False, 8: True, 9: True}

@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
-from magister import dropping
-from magister.cli import main
-from magister.database import Sessions, open_database
-from magister.dropping import Which
+from magister.cli.commands import drop as dropping
+from magister.cli.commands.drop import Which
+from magister.cli.main import main
 from magister.errors import BadUsage
-from magister.models import Transition
-from magister.schema import migrate
 from magister.states import Reason, State
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.migrations import migrate
+from magister.store.db.models import Transition
 from tests.builders import a_row, an_offer, state_of
 
 SETTINGS = """

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from magister import pool, readiness
-from magister.database import Sessions
-from magister.lease import LeaseHolder, kernel_lock
+from magister.reports import readiness
+from magister.store import pool
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import LeaseHolder, kernel_lock
 from tests.fakes import FakeClock
 
 STALE = timedelta(seconds=60)

@@ -14,14 +14,14 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from magister.database import Sessions
+from magister.control.loop import Loop
+from magister.control.reconciler import Clock, Rhythm
+from magister.domain.observed import Route
 from magister.errors import Transient
-from magister.facts import Route
-from magister.loop import Loop
-from magister.settings_groups import Web
+from magister.settings.runtime import Web
 from magister.states import Reason, State
+from magister.store.db.engine import Sessions
 from magister.web import create_app
-from magister.worker import Clock, Rhythm
 from tests.builders import ADDRESS, a_fleet, an_offer, some_settings
 from tests.controller import Controller
 

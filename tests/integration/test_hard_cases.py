@@ -11,18 +11,18 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from magister import findings, ledger, rows
-from magister import pool as pool_row
-from magister.actions import Adopt, List, Move, Send
-from magister.database import Sessions, open_database
+from magister.control.lanes import ThreadLanes
+from magister.domain.actions import Adopt, List, Move, Send
+from magister.domain.instance import Held
+from magister.domain.observed import Listing, Offer, Route, Sighting
 from magister.errors import Ambiguous, LeaseLost, NotSent, RateLimited, StartedStopped, Transient
-from magister.facts import Listing, Offer, Route, Sighting
-from magister.held import Held
-from magister.lanes import ThreadLanes
-from magister.lease import LeaseHolder, NoLock, kernel_lock
-from magister.models import Lease
 from magister.states import Reason, State
-from magister.vast import market
+from magister.store import instances, observations, transitions
+from magister.store import pool as pool_row
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import LeaseHolder, NoLock, kernel_lock
+from magister.store.db.models import Lease
+from magister.vast import offers
 from tests.builders import ADDRESS, a_fleet, a_sighting, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeVast, a_page
@@ -339,8 +339,8 @@ def test_a_surplus_row_that_was_sent_meanwhile_is_not_called_destroyed(sessions:
     pool.vast.before("create", NotSent())
     pool.step()
     with sessions.write() as session:
-        ledger.learn(session, pool.row(1), unanswered=0)
-        unsent = ledger.open_row(
+        transitions.learn(session, pool.row(1), unanswered=0)
+        unsent = transitions.open_row(
             session, an_offer(), callback_key=None, actor="test", why="a test", at=pool.clock.now
         )
     executor = pool.worker._executor
@@ -351,7 +351,7 @@ def test_a_surplus_row_that_was_sent_meanwhile_is_not_called_destroyed(sessions:
         if not claimed:  # the lane comes between the plan and the move
             claimed.append(unsent)
             with sessions.write() as session:
-                ledger.claim_send(session, unsent, fence=1, at=now)
+                transitions.claim_send(session, unsent, fence=1, at=now)
         settle(action, now)
 
     executor.settle = late  # type: ignore[method-assign] # the race, made certain
@@ -371,7 +371,7 @@ def test_a_refused_destroy_does_not_bring_back_what_was_proved_gone(sessions: Se
         pool.vast.boxes.clear()
         with sessions.write() as session:
             now, dropping = pool.clock.now, pool.row(row.id)
-            ledger.move(
+            transitions.move(
                 session, dropping, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="a test", at=now
             )
         return RateLimited()
@@ -393,7 +393,7 @@ def test_a_look_that_was_overtaken_by_a_sighting_proves_nothing(sessions: Sessio
     pool.clock.advance(3)
     pool.step(30)
     with sessions.write() as session:
-        findings.note_look(session, pool.row(row.id), None, begun_at, fleet=pool.fleet)
+        observations.note_look(session, pool.row(row.id), None, begun_at, fleet=pool.fleet)
     pool.vast.hidden = {row.contract_id}
     pool.run(60)
     assert pool.row(row.id).state is State.VERIFIED, "a look would still have found it"
@@ -429,10 +429,10 @@ def test_a_stopped_box_is_dropped_even_if_a_listing_named_it_first(sessions: Ses
     def found() -> BaseException:
         (box,) = pool.vast.boxes.values()
         with sessions.write() as session:  # what another host's loop does while this one is frozen
-            findings.note_listing(session, Listing(pool.clock.now, (box,)), fleet=pool.fleet)
-            row = rows.one(session, 1)
+            observations.note_listing(session, Listing(pool.clock.now, (box,)), fleet=pool.fleet)
+            row = instances.one(session, 1)
             assert row is not None
-            ledger.move(
+            transitions.move(
                 session, row, State.CREATED, Reason.FOUND, actor="test", why="a test", at=pool.clock.now
             )
         return StartedStopped(box.contract_id)
@@ -449,11 +449,11 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
     pool.vast.stock(an_offer() for _ in range(5))
     pool.step()
     with postgres_sessions.write() as session:
-        unsent = ledger.open_row(
+        unsent = transitions.open_row(
             session, an_offer(), callback_key=None, actor="test", why="a test", at=pool.clock.now
         )
     listed, asked, pool_held, rows_held = (threading.Event() for _ in range(4))
-    note_listing, hold_renting = findings.note_listing, pool_row.hold_renting
+    note_listing, hold_renting = observations.note_listing, pool_row.hold_renting
 
     def note_slowly(*args: Any, **facts: Any) -> Any:
         listed.set()
@@ -481,7 +481,7 @@ def test_a_listing_and_the_answer_to_a_create_do_not_lock_each_other_out(postgre
             trouble.append(error)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(findings, "note_listing", note_slowly)
+        patch.setattr(observations, "note_listing", note_slowly)
         patch.setattr(pool_row, "hold_renting", hold_slowly)
         pool.vast.boundary = answer_late
         listing = threading.Thread(target=call, args=(List("the poll"),))
@@ -502,7 +502,7 @@ class Market(FakeVast):
     def search(self, machines: int, fit: Callable[[Offer], bool]) -> tuple[Offer, ...]:
         cheapest = sorted(super().search(machines, fit), key=lambda offer: offer.price)
 
-        return market.offers(lambda start: a_page(cheapest, start), machines, fit)
+        return offers.offers(lambda start: a_page(cheapest, start), machines, fit)
 
 
 def test_a_banned_host_with_the_64_cheapest_machines_does_not_hide_the_rest(sessions: Sessions) -> None:
@@ -557,14 +557,14 @@ def test_trouble_at_the_takeover_does_not_keep_an_old_listing_believed(
     with sessions.write() as session:  # another host took over and died
         session.execute(update(Lease).values(fence=Lease.fence + 1))
 
-    real, broken = ledger.turn_back, [True]
+    real, broken = transitions.turn_back, [True]
 
     def fail(*args: Any, **facts: Any) -> Any:
         if broken and broken.pop():
             raise OperationalError("UPDATE", {}, Exception("the connection broke"))
         return real(*args, **facts)
 
-    monkeypatch.setattr(ledger, "turn_back", fail)
+    monkeypatch.setattr(transitions, "turn_back", fail)
     with pytest.raises(OperationalError):
         pool.step(11)
     pool.step(1)
@@ -618,7 +618,7 @@ def test_a_move_that_fails_is_pushed_back(sessions: Sessions, monkeypatch: pytes
     pool = Controller(sessions, fleet=a_fleet(target=1))
     pool.vast.stock(an_offer() for _ in range(5))
     pool.step()
-    real, tries = ledger.move, []
+    real, tries = transitions.move, []
 
     def move(session: Any, row: Any, to: State, *rest: Any, **facts: Any) -> None:
         if to is State.DROPPING:
@@ -626,7 +626,7 @@ def test_a_move_that_fails_is_pushed_back(sessions: Sessions, monkeypatch: pytes
             raise ValueError("a bad row")
         real(session, row, to, *rest, **facts)
 
-    monkeypatch.setattr(ledger, "move", move)
+    monkeypatch.setattr(transitions, "move", move)
     pool.run(180)
     tries.clear()
     pool.run(60)

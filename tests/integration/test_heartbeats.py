@@ -2,12 +2,12 @@
 
 import pytest
 
-from magister import ledger, operations, pool
-from magister.conditions import Condition
-from magister.database import Sessions
-from magister.doubts import doubts
-from magister.quarantine import Quarantines
+from magister.domain.risk.quarantine import Quarantines
+from magister.planner.conditions import Condition
+from magister.reports.warnings import doubts
 from magister.states import Reason, State
+from magister.store import pool, requests, transitions
+from magister.store.db.engine import Sessions
 from magister.vast import values
 from tests.beating import TARGET, Beating
 from tests.builders import ADDRESS, NOW, a_fleet, an_offer
@@ -124,7 +124,7 @@ class Silent:
         (self.row,) = controller.rows(State.CREATED)
         if announced:
             with sessions.write() as session:
-                operations.announce(
+                requests.announce(
                     session, self.row.offer_id, key=self.row.callback_key, now=controller.clock.now
                 )
         assert controller.row(self.row.id).state is State.CREATED, "an announcement verifies nothing"
@@ -154,9 +154,9 @@ def test_an_instance_that_never_announced_itself_is_not_judged_by_its_silence(se
 
 def test_how_often_an_instance_beats_is_written_when_it_is_rented(sessions: Sessions) -> None:
     with sessions.write() as session:
-        row = ledger.open_row(session, an_offer(), callback_key=None, actor="test", why="a test", at=NOW)
+        row = transitions.open_row(session, an_offer(), callback_key=None, actor="test", why="a test", at=NOW)
         assert row.beat_secs is None
-        assert ledger.claim_send(session, row, fence=1, at=NOW, beat_secs=45).beat_secs == 45
+        assert transitions.claim_send(session, row, fence=1, at=NOW, beat_secs=45).beat_secs == 45
 
 
 def test_how_often_an_instance_of_the_version_before_beats_is_read_from_its_start_text(

@@ -12,16 +12,18 @@ from sqlalchemy.exc import DataError, InternalError, ProgrammingError, SQLAlchem
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from magister import callback_key, ledger, operations, pool, rows
-from magister.database import Sessions
-from magister.held import Held, Learned
-from magister.limited_log import LINES
-from magister.models import Transition
+from magister.domain import callback_key
+from magister.domain.instance import Held, Learned
 from magister.states import Reason, State
-from magister.web import create_app, kept
+from magister.store import instances, pool, requests, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Transition
+from magister.web import create_app
 from magister.web.callbacks import Callbacks
-from magister.web.kept import KeptDrops
-from magister.web.spool import Drop, Spool
+from magister.web.drops import queue as kept
+from magister.web.drops.queue import KeptDrops
+from magister.web.drops.spool import Drop, Spool
+from magister.web.server.limited_log import LINES
 from tests.builders import NOW, a_row, an_offer, state_of
 from tests.fakes import FakeClock
 from tests.integration.test_full_disk import Disk
@@ -421,8 +423,8 @@ def test_a_worker_that_was_just_heard_is_remembered_and_forgotten_with_its_insta
     assert remembered.know(77, None)
     with sessions.write() as session:
         for to, reason in ((State.DROPPING, Reason.OPERATOR), (State.DESTROYED, Reason.PROVED_GONE)):
-            (seen,) = rows.by_offer(session, row.offer_id)
-            ledger.move(session, seen, to, reason, actor="test", why="a test", at=NOW)
+            (seen,) = instances.by_offer(session, row.offer_id)
+            transitions.move(session, seen, to, reason, actor="test", why="a test", at=NOW)
     remembered.read()
     assert not remembered.know(77, None)
 
@@ -549,7 +551,7 @@ def test_an_error_of_ours_is_a_500_and_logged_and_the_drop_is_kept_all_the_same(
     sessions: Sessions, client: FlaskClient, drops: KeptDrops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = a_box(sessions), a_box(sessions, offer=78)
-    real = operations.drop
+    real = requests.drop
 
     def drop(session: Session, offer_id: int, **more: Any) -> Held:
         if offer_id == 77:
@@ -557,7 +559,7 @@ def test_an_error_of_ours_is_a_500_and_logged_and_the_drop_is_kept_all_the_same(
         return real(session, offer_id, **more)
 
     with monkeypatch.context() as patch, capture_logs() as lines:
-        patch.setattr(operations, "drop", drop)
+        patch.setattr(requests, "drop", drop)
         assert client.delete("/drop/77", data="slow").status_code == 500
         away(sessions, lambda: client.delete("/drop/78"))
         drops.write()

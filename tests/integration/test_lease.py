@@ -10,9 +10,9 @@ from multiprocessing.synchronize import Event
 import pytest
 from sqlalchemy import text
 
-from magister.database import Sessions, open_database
 from magister.errors import LeaseLost
-from magister.lease import FileLock, Ground, KernelLock, LeaseHolder, NoLock, kernel_lock
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import FileLock, Ground, KernelLock, LeaseHolder, NoLock, kernel_lock
 from tests.builders import NOW
 from tests.waiting import PATIENCE, until
 

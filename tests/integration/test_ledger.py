@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from magister import experience, findings, ledger, pool, rows
-from magister.database import Sessions
+from magister.domain.instance import Held, Learned
+from magister.domain.observed import Listing
 from magister.errors import IllegalMove, Stale
-from magister.facts import Listing
-from magister.held import Held, Learned
-from magister.models import Transition
 from magister.states import Failure, Reason, State
+from magister.store import instances, observations, pool, rental_history, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Transition
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
 
 FLEET = a_fleet()
@@ -25,14 +25,14 @@ def made(sessions: Sessions, state: State = State.VERIFIED, **learned: object) -
 
 def now(sessions: Sessions, row: Held) -> Held:
     with sessions.read() as session:
-        found = rows.one(session, row.id)
+        found = instances.one(session, row.id)
     assert found is not None
     return found
 
 
 def move(sessions: Sessions, row: Held, to: State, reason: Reason = Reason.OPERATOR) -> None:
     with sessions.write() as session:
-        ledger.move(session, row, to, reason, actor="test", why="because", at=NOW)
+        transitions.move(session, row, to, reason, actor="test", why="because", at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_row_that_moved_meanwhile_is_not_moved_again(sessions: Sessions) -> No
 def test_a_row_that_was_seen_again_meanwhile_is_not_ended(sessions: Sessions) -> None:
     row = made(sessions, State.DROPPING, absences=2, absent_since=ago(seconds=9), looked_gone_at=NOW)
     with sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+        observations.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
     with pytest.raises(Stale):
         move(sessions, row, State.DESTROYED, Reason.PROVED_GONE)
     assert now(sessions, row).state is State.DROPPING
@@ -88,7 +88,7 @@ def test_a_row_that_was_seen_again_meanwhile_is_not_ended(sessions: Sessions) ->
 def test_a_row_that_was_sent_again_meanwhile_is_not_ended(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=False)
-        ledger.claim_send(session, row, fence=1, at=NOW)
+        transitions.claim_send(session, row, fence=1, at=NOW)
     with pytest.raises(Stale):
         move(sessions, row, State.DESTROYED, Reason.SURPLUS)
     assert now(sessions, row).state is State.REQUESTED
@@ -103,7 +103,7 @@ def test_a_move_that_the_table_does_not_have_is_refused(sessions: Sessions) -> N
 def test_a_failed_move_leaves_nothing_behind(sessions: Sessions) -> None:
     row = made(sessions)
     with pytest.raises(RuntimeError), sessions.write() as session:
-        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
+        transitions.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
         raise RuntimeError
     assert now(sessions, row) == row
 
@@ -111,7 +111,7 @@ def test_a_failed_move_leaves_nothing_behind(sessions: Sessions) -> None:
 def test_facts_are_learned_in_any_state_without_moving_it(sessions: Sessions) -> None:
     row = made(sessions, State.DROPPING)
     with sessions.write() as session:
-        ledger.learn(session, row, price=123, actual_status="exited")
+        transitions.learn(session, row, price=123, actual_status="exited")
     learned = now(sessions, row)
     assert (learned.state, learned.price, learned.actual_status) == (State.DROPPING, 123, "exited")
 
@@ -119,31 +119,31 @@ def test_facts_are_learned_in_any_state_without_moving_it(sessions: Sessions) ->
 def test_one_contract_belongs_to_one_row(sessions: Sessions) -> None:
     first, second = made(sessions), made(sessions)
     with pytest.raises(IntegrityError), sessions.write() as session:
-        ledger.learn(session, second, contract_id=first.contract_id)
+        transitions.learn(session, second, contract_id=first.contract_id)
 
 
 def test_a_send_is_claimed_once(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=False)
-        claimed = ledger.claim_send(session, row, fence=1, at=NOW)
+        claimed = transitions.claim_send(session, row, fence=1, at=NOW)
     assert (claimed.sends, claimed.unanswered, claimed.in_flight) == (1, 1, True)
     for seen in (row, claimed):
         with pytest.raises(Stale), sessions.write() as session:
-            ledger.claim_send(session, seen, fence=2, at=NOW)
+            transitions.claim_send(session, seen, fence=2, at=NOW)
 
 
 def test_a_dropped_row_is_not_sent(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=False)
-        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
+        transitions.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="x", at=NOW)
         with pytest.raises(Stale):
-            ledger.claim_send(session, row, fence=1, at=NOW)
+            transitions.claim_send(session, row, fence=1, at=NOW)
 
 
 def test_a_doubted_send_is_judged_after_the_grace(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, sent=True)
-        ledger.doubt(session, row, at=NOW, fleet=FLEET, trouble="reset")
+        transitions.doubt(session, row, at=NOW, fleet=FLEET, trouble="reset")
     doubted = now(sessions, row)
     assert doubted.doubted_at == NOW
     assert doubted.judge_from == NOW + FLEET.create_grace
@@ -154,7 +154,7 @@ def test_a_listing_is_written_into_the_rows_it_shows_and_lacks(sessions: Session
     seen, absent = made(sessions), made(sessions)
     listing = Listing(NOW, (a_sighting(seen.contract_id or 0, actual_status="loading", price=7),))
     with sessions.write() as session:
-        assert findings.note_listing(session, listing, fleet=FLEET) == ()
+        assert observations.note_listing(session, listing, fleet=FLEET) == ()
     assert (now(sessions, seen).actual_status, now(sessions, seen).price) == ("loading", 7)
     assert (now(sessions, absent).absences, now(sessions, absent).absent_since) == (1, NOW)
 
@@ -163,7 +163,7 @@ def test_a_box_under_a_known_key_names_the_contract_of_its_row(sessions: Session
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
         listing = Listing(NOW, (a_sighting(444, label=f"magister:{row.key}"),))
-        assert findings.note_listing(session, listing, fleet=FLEET) == ()
+        assert observations.note_listing(session, listing, fleet=FLEET) == ()
     assert now(sessions, row).contract_id == 444
 
 
@@ -171,26 +171,26 @@ def test_a_second_box_under_one_key_is_a_stranger_and_a_twin(sessions: Sessions)
     row = made(sessions)
     boxes = (a_sighting(row.contract_id or 0), a_sighting(444, label=f"magister:{row.key}"))
     with sessions.write() as session:
-        (stranger,) = findings.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
+        (stranger,) = observations.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
     assert (stranger.sighting.contract_id, stranger.twin) == (444, True)
 
 
 def test_a_destroyed_box_that_is_listed_again_asks_for_the_loop(sessions: Sessions) -> None:
     row = made(sessions, State.DESTROYED)
     with sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
+        observations.note_listing(session, Listing(NOW, (a_sighting(row.contract_id or 0),)), fleet=FLEET)
     with sessions.read() as session:
-        assert [held.id for held in rows.held(session)] == [row.id]
-        assert rows.anything_due(session, ago(seconds=1), NOW)
+        assert [held.id for held in instances.held(session)] == [row.id]
+        assert instances.anything_due(session, ago(seconds=1), NOW)
 
 
 def test_texts_from_outside_are_kept_short_and_without_nul(sessions: Sessions) -> None:
     row = made(sessions)
     box = a_sighting(row.contract_id or 0, status_msg="a\x00b" * 9000)
     with sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
+        observations.note_listing(session, Listing(NOW, (box,)), fleet=FLEET)
     said = now(sessions, row).status_msg or ""
-    assert len(said) == ledger.TEXT_LIMIT
+    assert len(said) == transitions.TEXT_LIMIT
     assert "\x00" not in said
 
 
@@ -208,7 +208,7 @@ def test_an_offer_rests_for_a_day_after_its_instance_ended(
 ) -> None:
     with sessions.write() as session:
         row = a_row(session, state=state, at=ago(hours=hours))
-        found = rows.recent_offers(session, NOW, timedelta(days=1))
+        found = instances.recent_offers(session, NOW, timedelta(days=1))
     assert (row.offer_id in found) is held_back
 
 
@@ -226,8 +226,10 @@ def test_a_refused_offer_rests_for_as_long_as_its_reason_deserves(
 ) -> None:
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, at=ago(minutes=minutes))
-        ledger.move(session, row, State.DESTROYED, reason, actor="test", why="x", at=ago(minutes=minutes))
-        found = rows.recent_offers(session, NOW, timedelta(days=1))
+        transitions.move(
+            session, row, State.DESTROYED, reason, actor="test", why="x", at=ago(minutes=minutes)
+        )
+        found = instances.recent_offers(session, NOW, timedelta(days=1))
     assert (row.offer_id in found) is rests
 
 
@@ -236,7 +238,7 @@ def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions:
     with sessions.write() as session:
         for minutes in (50, 40):
             row = a_row(session, state=State.CREATED, offer=offer, at=ago(minutes=minutes))
-            ledger.move(
+            transitions.move(
                 session,
                 row,
                 State.DROPPING,
@@ -246,19 +248,21 @@ def test_what_became_of_rentals_is_told_of_their_machines_oldest_first(sessions:
                 at=ago(minutes=minutes - 5),
             )
         a_row(session, state=State.VERIFIED, offer=offer, at=ago(minutes=30))
-        trials = experience.trials(session, NOW, timedelta(days=1))
+        trials = rental_history.trials(session, NOW, timedelta(days=1))
         assert [(trial.machine_id, trial.failure) for trial in trials] == [
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, Failure.NEVER_VERIFIED),
             (offer.machine_id, None),
         ]
-        assert experience.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
+        assert rental_history.trials(session, NOW, timedelta(minutes=32)) == trials[2:]
 
 
 def test_a_failure_dated_by_a_clock_that_was_ahead_counts_as_long_past(sessions: Sessions) -> None:
     later = NOW + timedelta(days=365)
     with sessions.write() as session:
         row = a_row(session, state=State.CREATED, at=later)
-        ledger.move(session, row, State.DROPPING, Reason.UNVERIFIED, actor="test", why="a test", at=later)
-        (trial,) = experience.trials(session, NOW, timedelta(days=7))
+        transitions.move(
+            session, row, State.DROPPING, Reason.UNVERIFIED, actor="test", why="a test", at=later
+        )
+        (trial,) = rental_history.trials(session, NOW, timedelta(days=7))
         assert trial.at < NOW

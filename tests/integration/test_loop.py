@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from magister import loop as loop_module
-from magister import loop_process
-from magister import pool as pool_row
-from magister.database import Sessions
-from magister.loop import Loop
-from magister.pool import DEAF_AFTER
+from magister.control import loop as loop_module
+from magister.control.loop import Loop
+from magister.control.reconciler import Report, Rhythm
+from magister.service import loop_process
 from magister.states import State
-from magister.web import hearing
-from magister.worker import Report, Rhythm
+from magister.store import pool as pool_row
+from magister.store.db.engine import Sessions
+from magister.store.pool import DEAF_AFTER
+from magister.web import liveness
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock
@@ -53,7 +53,7 @@ def running(pool: Controller, **rhythm: float) -> Iterator[Loop]:
         clock=pool.clock_of_worker,
         rhythm=Rhythm(**rhythm),  # type: ignore[arg-type] # names are Rhythm's
     )
-    hearing.listen(pool.sessions, pool.clock.wall, DEAF_AFTER, stop=loop.stop)
+    liveness.listen(pool.sessions, pool.clock.wall, DEAF_AFTER, stop=loop.stop)
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from magister import experience, ledger, operations, pool, rows
-from magister.database import Sessions
+from magister.domain.instance import Held
 from magister.errors import InstanceEnded, Transient, Unreachable
-from magister.held import Held
 from magister.states import Reason, State
+from magister.store import instances, pool, rental_history, requests, transitions
+from magister.store.db.engine import Sessions
 from tests.beating import TARGET, Beating
 from tests.builders import ADDRESS, a_fleet, an_offer
 from tests.controller import Controller
@@ -38,7 +38,7 @@ def enlist(controller: Controller) -> None:
 def blamed(controller: Controller) -> set[int]:
     """Return the machines that a failure counts against."""
     with controller.sessions.read() as session:
-        found = experience.trials(session, controller.clock.now, controller.fleet.caution.quarantine_cap)
+        found = rental_history.trials(session, controller.clock.now, controller.fleet.caution.quarantine_cap)
     return {trial.machine_id for trial in found if trial.failure is not None}
 
 
@@ -187,7 +187,7 @@ def test_a_beat_makes_good_a_call_that_was_not_heard(sessions: Sessions) -> None
     (row,) = controller.rows(State.CREATED)
     now = controller.clock.advance(60)
     with sessions.write() as session:
-        operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
+        requests.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
     found = controller.row(row.id)
     assert (found.state, found.reason, found.beaten_at) == (State.VERIFIED, Reason.BEAT, now)
 
@@ -199,8 +199,8 @@ def test_a_beat_does_not_prove_that_the_template_reaches_the_coordinator(sqlite_
     (row,) = controller.rows(State.CREATED)
     with sqlite_sessions.write() as session:
         now = controller.clock.now
-        operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
-        assert experience.outlook(session, now).verdicts == ()
+        requests.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
+        assert rental_history.outlook(session, now).verdicts == ()
 
 
 def test_a_beat_of_one_that_is_to_go_is_told_so(sessions: Sessions) -> None:
@@ -210,7 +210,7 @@ def test_a_beat_of_one_that_is_to_go_is_told_so(sessions: Sessions) -> None:
     (row,) = controller.rows()
     controller.drop(row)
     with pytest.raises(InstanceEnded), sessions.write() as session:
-        operations.verify(session, row.offer_id, key=row.callback_key, now=controller.clock.now, beat=True)
+        requests.verify(session, row.offer_id, key=row.callback_key, now=controller.clock.now, beat=True)
 
 
 def test_a_worker_that_hierophant_declared_dead_goes_though_its_delete_was_lost(sessions: Sessions) -> None:
@@ -390,7 +390,7 @@ def test_a_clock_set_back_makes_nobody_silent_or_forgotten(sessions: Sessions) -
     assert beating.given_up() == {}
     with sessions.read() as session:
         now = beating.pool.clock.now
-        assert all(row.beaten_at is not None and row.beaten_at <= now for row in rows.held(session))
+        assert all(row.beaten_at is not None and row.beaten_at <= now for row in instances.held(session))
 
 
 def test_an_excuse_ends_when_the_worker_verifies(sessions: Sessions) -> None:
@@ -398,7 +398,7 @@ def test_an_excuse_ends_when_the_worker_verifies(sessions: Sessions) -> None:
     controller.vast.stock(an_offer() for _ in range(3))
     controller.step()
     with sessions.write() as session:
-        ledger.excuse_waiting(session)
+        transitions.excuse_waiting(session)
     controller.verify_all()
     (box,) = controller.vast.boxes
     controller.step(5)

@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from magister import ledger, spending
-from magister.actions import Adopt
-from magister.database import Sessions
-from magister.facts import Adoptable
-from magister.models import Instance
+from magister.domain.actions import Adopt
+from magister.domain.observed import Adoptable
 from magister.money import Outlay
 from magister.states import Reason, State
+from magister.store import transitions
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
 from tests.builders import a_fleet, a_row, a_sighting, an_offer
 
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
@@ -42,7 +43,7 @@ def gone(session: Session, at: datetime) -> None:
     offer = an_offer(price=0, disk_price=0)
     row = a_row(session, state=State.DROPPING, offer=offer, at=at - timedelta(hours=30))
     session.execute(update(Instance).where(Instance.id == row.id).values(traffic_reserve=RESERVE))
-    ledger.move(session, row, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="gone", at=at)
+    transitions.move(session, row, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="gone", at=at)
 
 
 @pytest.mark.parametrize("midnight", (DAY, *MONTHS), ids=str)
@@ -69,10 +70,12 @@ def test_each_second_of_a_box_costs_in_its_own_day_and_month(
     box = a_sighting(9001, price=PRICE, disk_price=0, start_date=begun, machine_id=7)
     found = Adopt(Adoptable(box, 1, None), State.DROPPING, Reason.ADOPTED, "it is ours")
     with sessions.write() as session:
-        row = ledger.adopt(session, found, fleet=a_fleet(), at=begun)
+        row = transitions.adopt(session, found, fleet=a_fleet(), at=begun)
         assert row is not None
         if settled:
-            ledger.move(session, row, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="gone", at=ends)
+            transitions.move(
+                session, row, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="gone", at=ends
+            )
     before, after = 5 * PRICE // 3600, 10 * PRICE // 3600
     month = after if begins_a_month(midnight) else before + after
     assert outlay(sessions, ends) == Outlay(after, month, before + after)

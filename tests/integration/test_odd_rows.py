@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from magister import evidence, findings, ledger, rows, spending
-from magister.database import Sessions
-from magister.facts import Listing
-from magister.held import Held, Learned
+from magister.domain.instance import Held, Learned
+from magister.domain.observed import Listing
+from magister.planner import evidence
 from magister.states import State
+from magister.store import instances, observations, transitions
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago
 
 FLEET = a_fleet()
@@ -25,7 +27,7 @@ def made(sessions: Sessions, state: State = State.VERIFIED, **learned: object) -
 
 def now(sessions: Sessions, row: Held) -> Held:
     with sessions.read() as session:
-        found = rows.one(session, row.id)
+        found = instances.one(session, row.id)
     assert found is not None
     return found
 
@@ -35,7 +37,7 @@ def listed(sessions: Sessions, odd: Held, others: list[Held], **facts: object) -
     boxes = [a_sighting(row.contract_id or 0, price=7, actual_status="loading") for row in others]
     boxes.insert(1, a_sighting(odd.contract_id or 0, **facts))
     with capture_logs() as lines, sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, tuple(boxes)), fleet=FLEET)
+        observations.note_listing(session, Listing(NOW, tuple(boxes)), fleet=FLEET)
     return [dict(line) for line in lines]
 
 
@@ -80,7 +82,7 @@ def test_a_date_that_no_deadline_can_follow_stops_no_other_row(sessions: Session
         a_sighting(other.contract_id or 0, price=7),
     )
     with sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
+        observations.note_listing(session, Listing(NOW, boxes), fleet=FLEET)
     assert now(sessions, other).price == 7
     assert now(sessions, odd).contract_id == 444, "an instance that Vast lists is known, whatever its date"
 
@@ -120,7 +122,7 @@ def test_trouble_of_the_database_is_no_odd_value(sessions: Sessions, monkeypatch
         asked.append(row.id)
         raise OperationalError("UPDATE", None, Exception("disk is full"))
 
-    monkeypatch.setattr(ledger, "learn", full)
+    monkeypatch.setattr(transitions, "learn", full)
     with pytest.raises(OperationalError):
         listed(sessions, first, [second])
     assert len(asked) == 1, "it is not tried row by row"

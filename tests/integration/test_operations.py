@@ -8,14 +8,15 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from magister import callback_key, findings, ledger, operations, pool, rows
-from magister.adoption import adopt
-from magister.database import Sessions
+from magister.domain import callback_key
+from magister.domain.instance import Held
+from magister.domain.observed import Adoptable, Listing
 from magister.errors import InstanceEnded, Stale, TooEarly, UnknownInstance, WrongKey
-from magister.facts import Adoptable, Listing
-from magister.held import Held
-from magister.models import Instance, Transition
+from magister.planner.adoption import adopt
 from magister.states import Reason, State
+from magister.store import instances, observations, pool, requests, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance, Transition
 from tests.builders import NOW, a_fleet, a_row, a_sighting, ago, an_offer
 
 KEY, OTHER = (callback_key.make("5" * 64, 77, chance * 16) for chance in "01")
@@ -24,7 +25,7 @@ OFFER = an_offer(id=77)
 
 def verify(sessions: Sessions, offer_id: int = 77, key: str | None = None, *, is_open: bool = False) -> Held:
     with sessions.write() as session:
-        return operations.verify(session, offer_id, key=key, now=NOW, open_callbacks=is_open)
+        return requests.verify(session, offer_id, key=key, now=NOW, open_callbacks=is_open)
 
 
 def drop(
@@ -36,7 +37,7 @@ def drop(
     is_open: bool = False,
 ) -> Held:
     with sessions.write() as session:
-        return operations.drop(session, offer_id, key=key, why=why, now=NOW, open_callbacks=is_open)
+        return requests.drop(session, offer_id, key=key, why=why, now=NOW, open_callbacks=is_open)
 
 
 def row_in(sessions: Sessions, state: State, *, key: str | None = None, sent: bool = True) -> Held:
@@ -53,7 +54,7 @@ def moves(sessions: Sessions, row: Held) -> list[Transition]:
 
 def interfere(monkeypatch: pytest.MonkeyPatch, *, times: int, by: Callable[[Session, Held], None]) -> None:
     """Let somebody else move the row between the look and the move, `times` times."""
-    real, left = ledger.move, [times]
+    real, left = transitions.move, [times]
 
     def move(
         session: Session, row: Held, to: State, reason: Reason, *, actor: str, why: str, at: object
@@ -64,7 +65,7 @@ def interfere(monkeypatch: pytest.MonkeyPatch, *, times: int, by: Callable[[Sess
             raise Stale
         real(session, row, to, reason, actor=actor, why=why, at=NOW)
 
-    monkeypatch.setattr(ledger, "move", move)
+    monkeypatch.setattr(transitions, "move", move)
 
 
 @pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED])
@@ -99,9 +100,9 @@ def test_a_worker_of_an_ended_instance_is_refused_and_a_listing_asked_for(
     row = row_in(sessions, state)
     with sessions.write() as session:
         with pytest.raises(InstanceEnded):
-            operations.verify(session, 77, key=None, now=NOW)
+            requests.verify(session, 77, key=None, now=NOW)
         assert pool.read(session).listing_wanted_at == NOW
-        assert rows.one(session, row.id) == row
+        assert instances.one(session, row.id) == row
 
 
 @pytest.mark.parametrize("state", [State.REQUESTED, State.CREATED, State.VERIFIED])
@@ -113,7 +114,7 @@ def test_the_coordinator_lets_an_instance_go(sessions: Sessions, state: State) -
     last = moves(sessions, row)[-1]
     assert (last.actor, last.detail) == ("coordinator", "it timed out")
     with sessions.read() as session:
-        assert rows.anything_due(session, ago(seconds=1), NOW)
+        assert instances.anything_due(session, ago(seconds=1), NOW)
 
 
 @pytest.mark.parametrize("state", [State.DROPPING, State.DESTROYED])
@@ -126,9 +127,9 @@ def test_a_drop_of_an_ended_instance_is_heard_and_changes_nothing(sessions: Sess
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ("", operations.NO_REASON),
-        (" \r\n\t ", operations.NO_REASON),
-        ("\x00\x1b\u202e", operations.NO_REASON),
+        ("", requests.NO_REASON),
+        (" \r\n\t ", requests.NO_REASON),
+        ("\x00\x1b\u202e", requests.NO_REASON),
         ("two\r\nlines\x00 \x1b[31mred", "two lines [31mred"),
         ("ärger 🚀", "ärger 🚀"),
         ("x" * 1100, "x" * 1024),
@@ -149,7 +150,7 @@ def test_an_unknown_offer_is_unknown(sessions: Sessions) -> None:
 def test_an_offer_that_vast_refused_is_unknown(sessions: Sessions) -> None:
     row = row_in(sessions, State.REQUESTED)
     with sessions.write() as session:
-        ledger.move(session, row, State.DESTROYED, Reason.OFFER_GONE, actor="test", why="", at=NOW)
+        transitions.move(session, row, State.DESTROYED, Reason.OFFER_GONE, actor="test", why="", at=NOW)
     with pytest.raises(UnknownInstance):
         verify(sessions)
 
@@ -169,7 +170,7 @@ def test_a_missing_or_wrong_key_does_not_and_the_line_says_what_a_person_can_do(
         with pytest.raises(WrongKey, match="magister drop offer:77"):
             ask(sessions, key=key)
     with sessions.read() as session:
-        assert rows.one(session, row.id) == row
+        assert instances.one(session, row.id) == row
 
 
 def test_a_key_that_no_row_has_may_be_that_of_an_instance_which_is_not_listed_yet(sessions: Sessions) -> None:
@@ -203,7 +204,7 @@ def test_a_key_means_its_own_instance_although_a_newer_one_has_the_offer(session
     late = drop(sessions, key=KEY)
     assert (late.id, late.state) == (old.id, State.DESTROYED)
     with sessions.read() as session:
-        assert rows.one(session, new.id) == new
+        assert instances.one(session, new.id) == new
     with pytest.raises(InstanceEnded):
         verify(sessions, key=KEY)
 
@@ -215,7 +216,7 @@ def test_a_late_call_without_a_key_never_means_the_next_instance_on_the_offer(se
         with pytest.raises(WrongKey):
             ask(sessions)
     with sessions.read() as session:
-        assert rows.one(session, new.id) == new
+        assert instances.one(session, new.id) == new
 
 
 def test_a_call_without_a_key_means_the_live_instance_that_has_none(sessions: Sessions) -> None:
@@ -229,7 +230,7 @@ def test_without_a_key_the_newest_instance_that_took_effect_is_meant(sessions: S
     kept = row_in(sessions, State.CREATED)
     refused = row_in(sessions, State.REQUESTED)
     with sessions.write() as session:
-        ledger.move(session, refused, State.DESTROYED, Reason.REFUSED, actor="test", why="", at=NOW)
+        transitions.move(session, refused, State.DESTROYED, Reason.REFUSED, actor="test", why="", at=NOW)
     row_in(sessions, State.REQUESTED, sent=False)
     assert verify(sessions).id == kept.id
 
@@ -238,12 +239,12 @@ def test_a_person_drops_a_row_by_its_number_and_the_history_says_who(sessions: S
     row = row_in(sessions, State.VERIFIED, key=KEY)
     for first in (True, False):
         with sessions.write() as session:
-            gone, moved = operations.drop_row(session, row.id, why="a test", now=NOW, actor="alice")
+            gone, moved = requests.drop_row(session, row.id, why="a test", now=NOW, actor="alice")
         assert (gone.state, moved) == (State.DROPPING, first)
     last = moves(sessions, row)[-1]
     assert (last.reason, last.actor, last.detail) == (Reason.OPERATOR, "alice", "a test")
     with sessions.write() as session, pytest.raises(UnknownInstance):
-        operations.drop_row(session, row.id + 1, why="", now=NOW, actor="alice")
+        requests.drop_row(session, row.id + 1, why="", now=NOW, actor="alice")
 
 
 def former(sessions: Sessions, state: State) -> Held:
@@ -251,7 +252,7 @@ def former(sessions: Sessions, state: State) -> Held:
     row = row_in(sessions, state, key=KEY)
     with sessions.write() as session:
         session.execute(update(Instance).where(Instance.id == row.id).values(callback_key=None))
-        found = rows.one(session, row.id)
+        found = instances.one(session, row.id)
     assert found is not None
     return found
 
@@ -264,8 +265,8 @@ def test_instances_that_a_token_signed_for_are_heard_whatever_becomes_of_the_tok
 ) -> None:
     row, gone = former(sessions, State.CREATED), former(sessions, State.DESTROYED)
     with sessions.write() as session:
-        assert ledger.keep_former_keys(session, TOKEN) == 0
-        assert ledger.keep_former_keys(session, SecretStr("another-token-of-theirs")) == 0
+        assert transitions.keep_former_keys(session, TOKEN) == 0
+        assert transitions.keep_former_keys(session, SecretStr("another-token-of-theirs")) == 0
     assert verify(sessions, key=callback_key.former(TOKEN, row.key)).id == row.id
     assert drop(sessions, key=callback_key.former(TOKEN, gone.key)).id == gone.id
 
@@ -274,7 +275,7 @@ def test_without_the_token_the_calls_of_such_instances_are_refused_with_the_caus
     row = former(sessions, State.CREATED)
     former(sessions, State.DESTROYED)
     with sessions.write() as session:
-        assert ledger.keep_former_keys(session, None) == 1
+        assert transitions.keep_former_keys(session, None) == 1
     for key in (None, callback_key.former(TOKEN, row.key)):
         with pytest.raises(WrongKey, match="rented under an api_token; set that again and restart"):
             verify(sessions, key=key)
@@ -284,7 +285,7 @@ def test_a_drop_that_comes_between_look_and_move_wins_over_a_verify(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row_in(sessions, State.CREATED)
-    real = ledger.move
+    real = transitions.move
 
     def dropped(session: Session, row: Held) -> None:
         real(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="", at=NOW)
@@ -298,7 +299,7 @@ def test_a_row_that_moved_meanwhile_is_looked_at_again(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row_in(sessions, State.REQUESTED)
-    real = ledger.move
+    real = transitions.move
 
     def created(session: Session, row: Held) -> None:
         real(session, row, State.CREATED, Reason.RENTED, actor="test", why="", at=NOW)
@@ -319,10 +320,10 @@ def test_a_row_that_never_stands_still_is_given_up(
 def test_two_at_once_are_both_heard(postgres_sessions: Sessions) -> None:
     row = row_in(postgres_sessions, State.CREATED)
     with postgres_sessions.write() as first:
-        stale = rows.by_offer(first, 77)
+        stale = instances.by_offer(first, 77)
         verify(postgres_sessions)
         assert stale[0].state is State.CREATED
-        gone = operations.drop(first, 77, key=None, why="", now=NOW + timedelta(seconds=1))
+        gone = requests.drop(first, 77, key=None, why="", now=NOW + timedelta(seconds=1))
     assert gone.state is State.DROPPING
     assert [move.to_state for move in moves(postgres_sessions, row)][-2:] == [State.VERIFIED, State.DROPPING]
 
@@ -333,10 +334,10 @@ def test_calls_and_drops_mean_the_instance_and_not_its_twin(sessions: Sessions, 
     box = Adoptable(a_sighting(99_999), OFFER.id, None)
     fleet = a_fleet()
     with sessions.write() as session:
-        twin = ledger.adopt(session, adopt(box, twin=True, fleet=fleet, now=NOW), fleet=fleet, at=NOW)
+        twin = transitions.adopt(session, adopt(box, twin=True, fleet=fleet, now=NOW), fleet=fleet, at=NOW)
         assert twin is not None
         if gone:
-            ledger.move(
+            transitions.move(
                 session, twin, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="a test", at=NOW
             )
     assert verify(sessions).id == row.id
@@ -351,7 +352,7 @@ def test_the_key_that_an_instance_was_started_with_counts_whatever_its_row_says(
     assert row.contract_id is not None
     box = a_sighting(row.contract_id, label=f"magister:{row.key}", onstart=start_text)
     with sessions.write() as session:
-        findings.note_listing(session, Listing(NOW, (box,)), fleet=a_fleet())
+        observations.note_listing(session, Listing(NOW, (box,)), fleet=a_fleet())
     with pytest.raises(WrongKey):
         verify(sessions, key=OTHER)
     assert verify(sessions, key=KEY).id == row.id

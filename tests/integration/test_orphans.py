@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from magister import pool as pool_row
-from magister.database import Sessions
+from magister.domain.observed import Sighting
 from magister.errors import IncompleteListing
-from magister.facts import Sighting
 from magister.states import Reason, State
+from magister.store import pool as pool_row
+from magister.store.db.engine import Sessions
 from tests.builders import ADDRESS, a_fleet, a_sighting, ago, an_offer, forget_instances
 from tests.controller import Controller
 

@@ -4,13 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from magister import accepting, chronicle, pool
-from magister.actions import List
-from magister.conditions import Condition
-from magister.database import Sessions
+from magister.cli.commands import accept_account
+from magister.domain.actions import List
 from magister.errors import OtherAccount, Refused, Transient, Unusable
+from magister.planner.conditions import Condition
+from magister.reports import queries
+from magister.reports.instance_story import told
 from magister.states import Reason, State
-from magister.story import told
+from magister.store import pool
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, a_row, an_offer, forget_instances
 from tests.controller import Controller
 
@@ -296,7 +298,7 @@ def test_of_two_hosts_with_different_keys_the_one_with_the_wrong_one_does_nothin
 
 def accept(controller: Controller, answers: int | None = ANOTHER) -> tuple[int | None, ...]:
     with controller.sessions.write() as session:
-        return accepting.accept(session, controller.clock.now, answers=answers, stale_after=STALE_AFTER)
+        return accept_account.accept(session, controller.clock.now, answers=answers, stale_after=STALE_AFTER)
 
 
 def test_the_operator_may_be_done_with_the_former_account(sessions: Sessions) -> None:
@@ -314,7 +316,7 @@ def test_the_operator_may_be_done_with_the_former_account(sessions: Sessions) ->
     assert [row.reason for row in left] == [Reason.LEFT_BEHIND] * 3
     assert {row.contract_id for row in new} == set(controller.vast.boxes)
     with sessions.read() as session:
-        life = chronicle.life(session, left[0].id, controller.clock.now)
+        life = queries.life(session, left[0].id, controller.clock.now)
     assert life is not None
     said = [sentence.said for sentence in told(life)]
     assert (

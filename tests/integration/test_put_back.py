@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from magister import assembly, operations
-from magister.cli import main
-from magister.database import Sessions
+from magister.cli.main import main
 from magister.errors import Ambiguous
-from magister.lease import kernel_lock
-from magister.models_money import Rate
+from magister.service import wiring
 from magister.states import Reason, State
+from magister.store import requests
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import kernel_lock
+from magister.store.db.models_accounting import Rate
 from tests import postgres
 from tests.builders import ADDRESS, a_fleet, a_row, an_offer
 from tests.controller import Controller
-from tests.unit.test_cli import SETTINGS
+from tests.unit.cli.test_main import SETTINGS
 
 HOUR = timedelta(hours=1).total_seconds()
 
@@ -34,7 +35,7 @@ def pool(sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("DATABASE_URL", sessions.engine.url.render_as_string(hide_password=False))
     pool = Controller(sessions, fleet=a_fleet(target=4))
     pool.vast.stock(an_offer() for _ in range(60))
-    monkeypatch.setattr(assembly, "now", pool.clock.wall)
+    monkeypatch.setattr(wiring, "now", pool.clock.wall)
     return pool
 
 
@@ -74,7 +75,7 @@ def _asked(pool: Controller, callback: str) -> str:
     offer, _, key = callback.partition("?key=")
     with pool.sessions.write() as session:
         try:
-            operations.verify(session, int(offer), key=key or None, now=pool.clock.now, beat=True)
+            requests.verify(session, int(offer), key=key or None, now=pool.clock.now, beat=True)
         except Exception as error:
             return type(error).__name__
     return "done"

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from magister import findings, ledger, rows
-from magister.database import Sessions
+from magister.domain.instance import Held
 from magister.errors import (
     Ambiguous,
     BadKey,
@@ -20,10 +19,11 @@ from magister.errors import (
     StartedStopped,
     VastError,
 )
-from magister.held import Held
 from magister.states import Reason, State
-from magister.vast import market
-from magister.vast.market import CAP
+from magister.store import instances, observations, transitions
+from magister.store.db.engine import Sessions
+from magister.vast import offers
+from magister.vast.offers import CAP
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
 from tests.controller import Controller
 
@@ -159,7 +159,7 @@ def test_a_listing_that_names_the_box_first_is_confirmed_by_the_answer(pool: Con
 
 def found_by_a_listing(pool: Controller) -> None:
     with pool.sessions.write() as session:
-        findings.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
+        observations.note_listing(session, pool.vast.listing(pool.clock.now), fleet=pool.fleet)
 
 
 def test_a_second_box_under_one_key_is_destroyed_and_the_first_kept(pool: Controller) -> None:
@@ -187,15 +187,15 @@ def test_refusals_that_the_next_offer_would_meet_too_slow_the_renting_down(pool:
 def test_a_process_that_stood_still_after_its_claim_sends_nothing(
     pool: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = ledger.claim_send
+    claim = transitions.claim_send
 
     def claim_and_freeze(*arguments: Any, **named: Any) -> Held:
         row = claim(*arguments, **named)
-        monkeypatch.setattr(ledger, "claim_send", claim)
+        monkeypatch.setattr(transitions, "claim_send", claim)
         pool.clock.advance(21)
         return row
 
-    monkeypatch.setattr(ledger, "claim_send", claim_and_freeze)
+    monkeypatch.setattr(transitions, "claim_send", claim_and_freeze)
     pool.step()
     assert pool.vast.named("create") == []
     pool.run(20)
@@ -208,7 +208,7 @@ def test_offers_that_are_left_alone_for_a_day_hide_no_dearer_ones(
 ) -> None:
     """As many as Vast gives to one search, and the cheapest: those of boxes that ended a short time ago."""
     few = 8  # a market of hundreds would be rented for seconds, and shows no more
-    monkeypatch.setattr(market, "CAP", few)
+    monkeypatch.setattr(offers, "CAP", few)
     controller = Controller(sqlite_sessions, fleet=a_fleet(target=few // 2))
     controller.vast.stock(an_offer(price=400_000 + 1000 * number) for number in range(3 * few))
     for _ in range(3):
@@ -227,9 +227,11 @@ def test_cheap_machines_in_quarantine_do_not_keep_a_dearer_one_from_being_found(
         for offer in bad:
             row = a_row(session, state=State.CREATED, offer=offer, at=NOW - timedelta(minutes=45))
             for to, reason in ((State.DROPPING, Reason.UNVERIFIED), (State.DESTROYED, Reason.PROVED_GONE)):
-                fresh = rows.one(session, row.id)
+                fresh = instances.one(session, row.id)
                 assert fresh is not None
-                ledger.move(session, fresh, to, reason, actor="loop", why="", at=NOW - timedelta(minutes=45))
+                transitions.move(
+                    session, fresh, to, reason, actor="loop", why="", at=NOW - timedelta(minutes=45)
+                )
     good = an_offer(price=900_000)
     pool.vast.stock([*(replace(offer, id=offer.id + 100_000) for offer in bad), good])
     pool.run(30)

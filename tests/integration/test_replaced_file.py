@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from magister.database import Sessions, open_database
 from magister.errors import DatabaseReplaced
-from magister.lease import kernel_lock
-from magister.schema import migrate
-from magister.settings_groups import Web
+from magister.settings.runtime import Web
 from magister.states import Reason, State
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import kernel_lock
+from magister.store.db.migrations import migrate
 from magister.web import create_app
 from tests.builders import ADDRESS, a_fleet, a_row, an_offer, some_settings
 from tests.controller import Controller

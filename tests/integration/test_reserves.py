@@ -5,14 +5,15 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from magister import bills, ledger, pool, reserves, rows, spending
-from magister.database import Sessions
-from magister.facts import Charge
-from magister.held import Held
-from magister.models import Instance
+from magister.domain.cost import day_of
+from magister.domain.instance import Held
+from magister.domain.observed import Charge
 from magister.money import Outlay
-from magister.rates import day_of
 from magister.states import Reason, State
+from magister.store import instances, pool, transitions
+from magister.store.accounting import invoice, spending, traffic_reserve
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
 from tests.builders import NOW, a_fleet, a_row, an_offer
 from tests.controller import Controller
 from tests.integration.test_traffic import after, counting, ended, listed
@@ -41,8 +42,8 @@ def read(sessions: Sessions, today: date, charges: dict[date, list[Charge]], *, 
     days = tuple(today - timedelta(days=back) for back in range(reread, 0, -1))
     with sessions.write() as session:
         for day in days:
-            bills.note(session, day, charges.get(day, []), tag="magister", at=NOW)
-        reserves.settle(session, days, reread=reread)
+            invoice.note(session, day, charges.get(day, []), tag="magister", at=NOW)
+        traffic_reserve.settle(session, days, reread=reread)
 
 
 def billed(row: Held, traffic: int, *, day: date = DAY) -> dict[date, list[Charge]]:
@@ -126,7 +127,7 @@ def test_it_stays_set_aside_while_the_bill_lacks_the_box_or_its_last_day(session
 def test_a_box_that_is_long_gone_is_looked_for_on_the_bill_no_more(sessions: Sessions) -> None:
     row = gone(sessions, a_box(sessions))
     with sessions.write() as session:
-        bills.note(session, DAY, billed(row, 10_000)[DAY], tag="magister", at=NOW)
+        invoice.note(session, DAY, billed(row, 10_000)[DAY], tag="magister", at=NOW)
     read(sessions, DAY + timedelta(days=40), {})
     assert set_aside(sessions) == RESERVE
     read(sessions, DAY + timedelta(days=30), {})
@@ -164,9 +165,9 @@ def test_the_loop_releases_it_once_it_has_read_the_bill(sessions: Sessions) -> N
 def test_a_drop_of_what_reappeared_meanwhile_is_left_alone(sessions: Sessions) -> None:
     row = gone(sessions, a_box(sessions))
     with sessions.write() as session:
-        known = rows.one(session, row.id)
+        known = instances.one(session, row.id)
         assert known is not None
-        ledger.move(
+        transitions.move(
             session, known, State.DROPPING, Reason.REAPPEARED, actor="test", why="x", at=after(hours=2)
         )
     read(sessions, DAY + timedelta(days=1), billed(row, 30_000))

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from magister import experience, ledger, operations, pool
-from magister.conditions import Condition
-from magister.database import Sessions
-from magister.held import Held
-from magister.outlook import Caution
+from magister.domain.instance import Held
+from magister.domain.risk.launch_breaker import Caution
+from magister.planner.conditions import Condition
 from magister.states import Reason, State
+from magister.store import pool, rental_history, requests, transitions
+from magister.store.db.engine import Sessions
 from tests.builders import ADDRESS, a_fleet, an_offer
 from tests.controller import Controller
 
@@ -101,13 +101,13 @@ class Short:
 
     def _announce(self, row: Held, now: datetime) -> None:
         with self.sessions.write() as session:
-            operations.announce(session, row.offer_id, key=row.callback_key, now=now)
+            requests.announce(session, row.offer_id, key=row.callback_key, now=now)
 
     def _beat(self, row: Held, now: datetime) -> None:
         current = self.pool.row(row.id)
         if current.state is State.VERIFIED:
             with self.sessions.write() as session:
-                ledger.hear(session, current, at=now)
+                transitions.hear(session, current, at=now)
 
     def _address(self, row: Held) -> str:
         return f"{ADDRESS}/drop/{row.offer_id}?key={row.callback_key}"
@@ -129,7 +129,7 @@ def failures(short: Short) -> int:
     caution = short.pool.fleet.caution
     with short.sessions.read() as session:
         now = short.pool.clock.now
-        return experience.outlook(session, now, short_life=caution.short_life).failures
+        return rental_history.outlook(session, now, short_life=caution.short_life).failures
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -193,7 +193,7 @@ def test_an_end_for_which_the_instance_is_not_at_fault_is_no_short_life(
     with sessions.write() as session:
         for row in short.pool.rows(State.VERIFIED):
             now = short.pool.clock.now
-            ledger.move(session, row, State.DROPPING, reason, actor="test", why="a test", at=now)
+            transitions.move(session, row, State.DROPPING, reason, actor="test", why="a test", at=now)
     assert failures(short) == 0
 
 
@@ -204,8 +204,8 @@ def test_the_end_of_a_contract_is_no_short_life(sessions: Sessions, *, ends: boo
     (row,) = short.pool.rows(State.VERIFIED)
     now = short.pool.clock.now
     with sessions.write() as session:
-        ledger.learn(session, row, end_date=now if ends else now + timedelta(days=1))
-        ledger.move(session, row, State.DROPPING, Reason.EXITED, actor="test", why="a test", at=now)
+        transitions.learn(session, row, end_date=now if ends else now + timedelta(days=1))
+        transitions.move(session, row, State.DROPPING, Reason.EXITED, actor="test", why="a test", at=now)
     assert failures(short) == (0 if ends else 1)
 
 

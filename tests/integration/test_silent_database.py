@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from magister import postgresql
-from magister.database import Sessions, open_database
-from magister.lease import AdvisoryLock
-from magister.wsgi import LONGEST_TRY
+from magister.service.wsgi import LONGEST_TRY
+from magister.store.db import postgresql
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import AdvisoryLock
 from tests.acceptance.relay import Relay
 from tests.fakes import FakeClock
 from tests.integration.test_web_trouble import a_client

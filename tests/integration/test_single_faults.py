@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from magister.database import Sessions
-from magister.models import Transition
-from magister.simulator.incidents import befall
+from magister.simulator.runtime.incidents import befall
 from magister.states import Reason
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Transition
 from tests.simulation import death
 from tests.simulation.database import in_memory
 from tests.simulation.virtual import virtual

@@ -6,14 +6,16 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from magister import books, findings, ledger, rates, rows, spending
-from magister.actions import Adopt
-from magister.database import Sessions
-from magister.facts import Adoptable, Listing, Sighting
-from magister.held import Held, Learned
-from magister.models_money import DayCost, PoolHour
-from magister.spending import By, Spent
+from magister.domain import cost as rates
+from magister.domain.actions import Adopt
+from magister.domain.instance import Held, Learned
+from magister.domain.observed import Adoptable, Listing, Sighting
 from magister.states import Reason, State
+from magister.store import cost_ledger, instances, observations, transitions
+from magister.store.accounting import spending
+from magister.store.accounting.spending import By, Spent
+from magister.store.db.engine import Sessions
+from magister.store.db.models_accounting import DayCost, PoolHour
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
 
 FLEET = a_fleet()
@@ -27,17 +29,17 @@ def after(**span: float) -> datetime:
 
 def listed(sessions: Sessions, at: datetime, *boxes: Sighting) -> None:
     with sessions.write() as session:
-        findings.note_listing(session, Listing(at, boxes), fleet=FLEET)
+        observations.note_listing(session, Listing(at, boxes), fleet=FLEET)
 
 
 def moved(sessions: Sessions, number: int, to: State, reason: Reason, at: datetime) -> None:
     with sessions.write() as session:
         row = found(session, number)
-        ledger.move(session, row, to, reason, actor="test", why="a test", at=at)
+        transitions.move(session, row, to, reason, actor="test", why="a test", at=at)
 
 
 def found(session: Session, number: int) -> Held:
-    row = rows.one(session, number)
+    row = instances.one(session, number)
     assert row is not None
     return row
 
@@ -46,8 +48,8 @@ def rented(sessions: Sessions, at: datetime = NOW, **offer: object) -> Held:
     """Write a row that Vast has answered with a contract, and that no listing has shown yet."""
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED, offer=an_offer(**offer), at=at)
-        ledger.learn(session, row, **Learned(contract_id=9000 + row.id, unanswered=0, created_at=at))
-        ledger.move(
+        transitions.learn(session, row, **Learned(contract_id=9000 + row.id, unanswered=0, created_at=at))
+        transitions.move(
             session, found(session, row.id), State.CREATED, Reason.RENTED, actor="test", why="x", at=at
         )
         return found(session, row.id)
@@ -114,7 +116,7 @@ def ended(sessions: Sessions, row: Held, at: datetime, *, lacking: datetime) -> 
     """Drop a row and prove it gone."""
     moved(sessions, row.id, State.DROPPING, Reason.COORDINATOR, at)
     with sessions.write() as session:
-        ledger.learn(session, found(session, row.id), absent_since=lacking, absences=2)
+        transitions.learn(session, found(session, row.id), absent_since=lacking, absences=2)
     moved(sessions, row.id, State.DESTROYED, Reason.PROVED_GONE, at + timedelta(minutes=5))
 
 
@@ -149,7 +151,7 @@ def test_a_row_that_reappears_is_settled_anew(sessions: Sessions) -> None:
     listed(sessions, after(hours=2), running(row, "exited"))
     moved(sessions, row.id, State.DROPPING, Reason.REAPPEARED, after(hours=2))
     with sessions.write() as session:
-        ledger.learn(session, found(session, row.id), absent_since=after(hours=4), absences=2)
+        transitions.learn(session, found(session, row.id), absent_since=after(hours=4), absences=2)
     moved(sessions, row.id, State.DESTROYED, Reason.PROVED_GONE, after(hours=5))
     assert spent(sessions, None, after(days=1)) == 4 * DISK
 
@@ -158,16 +160,16 @@ def test_a_contract_named_while_a_listing_found_it_opens_its_account_once(sessio
     with sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
         box = a_sighting(77, label=f"magister:{row.key}", price=500_000, disk_price=DISK)
-        findings.note_listing(session, Listing(after(seconds=1), (box,)), fleet=FLEET)
-        ledger.learn(session, row, **Learned(contract_id=77, created_at=after(seconds=2)))
-        assert len(books.intervals(session, [row.id])[row.id]) == 2
+        observations.note_listing(session, Listing(after(seconds=1), (box,)), fleet=FLEET)
+        transitions.learn(session, row, **Learned(contract_id=77, created_at=after(seconds=2)))
+        assert len(cost_ledger.intervals(session, [row.id])[row.id]) == 2
 
 
 def test_an_adopted_box_costs_from_the_day_it_was_made(sessions: Sessions) -> None:
     box = a_sighting(77, price=500_000, disk_price=DISK, start_date=MIDNIGHT)
     adopt = Adopt(Adoptable(box, 5, None), State.VERIFIED, Reason.ADOPTED, "ours")
     with sessions.write() as session:
-        row = ledger.adopt(session, adopt, fleet=FLEET, at=NOW)
+        row = transitions.adopt(session, adopt, fleet=FLEET, at=NOW)
     assert row is not None
     assert cost(sessions, row, after(hours=1)) == 13 * 500_000
 
@@ -177,7 +179,7 @@ def test_a_clock_set_back_leaves_no_interval_in_the_future(sessions: Sessions) -
     listed(sessions, after(hours=5), running(row))
     listed(sessions, after(hours=6), running(row, "exited"))
     with sessions.write() as session:
-        ledger.turn_back(session, to=after(hours=1), fleet=FLEET)
+        transitions.turn_back(session, to=after(hours=1), fleet=FLEET)
     assert cost(sessions, row, after(hours=1)) == 500_000
 
 
@@ -193,7 +195,7 @@ def past(sessions: Sessions) -> Sessions:
     ended(sessions, first, after(minutes=59), lacking=after(hours=1))
     moved(sessions, second.id, State.DROPPING, Reason.UNVERIFIED, after(hours=1))
     with sessions.write() as session:
-        ledger.learn(session, found(session, second.id), absent_since=after(hours=2), absences=2)
+        transitions.learn(session, found(session, second.id), absent_since=after(hours=2), absences=2)
     moved(sessions, second.id, State.DESTROYED, Reason.PROVED_GONE, after(hours=2))
     moved(sessions, third.id, State.DROPPING, Reason.OPERATOR, after(hours=3))
     return sessions

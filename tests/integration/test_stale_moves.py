@@ -5,13 +5,13 @@ from datetime import datetime
 import pytest
 from sqlalchemy import update
 
-from magister import operations, rows
-from magister.actions import RESTS_ON, Adopt, Move
-from magister.database import Sessions
+from magister.domain.actions import RESTS_ON, Adopt, Move
+from magister.domain.instance import Held
 from magister.errors import InstanceEnded, Stale
-from magister.held import Held
-from magister.models import Instance
 from magister.states import Reason, State
+from magister.store import instances, requests
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
 from tests.beating import Beating
 from tests.builders import NOW, a_row, state_of
 from tests.controller import Controller
@@ -65,7 +65,7 @@ def test_a_move_is_made_only_while_what_it_rests_on_stands(sessions: Sessions, r
             controller.executor.settle(Move(row, to, reason, "a test"), controller.clock.now)
         assert state_of(sessions, row) is state, column
         with sessions.read() as session:
-            fresh = rows.one(session, row.id)
+            fresh = instances.one(session, row.id)
         assert fresh is not None
         controller.executor.settle(Move(fresh, to, reason, "a test"), controller.clock.now)
         assert state_of(sessions, row) is to
@@ -88,9 +88,7 @@ def test_a_heartbeat_between_the_plan_and_its_move_saves_the_instance(
             and not answered
         ):
             with sessions.write() as session:
-                operations.verify(
-                    session, action.row.offer_id, key=action.row.callback_key, now=now, beat=True
-                )
+                requests.verify(session, action.row.offer_id, key=action.row.callback_key, now=now, beat=True)
             answered.append(action.reason)
             beating.alive.add(late)
         settle(action, now)
@@ -108,5 +106,5 @@ def test_a_heartbeat_that_finds_its_instance_given_up_meanwhile_is_not_answered_
     (row,) = beating.pool.rows(State.VERIFIED)
     beating.pool.drop(row)
     with sessions.write() as session, pytest.raises(InstanceEnded):
-        operations.verify(session, row.offer_id, key=row.callback_key, now=beating.pool.clock.now, beat=True)
+        requests.verify(session, row.offer_id, key=row.callback_key, now=beating.pool.clock.now, beat=True)
     assert beating.pool.row(row.id).beaten_at == row.beaten_at

@@ -4,11 +4,11 @@ import threading
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from magister.actions import List, Send
-from magister.database import Sessions
-from magister.executor import Executor
-from magister.renting import Renter
+from magister.control.executor import Executor
+from magister.control.launcher import Renter
+from magister.domain.actions import List, Send
 from magister.states import State
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, a_row, an_offer
 from tests.controller import Controller
 from tests.waiting import PATIENCE

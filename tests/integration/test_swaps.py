@@ -7,12 +7,13 @@ from itertools import count
 
 import pytest
 
-from magister import operations, pool, rows, spending
-from magister.database import Sessions
-from magister.facts import Offer
-from magister.held import Held
+from magister.domain.instance import Held
+from magister.domain.observed import Offer
 from magister.money import Budget
 from magister.states import Reason, State
+from magister.store import instances, pool, requests
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
 from tests.builders import ADDRESS, a_fleet, an_offer
 from tests.controller import Controller
 
@@ -87,9 +88,9 @@ class Pool:
         } or {"http://x/1"}
         with self.loop.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.loop.fleet.beat_timeout))
-            for row in rows.held(session):
+            for row in instances.held(session):
                 if self.beats and not self.cut and row in working:
-                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
+                    requests.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def _let_machines_return(self) -> None:
         vast = self.loop.vast

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from sqlalchemy import update
 
-from magister import beat, hindsight
-from magister import pool as pool_row
-from magister.database import Sessions
-from magister.facts import Order
-from magister.held import Held
-from magister.models import Pool
+from magister.domain.instance import Held
+from magister.domain.observed import Order
+from magister.onstart import heartbeat
 from magister.states import Reason, State
+from magister.store import pool as pool_row
+from magister.store import restore
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Pool
 from tests.beating import Beating
 from tests.builders import ADDRESS, forget_instances
 from tests.controller import Controller
@@ -23,7 +24,7 @@ def beats_in(pool: Controller) -> Callable[[Held], Order]:
 
     def order(row: Held) -> Order:
         url = f"{ADDRESS}/drop/{row.offer_id}"
-        text = beat.before(f'export MAGISTER_DROP_ENDPOINT="{url}"', f'"{beat.url(url, 60)}"', 60)
+        text = heartbeat.before(f'export MAGISTER_DROP_ENDPOINT="{url}"', f'"{heartbeat.url(url, 60)}"', 60)
         return Order(template_hash="hash", label=f"magister:{row.key}", disk=16, onstart=text)
 
     return order
@@ -122,7 +123,7 @@ def test_a_box_that_counts_as_verified_after_a_backup_and_is_not_heard_is_replac
     assert len(waiting) == 2
     pool.clock.advance(3600)
     with sessions.write() as session:
-        hindsight.doubt(session, fleet=pool.fleet, at=pool.clock.now)
+        restore.doubt(session, fleet=pool.fleet, at=pool.clock.now)
     pool.restart()
     beating.alive = {row.id for row in pool.rows()} - {waiting[0]}
     beating.run(240)

@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from magister import ledger, operations, reports
-from magister import pool as pool_row
-from magister.actions import Adopt
-from magister.database import Sessions
+from magister.control.executor import Executor
+from magister.domain.actions import Adopt
+from magister.domain.instance import Held
 from magister.errors import InstanceEnded, TooEarly, UnknownInstance
-from magister.executor import Executor
-from magister.held import Held
+from magister.reports import overview
 from magister.states import Reason, State
-from magister.web.kept import KeptDrops
-from magister.web.spool import Drop
+from magister.store import pool as pool_row
+from magister.store import requests, transitions
+from magister.store.db.engine import Sessions
+from magister.web.drops.queue import KeptDrops
+from magister.web.drops.spool import Drop
 from tests.builders import a_fleet, a_row, a_sighting, ago, an_offer, forget_instances
 from tests.controller import Controller
 
@@ -56,9 +57,9 @@ def asked(pool: Controller, offer: int, ask: str) -> str:
     try:
         with pool.sessions.write() as session:
             if ask == "drop":
-                operations.drop(session, offer, key=key, why="slow", now=now)
+                requests.drop(session, offer, key=key, why="slow", now=now)
             else:
-                operations.verify(session, offer, key=key, now=now, beat=ask == "beat")
+                requests.verify(session, offer, key=key, now=now, beat=ask == "beat")
     except TooEarly:
         return "early"
     except UnknownInstance:
@@ -85,7 +86,7 @@ def die_after_listing(monkeypatch: pytest.MonkeyPatch) -> None:
 def shown(sessions: Sessions) -> list[Mapping[str, object]]:
     """Return what is shown of the offers of all instances."""
     with sessions.read() as session:
-        return [view.offer for view in reports.instances(session)]
+        return [view.offer for view in overview.instances(session)]
 
 
 def test_what_is_taken_in_shows_of_its_offer_what_the_listing_shows(pool: Controller) -> None:
@@ -111,7 +112,7 @@ def test_what_was_taken_in_by_a_version_before_is_completed_by_the_next_listing(
 def test_what_is_known_of_an_offer_from_the_market_is_left_as_it_is(sessions: Sessions) -> None:
     with sessions.write() as session:
         row = a_row(session, offer=an_offer(details='{"dph_total":0.5}'))
-        ledger.describe_offers(session, [(row, a_sighting(1, offer='{"dph_total":0.25}'))])
+        transitions.describe_offers(session, [(row, a_sighting(1, offer='{"dph_total":0.25}'))])
     assert [offer["dph_total"] for offer in shown(sessions)] == [0.5]
 
 
@@ -148,7 +149,7 @@ def test_a_process_that_ends_before_it_took_the_boxes_in_leaves_the_calls_waitin
 def test_a_process_that_ends_once_it_took_some_in_leaves_the_calls_of_the_others_waiting(
     pool: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adopt = ledger.adopt
+    adopt = transitions.adopt
 
     def die(*args: object, **kwargs: object) -> Held | None:
         if pool.rows():
@@ -156,7 +157,7 @@ def test_a_process_that_ends_once_it_took_some_in_leaves_the_calls_of_the_others
         return adopt(*args, **kwargs)  # type: ignore[arg-type] # they are the function's own
 
     with monkeypatch.context() as dying:
-        dying.setattr(ledger, "adopt", die)
+        dying.setattr(transitions, "adopt", die)
         with pytest.raises(Died):
             pool.step()
     assert sorted(asked(pool, offer, "beat") for offer in offers(pool)) == ["done", "early", "early"]
@@ -191,7 +192,7 @@ def test_drops_that_are_kept_are_carried_out_once_their_boxes_have_rows(
 def test_while_a_box_of_ours_cannot_be_taken_in_its_calls_wait(
     pool: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adopt = ledger.adopt
+    adopt = transitions.adopt
     first = min(pool.vast.boxes)
 
     def adopted(session: object, action: Adopt, **kwargs: object) -> Held | None:
@@ -200,7 +201,7 @@ def test_while_a_box_of_ours_cannot_be_taken_in_its_calls_wait(
         return adopt(session, action, **kwargs)  # type: ignore[arg-type] # they are the function's own
 
     with monkeypatch.context() as failing:
-        failing.setattr(ledger, "adopt", adopted)
+        failing.setattr(transitions, "adopt", adopted)
         pool.run(120)
         assert sorted(asked(pool, offer, "beat") for offer in offers(pool)[:3]) == ["done", "done", "early"]
     pool.run(60)

@@ -5,17 +5,19 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import event, select, text, update
 
-from magister import bills, chronicle, findings, ledger, pool, rows, spending
-from magister.database import Sessions
-from magister.facts import Charge, Listing, Sighting
-from magister.held import Held
-from magister.models import Instance
-from magister.models_money import DayCost, DayTraffic
-from magister.sentences import About
-from magister.spending import By, Spent
+from magister.domain.instance import Held
+from magister.domain.observed import Charge, Listing, Sighting
+from magister.domain.sentences import About
+from magister.domain.traffic import KB_PER_GB
+from magister.reports import queries
+from magister.reports.instance_story import told
 from magister.states import Reason, State
-from magister.story import told
-from magister.traffic import KB_PER_GB
+from magister.store import instances, observations, pool, transitions
+from magister.store.accounting import invoice, spending
+from magister.store.accounting.spending import By, Spent
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
+from magister.store.db.models_accounting import DayCost, DayTraffic
 from tests.builders import NOW, a_fleet, a_row, a_sighting, an_offer
 
 GB = KB_PER_GB
@@ -33,7 +35,7 @@ def a_box(sessions: Sessions, **offer: object) -> Held:
 
 def listed(sessions: Sessions, at: datetime, *boxes: Sighting) -> None:
     with sessions.write() as session:
-        findings.note_listing(session, Listing(at, boxes), fleet=a_fleet())
+        observations.note_listing(session, Listing(at, boxes), fleet=a_fleet())
 
 
 def counting(row: Held, down: float | None, up: float | None = 0, **facts: object) -> Sighting:
@@ -52,9 +54,9 @@ def counting(row: Held, down: float | None, up: float | None = 0, **facts: objec
 def ended(sessions: Sessions, row: Held, at: datetime) -> None:
     for to, reason in ((State.DROPPING, Reason.COORDINATOR), (State.DESTROYED, Reason.PROVED_GONE)):
         with sessions.write() as session:
-            known = rows.one(session, row.id)
+            known = instances.one(session, row.id)
             assert known is not None
-            ledger.move(session, known, to, reason, actor="test", why="a test", at=at)
+            transitions.move(session, known, to, reason, actor="test", why="a test", at=at)
 
 
 def spent(sessions: Sessions, since: date = date.min) -> int:
@@ -124,17 +126,17 @@ def test_a_box_that_reappears_goes_on_where_its_count_was(sessions: Sessions) ->
     back = counting(row, 8, 2)
     listed(sessions, after(hours=15), back)
     with sessions.write() as session:
-        known = rows.one(session, row.id)
+        known = instances.one(session, row.id)
         assert known is not None
-        ledger.move(
+        transitions.move(
             session, known, State.DROPPING, Reason.REAPPEARED, actor="test", why="x", at=after(hours=15)
         )
     assert spent(sessions) == 22_000
     ended_again = after(hours=16)
     with sessions.write() as session:
-        known = rows.one(session, row.id)
+        known = instances.one(session, row.id)
         assert known is not None
-        ledger.move(
+        transitions.move(
             session, known, State.DESTROYED, Reason.PROVED_GONE, actor="test", why="x", at=ended_again
         )
     with sessions.read() as session:
@@ -210,10 +212,10 @@ def test_it_is_held_against_the_bill_apart_from_gpus_and_disk(sessions: Sessions
     contract = row.contract_id or 0
     charges = [Charge(contract, None, line, micros) for line, micros in (("bwd", 11_000), ("bwu", 5))]
     with sessions.write() as session:
-        bills.note(session, FIRST, charges, tag="magister", at=after(days=1))
+        invoice.note(session, FIRST, charges, tag="magister", at=after(days=1))
         pool.note_bills(session, after(days=1))
     with sessions.read() as session:
-        found = bills.reconcile(session, FIRST, SECOND, after(days=1))
+        found = invoice.reconcile(session, FIRST, SECOND, after(days=1))
     assert (found.estimated, found.billed) == (0, 0)
     assert (found.estimated_traffic, found.billed_traffic) == (12_000, 11_005)
     assert [line.parted for line in found.lines] == [995]
@@ -222,7 +224,7 @@ def test_it_is_held_against_the_bill_apart_from_gpus_and_disk(sessions: Sessions
 def test_the_story_of_an_instance_tells_it(sessions: Sessions) -> None:
     row = over_midnight(sessions)
     with sessions.read() as session:
-        life = chronicle.life(session, row.id, after(hours=13))
+        life = queries.life(session, row.id, after(hours=13))
     assert life is not None
     assert [one.said for one in told(life) if one.about is About.COST][-1] == (
         "Its traffic cost 0.0200 USD beside that: 7.0 GB down, 2.0 GB up."
@@ -238,18 +240,18 @@ def test_a_total_that_no_column_could_hold_harms_no_listing(sessions: Sessions) 
 @pytest.mark.parametrize("sent", [False, True])
 def test_nothing_stays_set_aside_for_a_box_that_never_was(sessions: Sessions, sent: bool) -> None:
     with sessions.write() as session:
-        row = ledger.open_row(
+        row = transitions.open_row(
             session, an_offer(), callback_key=None, actor="test", why="", at=NOW, traffic_reserve=5_000
         )
         if sent:
-            row = ledger.claim_send(session, row, fence=1, at=NOW)
+            row = transitions.claim_send(session, row, fence=1, at=NOW)
     gone = Reason.NEVER_TOOK_EFFECT if sent else Reason.NEVER_SENT
     for to, reason in ((State.DROPPING, Reason.OPERATOR), (State.DESTROYED, gone)):
         with sessions.read() as session:
             assert spending.outlay(session, NOW).total == 5_000
         with sessions.write() as session:
-            known = rows.one(session, row.id)
+            known = instances.one(session, row.id)
             assert known is not None
-            ledger.move(session, known, to, reason, actor="test", why="a test", at=NOW)
+            transitions.move(session, known, to, reason, actor="test", why="a test", at=NOW)
     with sessions.read() as session:
         assert spending.outlay(session, NOW).total == 0

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from magister import ledger, pool, rows
-from magister.database import Sessions
-from magister.lease import LeaseHolder
-from magister.loop import OVERLAP
+from magister.control.loop import OVERLAP
 from magister.states import Reason, State
-from magister.web import hearing
+from magister.store import instances, pool, transitions
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import LeaseHolder
+from magister.web import liveness
 from tests.builders import NOW, a_fleet, an_offer
 from tests.controller import Controller
 from tests.fakes import FakeClock
@@ -72,7 +72,7 @@ def test_a_drop_heard_under_another_clock_is_carried_out_at_the_next_tick(hosts:
     hosts.other.drop(dropped)
     now = hosts.acting.clock.now
     with hosts.acting.sessions.read() as session:
-        assert rows.anything_due(session, now - OVERLAP, now)
+        assert instances.anything_due(session, now - OVERLAP, now)
     hosts.acting.step()
     assert hosts.acting.vast.named("destroy") == [dropped.contract_id]
 
@@ -132,7 +132,7 @@ def test_web_sides_whose_clocks_are_minutes_apart_hear_without_a_gap(
     """Both sign by the clock of the database, and each host tells the signs by its own."""
     seen = []
     for clock in (lambda: NOW, lambda: NOW + skew) * 3:
-        hearing.sign(postgres_sessions, clock)
+        liveness.sign(postgres_sessions, clock)
         with postgres_sessions.read() as session:
             state = pool.read(session)
             ahead = LeaseHolder.time(session, NOW) - NOW
@@ -161,7 +161,7 @@ def test_a_loop_whose_clock_is_not_that_of_the_database_notices_silence(
         with sqlite_sessions.write() as session:
             pool.note_hearing(session, now + skew)
             for row in (silent, lively) if turn == 0 else (lively,):
-                ledger.learn(session, row, beaten_at=now, beat_secs=60)
+                transitions.learn(session, row, beaten_at=now, beat_secs=60)
         controller.step(15)
     assert controller.story(silent.id)[3] == (State.DROPPING, Reason.SILENT)
     assert controller.row(lively.id).state is State.VERIFIED

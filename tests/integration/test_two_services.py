@@ -11,20 +11,20 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import update
 
-from magister import assembly, hindsight, ledger
-from magister import pool as pool_row
-from magister.cli import main
-from magister.conditions import OTHER_ACTOR, Condition
-from magister.database import Sessions, open_database
+from magister.cli.main import main
+from magister.domain.instance import Held
+from magister.domain.observed import Order
+from magister.domain.owners import owner_in
 from magister.errors import Ambiguous
-from magister.facts import Order
-from magister.held import Held
-from magister.models import Pool
-from magister.owners import owner_in
+from magister.planner.conditions import OTHER_ACTOR, Condition
+from magister.service import wiring
 from magister.states import Reason, State
+from magister.store import pool, restore, transitions
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.models import Pool
 from tests.builders import ADDRESS, a_fleet, a_sighting, an_offer, forget_instances
 from tests.controller import Controller
-from tests.unit.test_cli import SETTINGS
+from tests.unit.cli.test_main import SETTINGS
 
 N = 3
 THEIRS = "b" * 12
@@ -48,16 +48,16 @@ class Service(Controller):
         for row in self.rows(State.VERIFIED):
             if row.contract_id in self.vast.boxes:
                 with self.sessions.write() as session:
-                    ledger.learn(session, row, beaten_at=self.clock.now)
+                    transitions.learn(session, row, beaten_at=self.clock.now)
 
     def sign_in(self) -> None:
         """Let the web side sign that it can hear workers."""
         with self.sessions.write() as session:
-            pool_row.note_hearing(session, self.clock.now)
+            pool.note_hearing(session, self.clock.now)
 
     def conditions(self) -> tuple[Condition, ...]:
         with self.sessions.read() as session:
-            return pool_row.read(session).conditions
+            return pool.read(session).conditions
 
     def kinds(self) -> set[str]:
         return {found.kind for found in self.conditions()}
@@ -210,7 +210,7 @@ def test_two_that_start_at_once_over_the_pool_of_a_lost_database_end_nothing_of_
     pair.run(900, acting=(pair.first,))
     with pair.first.sessions.write() as session:
         forget_instances(session)
-        pool_row.forget_listing(session)
+        pool.forget_listing(session)
     pair.first.restart()
     before = set(pair.first.vast.boxes)
     pair.run(600)
@@ -237,7 +237,7 @@ def test_the_owner_id_is_made_once_however_many_ask_at_the_same_time(sessions: S
 
 def owner_of(sessions: Sessions) -> str:
     with sessions.write() as session:
-        return pool_row.owner_id(session)
+        return pool.owner_id(session)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_after_a_lost_database_one_that_the_first_listing_lacked_is_taken_in_lat
     alone.vast.hidden.add(late)
     with alone.sessions.write() as session:
         forget_instances(session)
-        pool_row.forget_listing(session)
+        pool.forget_listing(session)
     alone.restart(target=N - 1)
     alone.step()
     alone.vast.hidden.clear()
@@ -333,10 +333,10 @@ def test_after_a_lost_database_one_that_the_first_listing_lacked_is_taken_in_lat
 
 def test_a_backup_that_is_put_back_takes_in_what_was_rented_since(alone: Service) -> None:
     with alone.sessions.write() as session:
-        owner = pool_row.owner_id(session)
+        owner = pool.owner_id(session)
         forget_instances(session)
         session.execute(update(Pool).values(owner_id=owner, heartbeat_at=alone.clock.now))
-        hindsight.doubt(session, fleet=alone.fleet, at=alone.clock.now)
+        restore.doubt(session, fleet=alone.fleet, at=alone.clock.now)
     alone.restart()
     alone.step()
     assert len(alone.rows(State.VERIFIED, State.CREATED)) == N
@@ -367,8 +367,8 @@ def test_what_the_operator_takes_in_is_ours_and_ends_the_condition(
     Path("magister.toml").write_text(address)
     url = alone.sessions.engine.url.render_as_string(hide_password=False)
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr(assembly, "vast", lambda settings, nap: alone.vast)
-    monkeypatch.setattr(assembly, "now", alone.clock.wall)
+    monkeypatch.setattr(wiring, "vast", lambda settings, nap: alone.vast)
+    monkeypatch.setattr(wiring, "now", alone.clock.wall)
     contract = another(alone)
     alone.vast.lose(min(c for c in alone.vast.boxes if c != contract))
     go_on(alone, 60)

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from magister import operations
-from magister.database import Sessions
+from magister.domain.instance import Held
 from magister.errors import Ambiguous, InstanceEnded, Transient
-from magister.held import Held
 from magister.states import Reason, State
+from magister.store import requests
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 
@@ -41,7 +41,7 @@ def beat(pool: Controller) -> None:
     with pool.sessions.write() as session:
         try:
             row = the_unanswered(pool)
-            operations.verify(
+            requests.verify(
                 session,
                 row.offer_id,
                 key=row.callback_key,

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
 from sqlalchemy.orm import Session
 
-from magister import books, experience, rates, rows, spending
-from magister.database import Sessions
-from magister.models import Instance, Transition
-from magister.models_money import DayCost, InstanceTotal, PoolHour, Rate
-from magister.rates import Interval, Line
-from magister.reputation import NONE, reputation
-from magister.spending import By
+from magister.domain import cost as rates
+from magister.domain.cost import Interval, Line
+from magister.domain.risk.reputation import NONE, reputation
 from magister.states import BOOT_FAILURES, Failure, Reason, State, failure
+from magister.store import cost_ledger, instances, rental_history
+from magister.store.accounting import spending
+from magister.store.accounting.spending import By
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance, Transition
+from magister.store.db.models_accounting import DayCost, InstanceTotal, PoolHour, Rate
 from tests.builders import NOW
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "sql.md"
@@ -81,10 +83,10 @@ def lived(session: Session, number: int, life: Life) -> None:
     left = State.VERIFIED if life.verified else State.CREATED
     moved(session, number, left, State.DROPPING, life.reason, end)
     for again in range(1 + life.returns if gone else 0):
-        held = rows.as_held(row)
+        held = instances.as_held(row)
         if again:
-            books.reopen(session, held)
-        books.settle(session, held, Reason.PROVED_GONE, end)
+            cost_ledger.reopen(session, held)
+        cost_ledger.settle(session, held, Reason.PROVED_GONE, end)
         moved(session, number, State.DROPPING, State.DESTROYED, Reason.PROVED_GONE, end)
     if gone:
         row.state, row.reason, row.destroyed_at = State.DESTROYED, Reason.PROVED_GONE, end
@@ -334,7 +336,7 @@ def held_against(sessions: Sessions, excused: Mapping[int, int]) -> dict[int, di
     """Return the failures of each machine as the view tells them, when the loop counts the same."""
     names = ("machine_id", "verified", "excused", *Failure)
     with sessions.read() as session:
-        rentals = experience.rentals(session, LONG_AGO)
+        rentals = rental_history.rentals(session, LONG_AGO)
         told = session.execute(text(f"SELECT {', '.join(names)} FROM machine_record")).all()
     known = reputation(rentals, LONG_AGO)
     found: dict[int, dict[str, int]] = {}

@@ -11,15 +11,18 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from magister import callback_key, ledger, onstart, pool, rows
-from magister.conditions import Condition
-from magister.database import Sessions, open_database
-from magister.held import Held, Learned
-from magister.lease import LeaseHolder, NoLock, this_host
-from magister.models import Instance, Pool
-from magister.settings_groups import Web
+from magister.domain import callback_key
+from magister.domain.instance import Held, Learned
+from magister.onstart import script
+from magister.planner.conditions import Condition
+from magister.settings.runtime import Web
 from magister.states import State
-from magister.web import create_app, hearing
+from magister.store import instances as rows
+from magister.store import pool, transitions
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.lease import LeaseHolder, NoLock, this_host
+from magister.store.db.models import Instance, Pool
+from magister.web import create_app, liveness
 from tests.builders import NOW, a_row, ago, an_offer, some_settings, state_of
 from tests.fakes import FakeClock
 from tests.waiting import PATIENCE
@@ -259,7 +262,7 @@ def test_the_address_that_an_instance_is_given_works_in_both_of_its_forms(
     client: FlaskClient, sessions: Sessions
 ) -> None:
     row_in(sessions, State.CREATED, key=KEY)
-    path = onstart.drop_url(some_settings(), 77, KEY).removeprefix(f"{ADDRESS}:8555")
+    path = script.drop_url(some_settings(), 77, KEY).removeprefix(f"{ADDRESS}:8555")
     assert client.get(path.replace("drop", "verify")).status_code == 200
     assert client.delete(path).status_code == 200
 
@@ -486,7 +489,7 @@ def test_no_caller_says_for_how_long_an_instance_may_be_silent(
 ) -> None:
     row = row_in(sessions, State.VERIFIED)
     with sessions.write() as session:
-        ledger.learn(session, row, beat_secs=30)
+        transitions.learn(session, row, beat_secs=30)
     assert client.get(f"/verify/77?beat={said}").status_code == 200
     with sessions.read() as session:
         (found,) = rows.held(session)
@@ -520,7 +523,7 @@ def test_the_web_side_signs_that_it_listens(sqlite_sessions: Sessions) -> None:
     clock = FakeClock(now=NOW)
     for seconds, since in ((0, 0), (59, 0), (61, 120), (-3600, -3480)):
         clock.advance(seconds)
-        hearing.sign(sqlite_sessions, clock.wall)
+        liveness.sign(sqlite_sessions, clock.wall)
         with sqlite_sessions.read() as session:
             state = pool.read(session)
         assert pool.hearing_since(state, clock.now) == NOW + timedelta(seconds=since)
@@ -529,7 +532,7 @@ def test_the_web_side_signs_that_it_listens(sqlite_sessions: Sessions) -> None:
 
 def test_a_sign_that_cannot_be_written_harms_nobody(tmp_path: Path) -> None:
     nowhere = open_database(f"sqlite:///{tmp_path}/no/such/magister.db", busy_timeout=1)
-    assert not hearing.sign(nowhere, lambda: NOW)
+    assert not liveness.sign(nowhere, lambda: NOW)
 
 
 def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
@@ -540,7 +543,7 @@ def test_a_web_side_signs_until_it_ends(sessions: Sessions) -> None:
         return NOW
 
     written = threading.Event()
-    hearing.listen(sessions, clock, pool.DEAF_AFTER, stop, written)
+    liveness.listen(sessions, clock, pool.DEAF_AFTER, stop, written)
     assert signed.wait(PATIENCE)
     assert written.wait(PATIENCE)
     stop.set()
@@ -553,11 +556,11 @@ def test_the_web_side_loads_neither_vast_nor_the_loop_nor_migrations() -> None:
         "alembic",
         "requests",
         "tenacity",
-        "magister.executor",
-        "magister.renting",
-        "magister.schema",
+        "magister.control.executor",
+        "magister.control.launcher",
+        "magister.store.db.migrations",
         "magister.vast",
-        "magister.worker",
+        "magister.control.reconciler",
     }
     assert not unwanted & set(loaded.stdout.split())
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from flask.testing import FlaskClient
 
-from magister.database import Sessions
-from magister.models_money import DayTraffic
+from magister.domain.traffic import KB_PER_GB
 from magister.states import State
-from magister.traffic import KB_PER_GB
+from magister.store.db.engine import Sessions
+from magister.store.db.models_accounting import DayTraffic
 from tests.builders import NOW, a_row, an_offer
 from tests.integration.test_web_api import a_client
 

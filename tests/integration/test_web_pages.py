@@ -9,16 +9,17 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from magister import bans, ledger, pool, rows, spending
-from magister.conditions import Condition
-from magister.database import Sessions
-from magister.held import Learned
-from magister.models import Instance
-from magister.models_money import DayTraffic
-from magister.settings import Settings
-from magister.settings_policy import Budget
+from magister.domain.instance import Learned
+from magister.domain.traffic import KB_PER_GB
+from magister.planner.conditions import Condition
+from magister.settings.model import Settings
+from magister.settings.policy import Budget
 from magister.states import Reason, State
-from magister.traffic import KB_PER_GB
+from magister.store import bans, instances, pool, transitions
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
+from magister.store.db.models import Instance
+from magister.store.db.models_accounting import DayTraffic
 from magister.web import create_app
 from tests.builders import NOW, a_row, ago, an_offer
 from tests.fakes import FakeClock
@@ -177,12 +178,12 @@ def test_what_left_the_pool_is_told_with_who_wanted_it(sqlite_sessions: Sessions
     keep(sqlite_sessions)
     with sqlite_sessions.write() as session:
         row = a_row(session, at=ago(hours=1))
-        ledger.move(
+        transitions.move(
             session, row, State.DROPPING, Reason.OPERATOR, actor="ada", why="too slow", at=ago(minutes=5)
         )
-        gone = rows.one(session, row.id)
+        gone = instances.one(session, row.id)
         assert gone is not None
-        ledger.move(session, gone, State.DESTROYED, Reason.PROVED_GONE, actor="loop", why="gone", at=NOW)
+        transitions.move(session, gone, State.DESTROYED, Reason.PROVED_GONE, actor="loop", why="gone", at=NOW)
         bans.ban(session, "machine", 31, why="slow disk", at=NOW)
     said = seen(a_client(sqlite_sessions))
     assert "2026-11-24 11:55:00 UTC #1 , operator, by ada: too slow" in said

@@ -16,19 +16,20 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from magister import ledger, pool, reports, rows
-from magister.arrival import REASON_LIMIT
-from magister.database import Sessions, open_database
+from magister.domain.instance import Held
 from magister.errors import Stale
-from magister.held import Held
-from magister.limited_log import LINES
-from magister.models import Transition
-from magister.operations import NO_REASON
-from magister.settings import Settings
-from magister.settings_groups import Web
-from magister.sqlite import sqlite_file
+from magister.reports import overview
+from magister.settings.model import Settings
+from magister.settings.runtime import Web
 from magister.states import State
+from magister.store import instances, pool, transitions
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.models import Transition
+from magister.store.db.sqlite import sqlite_file
+from magister.store.requests import NO_REASON
 from magister.web import create_app
+from magister.web.server.limited_log import LINES
+from magister.web.server.request_buffer import REASON_LIMIT
 from tests.builders import NOW, a_row, an_offer, some_settings, state_of
 from tests.fakes import FakeClock
 
@@ -229,10 +230,10 @@ def test_a_drop_whose_body_is_not_even_http_is_heard_all_the_same(
 def test_what_nobody_foresaw_is_a_500_without_a_word_of_it(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(session: Session) -> reports.Summary:
+    def broken(session: Session) -> overview.Summary:
         raise ZeroDivisionError("the inside of it")
 
-    monkeypatch.setattr(reports, "summary", broken)
+    monkeypatch.setattr(overview, "summary", broken)
     answer = client.get("/summary")
     assert answer.status_code == 500
     problem_in(answer)
@@ -275,7 +276,7 @@ def test_a_worker_is_heard_as_soon_as_the_database_is_free(hasty: Sessions, cloc
         lock.enter_context(locked(hasty))
         assert client.get("/verify/77").status_code == 200
     with hasty.read() as session:
-        seen = rows.one(session, row.id)
+        seen = instances.one(session, row.id)
     assert seen
     assert (seen.state, seen.verified_at) == (State.VERIFIED, NOW + timedelta(seconds=1))
 
@@ -393,7 +394,7 @@ def test_a_row_that_never_stands_still_is_a_503(
         raise Stale
 
     row_in(sqlite_sessions, State.CREATED)
-    monkeypatch.setattr(ledger, "move", moved)
+    monkeypatch.setattr(transitions, "move", moved)
     answer = client.get("/verify/77")
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
 

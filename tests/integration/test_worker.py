@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from magister import experience
-from magister import pool as pool_row
-from magister.actions import Destroy
-from magister.database import Sessions
+from magister.domain.actions import Destroy
+from magister.domain.observed import Route
 from magister.errors import BadKey, IncompleteListing, LeaseLost, NoCredit, OfferGone, Transient
-from magister.facts import Route
-from magister.lease import NoLock
 from magister.states import Reason, State
+from magister.store import pool as pool_row
+from magister.store import rental_history
+from magister.store.db.engine import Sessions
+from magister.store.db.lease import NoLock
 from tests.builders import a_fleet, a_sighting, an_offer, forget_instances
 from tests.controller import Controller
 
@@ -355,8 +355,8 @@ def test_a_worker_that_called_while_nobody_was_there_speaks_against_nothing(pool
     pool.run(220)
     assert {row.reason for row in pool.rows(State.DESTROYED)} == {Reason.PROVED_GONE}
     with pool.sessions.read() as session:
-        assert experience.outlook(session, pool.clock.now).failures == 0
-        assert experience.trials(session, pool.clock.now, timedelta(days=1)) == ()
+        assert rental_history.outlook(session, pool.clock.now).failures == 0
+        assert rental_history.trials(session, pool.clock.now, timedelta(days=1)) == ()
     assert len(pool.vast.boxes) == 3
 
 
@@ -366,7 +366,7 @@ def test_a_loop_that_is_back_within_seconds_excuses_nothing(pool: Controller) ->
     pool.restart()
     pool.run(190)
     with pool.sessions.read() as session:
-        assert experience.outlook(session, pool.clock.now).failures == 3
+        assert rental_history.outlook(session, pool.clock.now).failures == 3
 
 
 def away(pool: Controller, *, web: bool, seconds: float = 15) -> None:
@@ -389,7 +389,7 @@ def test_what_the_web_side_could_hear_is_not_excused_by_a_loop_that_was_away(poo
     away(pool, web=True, seconds=35)
     pool.run(190, every=10)
     with pool.sessions.read() as session:
-        assert experience.outlook(session, pool.clock.now).failures == 3
+        assert rental_history.outlook(session, pool.clock.now).failures == 3
 
 
 def test_a_web_side_that_was_away_as_well_and_signs_first_excuses_what_it_missed(pool: Controller) -> None:
@@ -402,7 +402,7 @@ def test_a_web_side_that_was_away_as_well_and_signs_first_excuses_what_it_missed
     pool.restart()
     pool.run(220, every=10)
     with pool.sessions.read() as session:
-        assert experience.outlook(session, pool.clock.now).failures == 0
+        assert rental_history.outlook(session, pool.clock.now).failures == 0
 
 
 @pytest.mark.parametrize(("web", "most"), [(True, 4 + 6), (False, 2 * 4 + 6)], ids=["loop", "service"])

@@ -15,14 +15,16 @@ from pydantic import SecretStr
 from sqlalchemy import inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from magister import callback_key, ledger, operations, pool, schema
-from magister.database import Sessions, open_database
+from magister.domain import callback_key
 from magister.errors import DatabaseUnusable
-from magister.former_keys import prepare_callbacks
-from magister.models import Transition
-from magister.models_money import Rate
 from magister.states import Reason, State
-from magister.views import views
+from magister.store import pool, requests, transitions
+from magister.store.db import migrations
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.models import Transition
+from magister.store.db.models_accounting import Rate
+from magister.store.db.views import views
+from magister.store.former_keys import prepare_callbacks
 from tests.builders import NOW, a_row, an_offer
 from tests.waiting import PATIENCE
 
@@ -51,23 +53,23 @@ def tables(sessions: Sessions) -> set[str]:
 
 
 def test_an_empty_database_is_brought_to_the_head_once(empty: Sessions) -> None:
-    assert schema.revision(empty) is None
-    assert schema.migrate(empty) is True
-    assert schema.migrate(empty) is False
-    assert schema.revision(empty) == schema.head()
+    assert migrations.revision(empty) is None
+    assert migrations.migrate(empty) is True
+    assert migrations.migrate(empty) is False
+    assert migrations.revision(empty) == migrations.head()
 
 
 def test_the_migrations_make_what_the_models_say(empty: Sessions) -> None:
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": False})
         assert compare_metadata(context, Rate.metadata) == []
 
 
 def test_constraints_and_partial_indexes_are_the_same_as_the_models_make(empty: Sessions) -> None:
-    schema.migrate(empty)
+    migrations.migrate(empty)
     migrated = described(empty)
-    schema.downgrade(empty, "base")
+    migrations.downgrade(empty, "base")
     with empty.engine.begin() as connection:
         Rate.metadata.create_all(connection)
     assert described(empty) == migrated
@@ -75,9 +77,9 @@ def test_constraints_and_partial_indexes_are_the_same_as_the_models_make(empty: 
 
 def test_sqlite_gives_no_row_id_twice_after_steps_down_and_up(tmp_path: Path) -> None:
     sessions = open_database(f"sqlite:///{tmp_path / 'steps.db'}", busy_timeout=10)
-    schema.migrate(sessions)
-    schema.downgrade(sessions, "0001")
-    schema.migrate(sessions)
+    migrations.migrate(sessions)
+    migrations.downgrade(sessions, "0001")
+    migrations.migrate(sessions)
     with sessions.engine.connect() as connection:
         made = connection.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"))
         assert set(made.scalars()) == {"instances", "transitions"}
@@ -107,13 +109,13 @@ def condition(index: ReflectedIndex) -> str:
 
 
 def test_a_database_with_data_goes_down_and_up_again(empty: Sessions) -> None:
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.write() as session:
         for state in State:
             a_row(session, state=state)
-    schema.downgrade(empty, "base")
+    migrations.downgrade(empty, "base")
     assert tables(empty) == set()
-    assert schema.migrate(empty) is True
+    assert migrations.migrate(empty) is True
     assert tables(empty) == set(Rate.metadata.tables)
 
 
@@ -133,14 +135,14 @@ def test_the_history_can_be_read_by_a_person(sessions: Sessions) -> None:
 
 
 def test_what_was_before_money_was_kept_still_tells_of_its_machine(empty: Sessions) -> None:
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.write() as session:
         for state in (State.VERIFIED, State.DESTROYED, State.DESTROYED):
             a_row(session, state=state, offer=an_offer(machine_id=7))
         session.execute(text("UPDATE instances SET sends = 0 WHERE id = 2"))
         session.execute(text("UPDATE instances SET verified_at = NULL WHERE id = 3"))
-    schema.downgrade(empty, "0002")
-    schema.migrate(empty)
+    migrations.downgrade(empty, "0002")
+    migrations.migrate(empty)
     with empty.read() as session:
         query = text("SELECT rentals, adopted, verified, mean_seconds_to_verify, micros FROM machine_record")
         assert session.execute(query).all() == [(2, 1, 1, 0, 0)]
@@ -162,7 +164,7 @@ def test_two_upgrades_at_once_wait_for_one_another(empty: Sessions) -> None:
     def upgrade() -> None:
         other = open_database(empty.engine.url.render_as_string(hide_password=False), busy_timeout=PATIENCE)
         try:
-            schema.migrate(other)
+            migrations.migrate(other)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -175,30 +177,30 @@ def test_two_upgrades_at_once_wait_for_one_another(empty: Sessions) -> None:
         thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert failures == []
-    assert schema.revision(empty) == schema.head()
+    assert migrations.revision(empty) == migrations.head()
 
 
 def test_a_database_from_a_newer_version_is_refused_in_one_line(empty: Sessions) -> None:
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseUnusable, match=r"newer Magister \(revision 9999") as raised:
-        schema.migrate(empty)
+        migrations.migrate(empty)
     assert "\n" not in str(raised.value)
     with pytest.raises(DatabaseUnusable, match="revision 9999"):
-        schema.require_current(empty)
+        migrations.require_current(empty)
 
 
 def test_an_empty_database_is_not_current(empty: Sessions) -> None:
     with pytest.raises(DatabaseUnusable, match="magister migrate"):
-        schema.require_current(empty)
+        migrations.require_current(empty)
 
 
 def test_a_database_that_cannot_be_written_is_found_out_at_once(sqlite_template: Path) -> None:
     readonly = open_database(f"sqlite:///file:{sqlite_template}?mode=ro&uri=true", busy_timeout=1)
     try:
         with pytest.raises(DatabaseUnusable, match="readonly"):
-            schema.migrate(readonly)
+            migrations.migrate(readonly)
     finally:
         readonly.engine.dispose()
 
@@ -216,7 +218,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line_without_its_password
     url: str, words: str
 ) -> None:
     with pytest.raises(DatabaseUnusable, match=words) as raised:
-        schema.migrate(open_database(url, busy_timeout=1))
+        migrations.migrate(open_database(url, busy_timeout=1))
     assert "secret-word" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -233,14 +235,16 @@ def test_developers_can_use_alembic_from_a_checkout(tmp_path: Path) -> None:
             capture_output=True,
         )
     with sqlite3.connect(tmp_path / "dev.db") as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.head(),)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
+            (migrations.head(),)
+        ]
     connection.close()
 
 
 def test_developers_can_take_a_database_that_was_used_back_and_forth(sqlite_sessions: Sessions) -> None:
     with sqlite_sessions.write() as session:
         row = a_row(session, state=State.REQUESTED)
-        ledger.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="a test", at=NOW)
+        transitions.move(session, row, State.DROPPING, Reason.OPERATOR, actor="test", why="a test", at=NOW)
     checkout = Path(__file__).parent.parent.parent
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{sqlite_sessions.engine.url.database}"}
     for command in (["downgrade", "-1"], ["upgrade", "head"]):
@@ -264,18 +268,18 @@ def test_instances_of_the_version_before_are_heard_at_the_urls_that_they_were_st
     empty: Sessions,
 ) -> None:
     """One instance was rented under a token, the other without: both live during the upgrade."""
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.write() as session:
         pool.note_listed(session, NOW)
         signed = a_row(session, offer=an_offer(id=77), callback_key="0f" * 24)
         keyless = a_row(session, offer=an_offer(id=78))
-    schema.downgrade(empty, "0005")
-    schema.migrate(empty)
+    migrations.downgrade(empty, "0005")
+    migrations.migrate(empty)
     prepare_callbacks(empty, TOKEN)
     prepare_callbacks(empty, SecretStr("another-token-of-theirs"))
     with empty.write() as session:
-        by_key = operations.drop(session, 77, key=callback_key.former(TOKEN, signed.key), why="slow", now=NOW)
-        without = operations.drop(session, 78, key=None, why="slow", now=NOW)
+        by_key = requests.drop(session, 77, key=callback_key.former(TOKEN, signed.key), why="slow", now=NOW)
+        without = requests.drop(session, 78, key=None, why="slow", now=NOW)
     assert [(row.id, row.state) for row in (by_key, without)] == [
         (signed.id, State.DROPPING),
         (keyless.id, State.DROPPING),
@@ -286,11 +290,11 @@ def test_who_goes_back_finds_that_keyed_instances_need_a_key_which_that_version_
     empty: Sessions,
 ) -> None:
     """The version before refuses a call about a row that needs a key unless `api_token` made the key."""
-    schema.migrate(empty)
+    migrations.migrate(empty)
     with empty.write() as session:
         key = callback_key.make(pool.callback_secret(session), 77, "0123456789abcdef")
         row = a_row(session, offer=an_offer(id=77), callback_key=key)
-    schema.downgrade(empty, "0005")
+    migrations.downgrade(empty, "0005")
     with empty.engine.connect() as connection:
         (needs_key,) = connection.execute(text("SELECT mac_required FROM instances")).scalars()
     assert needs_key

@@ -8,19 +8,20 @@ from random import Random
 
 import pytest
 
-from magister import bills
-from magister.database import Sessions
+from magister.domain.observed import Account, Charge, Listing, Offer, Order, Route, Sighting
 from magister.errors import OfferGone
-from magister.facts import Account, Charge, Listing, Offer, Order, Route, Sighting
-from magister.simulator import bill, contracts
-from magister.simulator.clock import Calendar
-from magister.simulator.instance_view import instance_view
-from magister.simulator.market import Market
-from magister.simulator.plan import MarketPlan
-from magister.simulator.refusals import Refused
-from magister.simulator.search import search
+from magister.simulator.market import billing, contracts
+from magister.simulator.market.clock import Calendar
+from magister.simulator.market.config import MarketPlan
+from magister.simulator.market.errors import Refused
+from magister.simulator.market.market import Market
+from magister.simulator.views.instance import instance_view
+from magister.simulator.views.search import search
 from magister.states import State
-from magister.vast import answer, charges, market, wire
+from magister.store.accounting import invoice
+from magister.store.db.engine import Sessions
+from magister.vast import charges, response, schemas
+from magister.vast import offers as market
 from tests.builders import NOW, a_fleet
 from tests.controller import Controller
 from tests.fakes import FakeClock
@@ -47,7 +48,7 @@ class MarketVast:
         query = market.query({}, storage=16, limit=64)
         offers = search(self.market, query, CALENDAR, rows_left=None)["offers"]
         assert isinstance(offers, list)
-        return tuple(offer for offer in map(wire.offer, offers) if isinstance(offer, Offer))
+        return tuple(offer for offer in map(schemas.offer, offers) if isinstance(offer, Offer))
 
     def create(self, offer_id: int, order: Order) -> int:
         asked = contracts.Order(
@@ -81,11 +82,11 @@ class MarketVast:
 
     def charges(self, day: date) -> tuple[Charge, ...]:
         def fetch(token: str | None) -> charges.Page:
-            told = bill.charges(
+            told = billing.charges(
                 self.market.contracts.values(), charges.filters(day), limit=20, after=token,
                 latest_first=True, calendar=CALENDAR, shown_until=self.market.now - 3600,
             )  # fmt: skip
-            return charges.page(answer.read(200, {}, json.dumps(told).encode(), at=self.clock.now))
+            return charges.page(response.read(200, {}, json.dumps(told).encode(), at=self.clock.now))
 
         return charges.complete(fetch)
 
@@ -93,7 +94,7 @@ class MarketVast:
         self.market.tick(self.clock.now.timestamp())
 
     def _seen(self, box: contracts.Contract) -> Sighting:
-        found, _ = wire.sighting(instance_view(self.market, box, CALENDAR))
+        found, _ = schemas.sighting(instance_view(self.market, box, CALENDAR))
         assert found is not None
         return found
 
@@ -151,7 +152,7 @@ def test_the_estimate_is_within_one_per_cent_of_the_bill(sqlite_sessions: Sessio
                 pool.verify(row)
     now = pool.clock.now
     with sqlite_sessions.read() as session:
-        found = bills.reconcile(session, now.date() - timedelta(days=9), now.date(), now)
+        found = invoice.reconcile(session, now.date() - timedelta(days=9), now.date(), now)
     assert found.first is not None
     assert found.last == found.first + timedelta(days=1)
     assert set(seen) == {"price", "stop", "away"}

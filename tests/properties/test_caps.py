@@ -8,13 +8,14 @@ from itertools import count
 
 import pytest
 
-from magister import operations, pool, rows, spending
-from magister.database import Sessions
+from magister.domain.instance import Held
+from magister.domain.observed import Offer
 from magister.errors import Transient
-from magister.facts import Offer
-from magister.held import Held
 from magister.money import Budget
 from magister.states import State
+from magister.store import instances, pool, requests
+from magister.store.accounting import spending
+from magister.store.db.engine import Sessions
 from tests.builders import a_fleet, an_offer
 from tests.controller import Controller
 from tests.simulation.database import in_memory
@@ -101,10 +102,10 @@ class Life:
         running = {box.label for box in vast.boxes.values() if box.actual_status == "running"}
         with self.sessions.write() as session:
             pool.note_hearing(session, now, deaf_after=pool.deaf_after(self.loop.fleet.beat_timeout))
-            for row in rows.held(session):
+            for row in instances.held(session):
                 works = row.wanted and row.id not in self.dead and f"magister:{row.key}" in running
                 if works and now >= self.cut_until:
-                    operations.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
+                    requests.verify(session, row.offer_id, key=row.callback_key, now=now, beat=True)
 
     def _happen(self) -> None:
         """Let something go wrong now and then."""

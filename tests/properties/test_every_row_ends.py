@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from magister import evidence
-from magister.actions import Autopsy, Destroy, Look, Move
-from magister.held import Held
-from magister.judgement import judged
+from magister.domain.actions import Autopsy, Destroy, Look, Move
+from magister.domain.instance import Held
+from magister.planner import evidence
+from magister.planner.lifecycle import judged
 from magister.states import LIVE, State
 from tests.builders import NOW, a_fleet, a_view, ago, held
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magister.actions import Adopt, Move, Rent, Send
-from magister.fleet import Fleet, View
-from magister.held import Held
-from magister.planner import plan
+from magister.domain.actions import Adopt, Move, Rent, Send
+from magister.domain.instance import Held
+from magister.domain.spec import Fleet, View
+from magister.planner.plan import plan
 from magister.states import State, legal
 from tests.builders import NOW, a_fleet, a_view, an_offer, held
 

@@ -14,18 +14,23 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy.orm import Session
 
-from magister import adoption, assembly, books, budget, evidence, ledger, planner, spending, views
-from magister.actions import Destroy, Move, Plan, Rent, Send
-from magister.executor import Executor, Outcome
-from magister.facts import Adoptable, Order, Sighting, Stranger
-from magister.fleet import Fleet, View
-from magister.held import Held, Learned
+from magister.control.executor import Executor, Outcome
+from magister.control.launcher import Renter
+from magister.domain.actions import Destroy, Move, Plan, Rent, Send
+from magister.domain.cost import Hour
+from magister.domain.instance import Held, Learned
+from magister.domain.observed import Adoptable, Order, Sighting, Stranger
+from magister.domain.spec import Fleet, View
 from magister.money import Outlay
-from magister.rates import Hour
-from magister.renting import Renter
-from magister.settings import Settings
+from magister.planner import adoption, budget, evidence
+from magister.planner import plan as planner
+from magister.service import wiring
+from magister.settings.model import Settings
 from magister.states import Reason, State
-from magister.views import Dialect
+from magister.store import cost_ledger, transitions
+from magister.store.accounting import spending
+from magister.store.db import views
+from magister.store.db.views import Dialect
 from tests.simulation.kinds import drawn
 from tests.simulation.purse import Caps
 from tests.simulation.run import Result, run, shrunk
@@ -66,8 +71,8 @@ def test_two_loops_on_one_database_pass_no_cap(seed: int, ends: float | None) ->
 def test_the_law_finds_two_loops_that_do_not_know_what_was_spent() -> None:
     law = "what Vast bills passes no cap"
     with (
-        patch("magister.observer.outlay", lambda session, now: Outlay()),
-        patch("magister.renting.outlay", lambda session, now: Outlay()),
+        patch("magister.control.observer.outlay", lambda session, now: Outlay()),
+        patch("magister.control.launcher.outlay", lambda session, now: Outlay()),
     ):
         assert run(poor(6, MONTH_END), sworn=frozenset({law})).broken.startswith(law)
 
@@ -159,7 +164,7 @@ def counts_only_what_is_wanted(fleet: Fleet, held: tuple[Held, ...]) -> int:
 
 def sends_again(self: Renter, session: object, row: Held, error: Exception, now: datetime) -> None:
     learned = Learned(unanswered=0, due_at=now)
-    ledger.learn(session, row, **learned)  # type: ignore[arg-type] # a session
+    transitions.learn(session, row, **learned)  # type: ignore[arg-type] # a session
 
 
 def adopts_whatever_bears_a_label(stranger: Stranger, fleet: Fleet) -> Adoptable | None:
@@ -295,10 +300,16 @@ def many(script: Script) -> Script:
 
 
 TIRED_AFTER = timedelta(seconds=90)
-PLAN, SEEN, CALL, RECORD, ORDER = planner.plan, evidence.seen, Executor.call, ledger._record, assembly.order
+PLAN, SEEN, CALL, RECORD, ORDER = (
+    planner.plan,
+    evidence.seen,
+    Executor.call,
+    transitions._record,
+    wiring.order,
+)
 MISSING, ADOPTABLE, OVER_BUDGET = evidence.missing, adoption.adoptable, budget.over_budget
 SET_ASIDE, CLAIM_DESTROY = spending._set_aside, Executor._claim_destroy
-ADD_HOURS, SPANS, ENTER = books._add_hours, views._spans, ledger._on_entering
+ADD_HOURS, SPANS, ENTER = cost_ledger._add_hours, views._spans, transitions._on_entering
 
 DROP_REFUSED = (
     happening("destroy_refused", which=2, pause=1),
@@ -309,71 +320,74 @@ MISTAKES = [
         "a slot is free before its box is proved gone",
         ("never more boxes than target and surge", "no create is sent beyond target and surge"),
         DROP_REFUSED,
-        _put("magister.shortage.shortage", counts_only_what_is_wanted),
+        _put("magister.planner.provisioning.shortage", counts_only_what_is_wanted),
     ),
     Mistake(
         "an ambiguous create is sent again",
         ("no create is sent while an earlier one is undecided",),
         (happening("create_reset", which=8, pause=1), happening("console_delete", pause=200)),
-        _put("magister.renting.Renter._write_doubt", sends_again),
+        _put("magister.control.launcher.Renter._write_doubt", sends_again),
     ),
     Mistake(
         "boxes bear a label that no row has",
         ("each create has its row",),
         (),
-        _put("magister.assembly.order", orders_without_the_key),
+        _put("magister.service.wiring.order", orders_without_the_key),
     ),
     Mistake(
         "whatever bears a label is taken for ours",
         ("only our own are touched",),
         (),
-        _put("magister.adoption.adoptable", adopts_whatever_bears_a_label),
+        _put("magister.planner.adoption.adoptable", adopts_whatever_bears_a_label),
     ),
     Mistake(
         "what is wanted is destroyed",
         ("only what is to go is destroyed",),
         (),
         _all(
-            _put("magister.worker.plan", destroys_what_is_wanted),
-            _put("magister.executor.Executor._claim_destroy", lambda self, row: row),
+            _put("magister.control.reconciler.plan", destroys_what_is_wanted),
+            _put("magister.control.executor.Executor._claim_destroy", lambda self, row: row),
         ),
     ),
     Mistake(
         "what is verified is taken back",
         ("no move is illegal",),
         (),
-        _all(_put("magister.worker.plan", takes_back), _put("magister.ledger.legal", lambda old, new: True)),
+        _all(
+            _put("magister.control.reconciler.plan", takes_back),
+            _put("magister.store.transitions.legal", lambda old, new: True),
+        ),
     ),
     Mistake(
         "a move is not written into the history",
         ("history is without a gap", "history replays to the rows"),
         (happening("coordinator_drop"),),
-        _put("magister.ledger._record", records_no_verification),
+        _put("magister.store.transitions._record", records_no_verification),
     ),
     Mistake(
         "a box is believed gone because it was asked for",
         ("what is called destroyed is gone", "every paid second has a row"),
         DROP_REFUSED,
-        _put("magister.worker.plan", believes_the_answer),
+        _put("magister.control.reconciler.plan", believes_the_answer),
     ),
     Mistake(
         "a box that comes back is not looked for",
         ("no box is unknown for longer than a listing and the grace",),
         (happening("destroyed_comes_back", secs=100, pause=1), happening("coordinator_drop", pause=400)),
-        _put("magister.evidence.seen", forgets_the_dead),
+        _put("magister.planner.evidence.seen", forgets_the_dead),
     ),
     Mistake(
         "a session is open during a call",
         ("no session is open during a call",),
         (),
-        _put("magister.executor.Executor.call", calls_within_a_session),
+        _put("magister.control.executor.Executor.call", calls_within_a_session),
     ),
     Mistake(
         "nothing is ever rented",
         ("the pool heals when faults stop",),
         (),
         _all(
-            _put("magister.worker.plan", rents_nothing_more),
+            _put("magister.control.reconciler.plan", rents_nothing_more),
             _put("tests.simulation.health.HEALED_WITHIN", 300.0),
         ),
     ),
@@ -381,21 +395,21 @@ MISTAKES = [
         "what works is given up",
         ("the pool stays healed",),
         (),
-        _put("magister.worker.plan", gives_up_what_works),
+        _put("magister.control.reconciler.plan", gives_up_what_works),
     ),
     Mistake(
         "the plan raises",
         ("no error ends the loop",),
         (),
-        _put("magister.worker.plan", plans_nothing_at_all),
+        _put("magister.control.reconciler.plan", plans_nothing_at_all),
     ),
     Mistake(
         "nothing is reserved for a new box",
         ("no create is sent beyond the cap per hour",),
         (),
         _all(
-            _put("magister.shortage.objection", lambda *money: None),
-            _put("magister.renting.objection", lambda *money: None),
+            _put("magister.planner.provisioning.objection", lambda *money: None),
+            _put("magister.control.launcher.objection", lambda *money: None),
         ),
         Caps(per_hour=0.2),
     ),
@@ -405,9 +419,9 @@ MISTAKES = [
             ("what Vast bills passes no cap",),
             (happening("nothing", pause=900),),
             _all(
-                _put("magister.shortage.objection", lambda *money: None),
-                _put("magister.renting.objection", lambda *money: None),
-                _put("magister.planner.over_budget", lambda *money, **doubts: ()),
+                _put("magister.planner.provisioning.objection", lambda *money: None),
+                _put("magister.control.launcher.objection", lambda *money: None),
+                _put("magister.planner.plan.over_budget", lambda *money, **doubts: ()),
             ),
             caps,
             begins,
@@ -422,7 +436,7 @@ MISTAKES = [
         "nothing is set aside for traffic",
         ("what Vast bills passes no cap",),
         (happening("nothing", pause=100),),
-        _put("magister.renting.traffic", lambda gb, price: 0),
+        _put("magister.control.launcher.traffic", lambda gb, price: 0),
         Caps(total=1.2),
         traffic=Traffic(image_gb=300, reserve_gb=310, uncounted=1.0),
     ),
@@ -430,7 +444,7 @@ MISTAKES = [
         "nothing stays set aside for the traffic of boxes that are gone",
         ("what Vast bills passes no cap",),
         (happening("coordinator_drop", pause=100), happening("coordinator_drop", pause=100)),
-        _put("magister.ledger._on_entering", sets_nothing_aside_for_what_is_gone),
+        _put("magister.store.transitions._on_entering", sets_nothing_aside_for_what_is_gone),
         Caps(total=1.5),
         traffic=Traffic(image_gb=200, reserve_gb=205, uncounted=1.0),
     ),
@@ -442,7 +456,7 @@ MISTAKES = [
         ),
         (happening("nothing", pause=1), happening("coordinator_drop", pause=200)),
         _all(
-            _put("magister.traffic.grown", lambda *seen: None),
+            _put("magister.domain.traffic.grown", lambda *seen: None),
             _put("tests.simulation.laws.PROMPT", 100.0),
         ),
         Caps(total=1.2),
@@ -452,13 +466,13 @@ MISTAKES = [
         "what a box cost by the hour is not taken back when it reappears",
         ("what is stored of money is what the intervals say",),
         (happening("destroyed_comes_back", secs=100, pause=1), happening("coordinator_drop", pause=400)),
-        _put("magister.books._add_hours", adds_hours_only),
+        _put("magister.store.cost_ledger._add_hours", adds_hours_only),
     ),
     Mistake(
         "a view shows a little more than the intervals say",
         ("what is shown of money is what the intervals say",),
         (),
-        _put("magister.views._spans", shows_a_little_more),
+        _put("magister.store.db.views._spans", shows_a_little_more),
     ),
     Mistake(
         "a process that stood still sends what another took back",
@@ -470,26 +484,26 @@ MISTAKES = [
                 freeze=Freeze("after the commit of Renter._claim", 400),
             ),
         ),
-        _put("magister.renting.Renter._require_prompt", lambda self, row: None),
+        _put("magister.control.launcher.Renter._require_prompt", lambda self, row: None),
     ),
     Mistake(
         "one listing without it proves that an instance is gone",
         ("what is called destroyed is gone", "every paid second has a row"),
         (happening("listing_empty", which=0, pause=100),),
-        _put("magister.evidence.missing", believes_one_listing),
+        _put("magister.planner.evidence.missing", believes_one_listing),
         other=lambda script: replace(script, target=1),  # of several that are lost at once all are kept
     ),
     Mistake(
         "the port of the own address is not compared",
         ("only our own have rows",),
         (),
-        _put("magister.adoption.adoptable", adopts_on_any_port),
+        _put("magister.planner.adoption.adoptable", adopts_on_any_port),
     ),
     Mistake(
         "a create goes out between the pages of a listing",
         ("no create is sent between the pages of a listing",),
         (),
-        _put("magister.executor.threading", SimpleNamespace(Lock=nullcontext)),
+        _put("magister.control.executor.threading", SimpleNamespace(Lock=nullcontext)),
         other=many,
     ),
     Mistake(
@@ -502,7 +516,7 @@ MISTAKES = [
             *(happening("host_raises_price", which=n, share=1.0, pause=1) for n in range(3)),
             happening("nothing", pause=1300),
         ),
-        _put("magister.planner.over_budget", keeps_whatever_looks_lost),
+        _put("magister.planner.plan.over_budget", keeps_whatever_looks_lost),
         Caps(per_hour=1.0),
         other=lambda script: replace(script, target=4, tick=30, poll=30),
     ),
@@ -510,7 +524,7 @@ MISTAKES = [
         "what was there on the first day of a month is not counted in it",
         ("what Vast bills passes no cap",),
         (happening("coordinator_drop", pause=100), happening("coordinator_drop", pause=100)),
-        _put("magister.spending._set_aside", forgets_the_first_of_a_month),
+        _put("magister.store.accounting.spending._set_aside", forgets_the_first_of_a_month),
         Caps(per_month=1.5),
         MONTH_END + 100,
         traffic=Traffic(image_gb=200, reserve_gb=205, uncounted=1.0),
@@ -520,7 +534,7 @@ MISTAKES = [
         ("no dead worker is paid for longer than an hour",),
         (happening("nothing", pause=120), happening("coordinator_drop_lost", pause=900)),
         _all(
-            _put("magister.judgement._silent", lambda *known: None),
+            _put("magister.planner.lifecycle._silent", lambda *known: None),
             _put("tests.simulation.waste.DEAD_WITHIN", 600.0),
         ),
         other=lambda script: replace(script, tick=30, poll=30),
@@ -530,8 +544,8 @@ MISTAKES = [
         ("no more is rented in an hour than ends and failures account for",),
         (happening("nothing", pause=3500),),
         _all(
-            _put("magister.outlook.Outlook.rent_from", lambda self, caution: None),
-            _put("magister.outlook.Outlook.unverified_at_once", lambda self, *known: None),
+            _put("magister.domain.risk.launch_breaker.Outlook.rent_from", lambda self, caution: None),
+            _put("magister.domain.risk.launch_breaker.Outlook.unverified_at_once", lambda self, *known: None),
         ),
         other=lambda script: replace(
             script, target=6, tick=30, poll=30, ground=Ground(dud_share=1.0, duds=("stuck_created",))
@@ -547,21 +561,21 @@ MISTAKES = [
                 for n in range(8)
             ),
         ),
-        _put("magister.executor.Executor._claim_destroy", claims_without_the_lease),
+        _put("magister.control.executor.Executor._claim_destroy", claims_without_the_lease),
         other=lambda script: replace(script, target=4, overlapping=True),
     ),
     Mistake(
         "a planned move is made whatever was heard meanwhile",
         ("nothing is given up as silent right after it was heard",),
         (happening("nothing", pause=120), happening("heartbeats_lost", secs=400, pause=500)),
-        _put("magister.actions.Move.rests_on", ()),
+        _put("magister.domain.actions.Move.rests_on", ()),
         other=lambda script: replace(script, meddling=100),
     ),
     Mistake(
         "an error that nobody thought of",
         ("no error is unforeseen",),
         (),
-        _put("magister.executor.Executor._check_account", raises),
+        _put("magister.control.executor.Executor._check_account", raises),
     ),
 ]
 CAUGHT = [

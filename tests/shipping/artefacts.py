@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from magister import __version__
-from magister.schema import head
+from magister.store.db.migrations import head
 from tests.shipping.checkout import OUTSIDE, copied
 
 MOMENT = "1700000000"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from magister import __version__
-from magister.simulator.plan import KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.config import KNOWN_TEMPLATE, MarketPlan
 from magister.simulator.run import SimulatorOptions, SimulatorServer
 from tests.acceptance.market import Market
 from tests.ports import free_port

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from magister.errors import BadSettings
-from magister.settings import load
-from magister.simulator.plan import KNOWN_TEMPLATE
+from magister.settings.model import load
+from magister.simulator.market.config import KNOWN_TEMPLATE
 from tests.shipping.checkout import OUTSIDE, ROOT
 
 Service = dict[str, object]

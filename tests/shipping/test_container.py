@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from magister.settings import Settings, load
+from magister.settings.model import Settings, load
 from tests.shipping.checkout import OUTSIDE, ROOT, make
 
 SETTINGS = {

@@ -222,6 +222,6 @@ def test_the_checkout_can_be_copied_without_what_was_made_in_it(tmp_path: Path, 
     target = copied(tmp_path / "copy", source)
     assert {"Makefile", "Dockerfile", "magister", ".env.maintainer", "tests"} <= names(target)
     assert not {".venv", "out", ".env", ".image", "pool.db", ".git"} & names(target)
-    assert (target / "magister" / "schema.py").exists()
+    assert (target / "magister" / "states.py").exists()
     assert (target / ".ci" / "run").stat().st_mode == (ROOT / ".ci" / "run").stat().st_mode
     assert not list(target.rglob("__pycache__"))

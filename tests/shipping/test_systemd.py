@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from magister.supervisor import END_WITHIN, UNUSABLE
+from magister.service.supervisor import END_WITHIN, UNUSABLE
 from tests.shipping.checkout import OUTSIDE, ROOT
 
 UNIT = (ROOT / "docs" / "magister.service").read_text()

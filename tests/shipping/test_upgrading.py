@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from magister.schema import head
+from magister.store.db.migrations import head
 from tests.shipping.checkout import ROOT
 
 PAGE = (ROOT / "docs" / "upgrading.md").read_text()

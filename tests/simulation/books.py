@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from magister.views import SQLITE, views
+from magister.store.db.views import SQLITE, views
 
 HOUR = 3600
 DAY = 86_400

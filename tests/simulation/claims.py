@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from magister.simulator.contracts import Contract
+from magister.simulator.market.contracts import Contract
 
 
 @dataclass(slots=True)

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from magister.database import Sessions, open_database
-from magister.schema import migrate
+from magister.store.db.engine import Sessions, open_database
+from magister.store.db.migrations import migrate
 from tests.simulation.death import Death
 
 

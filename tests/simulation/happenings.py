@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 
-from magister import bans
-from magister.database import Sessions
-from magister.simulator.contracts import Contract
-from magister.simulator.faults import LISTING
-from magister.simulator.incidents import befall
-from magister.simulator.simulation import DEFAULT_KEY, OTHER_KEY
+from magister.simulator.market.contracts import Contract
+from magister.simulator.runtime.faults import LISTING
+from magister.simulator.runtime.incidents import befall
+from magister.simulator.runtime.simulation import DEFAULT_KEY, OTHER_KEY
+from magister.store import bans
+from magister.store.db.engine import Sessions
 from tests.simulation.purse import Caps
 from tests.simulation.script import CREATE_CODES, JUMPS, TEMPLATES, Happening
 from tests.simulation.tales import WORDS

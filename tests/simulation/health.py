@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from magister.simulator.contracts import Worker
+from magister.simulator.market.contracts import Worker
 from magister.states import State
 from tests.simulation.purse import Caps
 

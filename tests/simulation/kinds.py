@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from magister.simulator.plan import DUDS
+from magister.simulator.market.config import DUDS
 from tests.simulation.purse import Caps
 from tests.simulation.script import (
     HAPPENINGS,

@@ -10,8 +10,8 @@ from typing import Any
 import requests
 from sqlalchemy import Engine
 
-from magister.simulator.contracts import Contract
-from magister.simulator.simulation import Simulation
+from magister.simulator.market.contracts import Contract
+from magister.simulator.runtime.simulation import Simulation
 from magister.states import MOVES, WANTED, State
 from tests.simulation.books import Books
 from tests.simulation.claims import Claims

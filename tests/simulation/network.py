@@ -14,8 +14,8 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 from werkzeug.test import Client
 
-from magister.simulator.pen import Pen
-from magister.simulator.replies import Cut
+from magister.simulator.runtime.held_calls import Pen
+from magister.simulator.runtime.replies import Cut
 from tests.simulation.clock import VirtualTime
 from tests.simulation.death import Death, Killed
 from tests.simulation.journal import Journal

@@ -3,8 +3,8 @@
 import random
 from types import TracebackType
 
-from magister.facts import Route
-from magister.lanes import Effect
+from magister.control.lanes import Effect
+from magister.domain.observed import Route
 
 DEEPEST = 3
 """How many calls are under way at once at most."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 
-from magister.budget import EXIT
-from magister.simulator.contracts import Contract
-from magister.simulator.traffic import DOWN_PRICE, UP_PRICE, moved, totals
-from magister.traffic import KB_PER_GB, STEP
+from magister.domain.traffic import KB_PER_GB, STEP
+from magister.planner.budget import EXIT
+from magister.simulator.market.contracts import Contract
+from magister.simulator.market.traffic import DOWN_PRICE, UP_PRICE, moved, totals
 from tests.simulation.clock import VirtualTime
 
 PROMPT = EXIT.total_seconds()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from magister.web import hearing
+from magister.web import liveness
 from tests.simulation.database import MortalSessions, in_memory
 from tests.simulation.service import Grip, OneLock, Service
 
@@ -23,7 +23,7 @@ class Rival:
     def step(self) -> None:
         """Let its web side say that it hears, and its loop do what is to be done."""
         self.next_at = self.service.time.now + EVERY
-        hearing.sign(self.service.sessions, self.service.time.wall)
+        liveness.sign(self.service.sessions, self.service.time.wall)
         with suppress(SQLAlchemyError):
             self.service.step()
 

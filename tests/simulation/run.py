@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from magister.simulator.plan import MarketPlan
+from magister.simulator.market.config import MarketPlan
 from tests.simulation import death, health
 from tests.simulation.database import in_memory
 from tests.simulation.happenings import Happenings

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 
-from magister.simulator.plan import KNOWN_TEMPLATE
+from magister.simulator.market.config import KNOWN_TEMPLATE
 from tests.simulation.purse import Caps
 
 PAUSES = (0.5, 2.0, 5.0, 15.0, 40.0, 100.0, 240.0)

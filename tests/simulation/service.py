@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
-from magister.assembly import Assembled, Surroundings, assembled
-from magister.lanes import InlineLanes, Lanes
-from magister.lease import KernelLock, LeaseHolder
-from magister.settings import Settings
-from magister.simulator.plan import KNOWN_TEMPLATE
-from magister.simulator.simulation import DEFAULT_KEY
-from magister.worker import Clock
+from magister.control.lanes import InlineLanes, Lanes
+from magister.control.reconciler import Clock
+from magister.service.wiring import Assembled, Surroundings, assembled
+from magister.settings.model import Settings
+from magister.simulator.market.config import KNOWN_TEMPLATE
+from magister.simulator.runtime.simulation import DEFAULT_KEY
+from magister.store.db.lease import KernelLock, LeaseHolder
 from tests.controller import FreeLock
 from tests.simulation.clock import Alarm, Until, VirtualTime
 from tests.simulation.database import MortalSessions

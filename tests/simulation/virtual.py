@@ -11,10 +11,10 @@ from unittest.mock import patch
 import structlog
 from requests.adapters import HTTPAdapter
 
-from magister import executor, worker
-from magister.actions import Plan
-from magister.fleet import Fleet, View
-from magister.held import Held
+from magister.control import executor, reconciler
+from magister.domain.actions import Plan
+from magister.domain.instance import Held
+from magister.domain.spec import Fleet, View
 from tests.simulation.overlap import Turnstile
 from tests.simulation.world import World
 
@@ -40,10 +40,12 @@ def virtual(world: World, seed: int) -> Iterator[World]:
         stack.callback(random.setstate, before)
         random.seed(seed)  # the jitter between two tries
         structlog.configure(processors=[world.journal.processor], cache_logger_on_first_use=False)
-        stack.enter_context(patch("magister.worker.plan", _meddled(world, vars(worker)["plan"])))
+        stack.enter_context(
+            patch("magister.control.reconciler.plan", _meddled(world, vars(reconciler)["plan"]))
+        )
         if vars(executor)["threading"] is threading:  # unless a test has put something in its place
             lock = SimpleNamespace(Lock=Turnstile)
-            stack.enter_context(patch("magister.executor.threading", lock))
+            stack.enter_context(patch("magister.control.executor.threading", lock))
         stack.enter_context(patch("secrets.token_hex", lambda size=32: chance.randbytes(size).hex()))
         stack.enter_context(
             patch.object(HTTPAdapter, "send", lambda adapter, request, **options: world.network.send(request))

@@ -4,8 +4,8 @@ from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from magister.simulator.contracts import Contract, Worker
-from magister.simulator.simulation import Simulation
+from magister.simulator.market.contracts import Contract, Worker
+from magister.simulator.runtime.simulation import Simulation
 from tests.simulation.clock import VirtualTime
 
 DEAD_WITHIN = 3600.0

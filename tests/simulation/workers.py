@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
-from magister import pool
-from magister.database import Sessions
-from magister.simulator.contracts import Contract, Worker
-from magister.simulator.simulation import Simulation
-from magister.web import hearing
+from magister.simulator.market.contracts import Contract, Worker
+from magister.simulator.runtime.simulation import Simulation
+from magister.store import pool
+from magister.store.db.engine import Sessions
+from magister.web import liveness
 from tests.simulation.clock import VirtualTime
 from tests.simulation.death import Killed
 from tests.simulation.journal import Journal
 
-SIGNED_EVERY = pool.DEAF_AFTER.total_seconds() / hearing.SIGNS
+SIGNED_EVERY = pool.DEAF_AFTER.total_seconds() / liveness.SIGNS
 
 AGAIN = 0.5
 """Virtual seconds after which a request that waits for the database looks again."""
@@ -68,7 +68,7 @@ class Workers:
         if self.time.now >= max(self.down_until, self.signed_at + SIGNED_EVERY):
             self.signed_at = self.time.now
             with suppress(Killed):
-                hearing.sign(self.sessions, self.time.wall)
+                liveness.sign(self.sessions, self.time.wall)
         for box in self.sim.due_workers():
             self._live(box)
         for box in self.sim.market.live():

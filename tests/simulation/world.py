@@ -9,20 +9,21 @@ from dataclasses import replace
 import requests
 from flask import Flask
 
-from magister import hindsight, wanted
-from magister.actions import Move, Plan
-from magister.database import Sessions
-from magister.lanes import InlineLanes
-from magister.simulator.clock import Calendar
-from magister.simulator.contracts import Contract, Order
-from magister.simulator.faults import Fault
-from magister.simulator.incidents import befall
-from magister.simulator.market import Market
-from magister.simulator.plan import DEATHS, KNOWN_TEMPLATE, MarketPlan
+from magister.control.lanes import InlineLanes
+from magister.domain.actions import Move, Plan
+from magister.settings import spec
+from magister.simulator.http.server import create_app
+from magister.simulator.market.clock import Calendar
+from magister.simulator.market.config import DEATHS, KNOWN_TEMPLATE, MarketPlan
+from magister.simulator.market.contracts import Contract, Order
+from magister.simulator.market.market import Market
 from magister.simulator.run import hierophant_app
-from magister.simulator.server import create_app
-from magister.simulator.simulation import Simulation
+from magister.simulator.runtime.faults import Fault
+from magister.simulator.runtime.incidents import befall
+from magister.simulator.runtime.simulation import Simulation
 from magister.states import State
+from magister.store import restore as hindsight
+from magister.store.db.engine import Sessions
 from magister.web import create_app as create_web
 from tests.simulation import health
 from tests.simulation.clock import VirtualTime
@@ -201,7 +202,7 @@ class World:
             return
         self._replace_database(self._backup)
         with self.web_sessions.write() as session:
-            hindsight.doubt(session, fleet=wanted.fleet(self.settings), at=self.time.wall())
+            hindsight.doubt(session, fleet=spec.fleet(self.settings), at=self.time.wall())
         self.laws.begin_anew()
 
     def _replace_database(self, image: bytes) -> None:

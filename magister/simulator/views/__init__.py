@@ -1,0 +1,4 @@
+"""How the market's offers and instances are shown in Vast's own fields.
+
+Nothing here changes the market. Begin with `offer` and `instance`.
+"""
