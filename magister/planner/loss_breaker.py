@@ -121,20 +121,23 @@ def unheard(
     """Return the moves for silence that wait, since no box at all is heard.
 
     Then it is rather the way to Magister that is cut than every worker dead. One instance is replaced to
-    see, and the rest follow once a box rented since has been heard, or when the operator says so. Where no
-    beat was ever heard, it may be that in no box the loop can run: then only a beat shows that it can.
+    see, and the rest follow once one rented since has been heard, or when the operator says so. If that one
+    has fallen silent as well, the next one is replaced. Where neither a heartbeat nor an announcement was
+    ever heard, it may be that the heartbeat loop can run nowhere: then a call alone proves no silence.
     `swap` = the pool cannot be filled, so that one goes to make room for the canary.
     """
     silent = [move for move in moves if move.reason is Reason.SILENT]
     since = min((move.row.silent_since or now for move in silent), default=now)
+    fallen_silent = {move.row.id for move in silent}
     wanted = [row for row in held if row.wanted]
     if view.trusted_at is not None and view.trusted_at > since:
         return []
     if any(_beats(row, fleet, now) for row in wanted):
         return []
     if any(_called(row, since) for row in wanted):
-        silent = [move for move in silent if move.row.beaten_at is None]
-    if not (swap or len(wanted) >= fleet.target) or any(row.requested_at > since for row in wanted):
+        silent = [move for move in silent if move.row.beaten_at is None and move.row.announced_at is None]
+    awaited = any(row.requested_at > since for row in wanted if row.id not in fallen_silent)
+    if not (swap or len(wanted) >= fleet.target) or awaited:
         return silent
     first = first_to_go(silent, swap=swap)
     return [move for move in silent if move not in first]

@@ -151,3 +151,31 @@ def test_what_was_lost_on_the_host_before_counts_with_it() -> None:
     assert decided(*lost, working(), working(), lost=(before,)) == (lost, 0)
     elsewhere = replace(before, host_id=HOST + 1)
     assert decided(*lost, working(), working(), lost=(elsewhere,)) == ([], 2)
+
+
+def silent_pool(reason: Reason) -> tuple[list[Held], int]:
+    """Decide about three that fell silent, and one that was rented to see, verified and is silent too."""
+    before = [
+        held(
+            beaten_at=ago(minutes=40), beat_secs=60, requested_at=ago(minutes=61), verified_at=ago(minutes=60)
+        )
+        for _ in range(3)
+    ]
+    to_see = held(
+        reason=reason,
+        announced_at=ago(minutes=20),
+        beat_secs=60,
+        requested_at=ago(minutes=21),
+        verified_at=ago(minutes=20),
+    )
+    return decided(*before, to_see)
+
+
+def test_a_call_since_shows_that_who_could_be_heard_and_is_not_is_dead() -> None:
+    given_up, held_back = silent_pool(Reason.CALLED)
+    assert (len(given_up), held_back) == (4, 0)
+
+
+def test_when_the_one_that_was_rented_to_see_falls_silent_as_well_the_next_is_replaced() -> None:
+    given_up, held_back = silent_pool(Reason.ENROLLED)
+    assert (len(given_up), held_back) == (1, 3)
